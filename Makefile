@@ -1,0 +1,51 @@
+# Two commands: `make demo` runs the main job, `make test` runs every check. Each installs what it needs into .venv.
+# On a machine with an NVIDIA GPU: `make demo TORCH=cuda`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= cpu
+TORCH_RELEASE := torch==2.13.0
+
+.PHONY: demo test lint unit format clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.pcclora
+	$(BIN)/python tools/train_cls.py
+
+test: lint unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Idle OpenMP threads must not spin: two workers share two cores.
+unit: $(VENV)/.dev
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# A package index's own Linux wheel of torch carries gigabytes of CUDA, so a machine without a GPU takes the CPU build:
+# the one that pip's own configuration offers, else the one that uv knows how to find.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	@if [ "$(TORCH)" = cpu ] && [ "$$(uname)" = Linux ] \
+		&& ! $(BIN)/pip index versions torch 2>/dev/null | grep -qF '$(subst torch==,,$(TORCH_RELEASE))+cpu'; then \
+		$(BIN)/pip install -q uv && VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --torch-backend=cpu $(TORCH_RELEASE); \
+	else $(BIN)/pip install -q $(TORCH_RELEASE); fi
+	@touch $@
+
+$(VENV)/.pcclora: $(VENV)/.torch pyproject.toml setup.py pcclora/ops/geometry.cpp
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pcclora
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
