@@ -20,7 +20,7 @@ from pcclora.registry import Registry
 T = TypeVar("T")
 
 
-def component(registry: Registry[Any], default: str) -> Any:  # noqa: ANN401 - a dataclass field of any type
+def component(registry: Registry[Any], default: str) -> Any:
     """Declare a dataclass field that holds the config of a component of ``registry``; ``default`` is its name."""
     return dataclasses.field(
         default_factory=lambda: registry.get(default).config(), metadata={"registry": registry, "default": default}
@@ -70,7 +70,7 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
     return cast("dict[str, Any]", values)
 
 
-def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+def to_dict(config: Any) -> dict[str, Any]:
     """Return a dataclass as plain YAML types, each component with its ``name``; :func:`load_config` reads it back."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
@@ -84,7 +84,7 @@ def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
     return values
 
 
-def to_yaml(config: Any) -> str:  # noqa: ANN401 - any dataclass
+def to_yaml(config: Any) -> str:
     """Return a dataclass as the text of a YAML file that :func:`load_config` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
@@ -157,7 +157,7 @@ def _section(value: object, place: str, errors: list[str]) -> Mapping[str, Any]:
     return {}
 
 
-def _convert(leaves: Any, key: str, value: object, place: str, errors: list[str]) -> object:  # noqa: ANN401
+def _convert(leaves: Any, key: str, value: object, place: str, errors: list[str]) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # a YAML list for a tuple is what we want

@@ -78,7 +78,7 @@ class Registry(Generic[T]):
                 return entry.name
         raise PccloraError(f"{type(config).__name__} is not the config of a registered {self.kind}")
 
-    def build(self, config: object, **context: Any) -> T:  # noqa: ANN401 - what a factory needs differs by kind
+    def build(self, config: object, **context: Any) -> T:
         """Build the component that ``config`` describes.
 
         Args:
