@@ -1,0 +1,124 @@
+"""The contract that every point-cloud data set keeps, a view on part of one, and the split that validation needs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.errors import PccloraError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One object.
+
+    Attributes:
+        points: (N, 3 + C) float32: x, y, z (y up where the source says so), then C features such as a normal.
+        label: The class, an index into the data set's ``class_names``.
+        part_labels: (N,) int64, the part that each point belongs to, or None where the source has none.
+        path: Where the object came from, for messages and tables.
+    """
+
+    points: FloatArray
+    label: int
+    part_labels: IntArray | None
+    path: str
+
+
+class PointCloudDataset(ABC):
+    """A deterministic, finite set of objects: the same index gives the same sample, always and in every process.
+
+    Attributes:
+        name: The registered name, for result tables.
+        split: ``"train"``, ``"test"``, or what else the source has.
+        class_names: One name a class; a label indexes it.
+        labels: (len,) int64, the class of every sample, known without reading a cloud.
+        fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
+    """
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    labels: IntArray
+    fps_ordered: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class Subset(PointCloudDataset):
+    """A view on some samples of a data set; it keeps the contract and copies no cloud.
+
+    Args:
+        dataset: The whole.
+        indices: Which samples, in this order.
+        split: What the part is called, e.g. ``"validation"``; None keeps the whole's name.
+    """
+
+    def __init__(self, dataset: PointCloudDataset, indices: Sequence[int] | IntArray, *, split: str | None = None):
+        self.dataset = dataset
+        self.indices = np.asarray(indices, dtype=np.int64)
+        if self.indices.size and not 0 <= self.indices.min() <= self.indices.max() < len(dataset):
+            raise PccloraError(f"Subset of {dataset.name}: indices must lie in 0..{len(dataset) - 1}")
+        self.name, self.split = dataset.name, split or dataset.split
+        self.class_names, self.labels = dataset.class_names, dataset.labels[self.indices]
+        self.fps_ordered = dataset.fps_ordered
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[int(self.indices[index])]
+
+
+def stratified_split(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Split sample indices so that every class gives the same share to both sides.
+
+    A class of at least two samples is on both sides; a single sample stays on the first.
+
+    Args:
+        labels: (N,) class of every sample.
+        fraction: Share of the second side (validation), between 0 and 1, both excluded.
+        seed: Same seed, same split, on every platform.
+
+    Returns:
+        Sorted indices of the first side (N - M,) and of the second (M,).
+
+    Raises:
+        PccloraError: If ``fraction`` is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise PccloraError(f"stratified_split: fraction is {fraction}; choose a share between 0 and 1, as 0.1")
+    rng = np.random.Generator(np.random.Philox(seed))
+    keys = rng.random(len(labels))
+    second: list[IntArray] = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        second.append(members[np.argsort(keys[members], kind="stable")[:count]])
+    held_out = np.sort(np.concatenate(second)) if second else np.empty(0, np.int64)
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def normalize_unit_sphere(points: FloatArray) -> FloatArray:
+    """Move the centroid to the origin and scale the farthest point to distance 1; features are kept.
+
+    As ``pc_normalize`` of PointNet++ and its descendants. A cloud whose points all coincide is only centred.
+
+    Args:
+        points: (N, 3 + C).
+
+    Returns:
+        A new (N, 3 + C) float32 array.
+    """
+    xyz = points[:, :3].astype(np.float64)
+    xyz -= xyz.mean(axis=0)
+    radius = np.sqrt((xyz**2).sum(axis=1).max())
+    out = points.astype(np.float32)
+    out[:, :3] = xyz / radius if radius > 0 else xyz
+    return out
