@@ -1,0 +1,76 @@
+"""Farthest point sampling: the well-spread subset that serves as the centres of groups.
+
+Qi et al., "PointNet++: Deep Hierarchical Feature Learning on Point Sets in a Metric Space", NeurIPS 2017. Must agree
+with ``pytorch3d.ops.sample_farthest_points`` and, with ``skip_near_origin``, with ``furthest_point_sample`` of
+pointnet2_ops, which the released Point-BERT and Point-MAE models were trained with.
+"""
+
+import torch
+from torch import Tensor
+
+from pcclora.errors import PccloraError
+from pcclora.ops import native
+from pcclora.ops.checks import check_count, check_finite, check_points
+from pcclora.ops.dispatch import Backend, choose
+from pcclora.ops.gathering import gather
+
+
+def sample_farthest_points(
+    points: Tensor, *, K: int, start: int = 0, skip_near_origin: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Choose K points, each the farthest from those chosen before it; exact, ties to the lowest index.
+
+    Args:
+        points: (B, N, 3) float32 or float64.
+        K: How many points to choose, 1...N.
+        start: Index of the first choice, the same in every cloud.
+        skip_near_origin: The rule of pointnet2_ops: a point with x² + y² + z² <= 1e-3 is never chosen, except as the
+            first. For parity with released checkpoints only.
+
+    Returns:
+        The chosen points (B, K, 3), differentiable in ``points``, and their indices (B, K) int64. Where a cloud has
+        fewer than K distinct points (or all others are skipped), an index repeats.
+
+    Raises:
+        PccloraError: If shape, dtype, K or start is wrong, or on a CPU if a coordinate is NaN or infinite.
+    """
+    check_points(points, "points")
+    check_count(K, points.shape[1])
+    if not 0 <= start < points.shape[1]:
+        raise PccloraError(f"start={start}: the first point must be one of 0...{points.shape[1] - 1}")
+    cloud = points.detach()
+    match choose(cloud, pytorch3d_can=start == 0 and not skip_near_origin):
+        case Backend.NATIVE:
+            idx = native.sample_farthest_points(cloud, K=K, start=start, skip_near_origin=skip_near_origin)
+        case Backend.PYTORCH3D:
+            from pytorch3d.ops import sample_farthest_points as peer
+
+            idx = peer(cloud, K=K)[1]
+        case Backend.TORCH:
+            idx = _sample_with_torch(cloud, K=K, start=start, skip_near_origin=skip_near_origin)
+    return gather(points, idx), idx
+
+
+@torch.no_grad()
+def _sample_with_torch(points: Tensor, *, K: int, start: int, skip_near_origin: bool) -> Tensor:
+    if points.device.type == "cpu":
+        check_finite(bool(points.isfinite().all()), "points")
+    x, y, z = points.movedim(2, 0).contiguous()  # each (B, N): rows that stream, unlike the interleaved (B, N, 3)
+    nearest = torch.full_like(x, torch.finfo(x.dtype).max)  # squared distance to the nearest chosen point
+    if skip_near_origin:
+        norm = (x * x + y * y) + z * z
+        # The original compares in double; float32(1e-3) lies above 1e-3, so there `<` is its `<=`.
+        nearest[norm < 1e-3 if norm.dtype == torch.float32 else norm <= 1e-3] = -1
+    distance, term = torch.empty_like(x), torch.empty_like(x)
+    idx = points.new_empty((len(x), K), dtype=torch.int64)
+    last = points.new_full((len(x), 1), start, dtype=torch.int64)
+    for k in range(K):
+        idx[:, k] = last[:, 0]
+        torch.sub(x, x.gather(1, last), out=distance).mul_(distance)
+        torch.sub(y, y.gather(1, last), out=term).mul_(term)
+        distance.add_(term)
+        torch.sub(z, z.gather(1, last), out=term).mul_(term)
+        distance.add_(term)
+        torch.minimum(nearest, distance, out=nearest)
+        last = nearest.argmax(1, keepdim=True)  # the first of equal maxima
+    return idx

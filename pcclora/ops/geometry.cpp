@@ -1,0 +1,353 @@
+// Farthest point sampling and k nearest neighbours on a CPU: one file, no dependency, called through ctypes.
+//
+// Qi et al., "PointNet++", NeurIPS 2017 (farthest point sampling). Everything here must agree bit for bit with the
+// torch code in fps.py and knn.py, whatever the vector width and the thread count: the squared distance is
+// (dx*dx + dy*dy) + dz*dz in the type of the input, never fused (-ffp-contract=off), ties go to the lowest index.
+//
+// No intrinsics: loops that a compiler vectorises, compiled once a vector width, and the width chosen at run time.
+// Threads are started for a call and joined in it, so that no pool can be lost in a fork.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE inline __attribute__((always_inline))
+#define RESTRICT __restrict__
+#define API extern "C" __attribute__((visibility("default")))
+#else
+#define INLINE inline
+#define RESTRICT __restrict
+#define API extern "C" __declspec(dllexport)
+#endif
+
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define X86_WIDTHS 1
+#define TARGET(features) __attribute__((target(features)))
+#endif
+
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+namespace {
+
+using Index = std::int64_t;
+enum Status { OK = 0, NOT_FINITE = 1, NO_MEMORY = 2 };
+
+constexpr Index BLOCK = 256;        // points whose largest distance is kept, so that only one block is searched
+constexpr Index LANES = 16;         // floats in the widest vector
+constexpr Index RANK_LIMIT = 256;   // up to here counting ranks, without a branch, beats std::nth_element
+constexpr Index PARALLEL = 1 << 18; // distances below which a thread costs more than it saves
+
+template <class T> struct Lane;  // an integer as wide as T: masks and indices then vectorise like the distances
+template <> struct Lane<float> { using Int = std::int32_t; static constexpr Int EXPONENT = 0x7f800000; };
+template <> struct Lane<double> { using Int = std::int64_t; static constexpr Int EXPONENT = 0x7ff0000000000000; };
+
+INLINE Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// What one thread writes to; sized before the threads start, so that none of them allocates.
+template <class T> struct Scratch {
+  std::vector<T> x, y, z, row, smallest, value;
+  std::vector<typename Lane<T>::Int> rank, candidate;
+  std::vector<std::uint8_t> flag;
+};
+
+// Whether all `n` numbers are finite; by their bits, since the compiler is told that they are.
+template <class T> INLINE bool finite(const T* RESTRICT values, Index n) {
+  using Int = typename Lane<T>::Int;
+  Int bad = 0;
+  for (Index i = 0; i < n; ++i) {
+    Int bits;
+    std::memcpy(&bits, values + i, sizeof bits);
+    bad |= (bits & Lane<T>::EXPONENT) == Lane<T>::EXPONENT;
+  }
+  return !bad;
+}
+
+// (N, 3) -> the three rows x, y, z. Returns false where a coordinate is not finite.
+template <class T> INLINE bool transpose(const T* RESTRICT points, Index n, Scratch<T>& s) {
+  T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
+  for (Index i = 0; i < n; ++i) x[i] = points[3 * i], y[i] = points[3 * i + 1], z[i] = points[3 * i + 2];
+  return finite(points, 3 * n);
+}
+
+template <class T> INLINE T squared(T dx, T dy, T dz) { return (dx * dx + dy * dy) + dz * dz; }
+
+// ------------------------------------------------------------------------------------------ farthest point sampling
+
+template <class T>
+INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, Scratch<T>& s, Index* RESTRICT out) {
+  using Int = typename Lane<T>::Int;
+  const Index padded = round_up(n, BLOCK);
+  if (!transpose(points, n, s)) return NOT_FINITE;
+  const T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
+  T* RESTRICT dist = s.row.data();
+  for (Index i = 0; i < padded; ++i) {
+    const bool never = i >= n || (skip && double(squared(x[i], y[i], z[i])) <= 1e-3);
+    dist[i] = never ? T(-1) : std::numeric_limits<T>::max();
+  }
+  Index last = start;
+  for (Index j = 0; j < k; ++j) {
+    out[j] = last;
+    const T px = x[last], py = y[last], pz = z[last];
+    T best = -2;
+    Index winner = 0;
+    for (Index base = 0; base < padded; base += BLOCK) {
+      T top = -2;
+#pragma omp simd reduction(max : top)
+      for (Index i = base; i < base + BLOCK; ++i) {
+        const T d = squared(x[i] - px, y[i] - py, z[i] - pz);
+        const T nearest = d < dist[i] ? d : dist[i];
+        dist[i] = nearest;
+        top = nearest > top ? nearest : top;
+      }
+      if (top > best) best = top, winner = base;
+    }
+    const T* RESTRICT block = dist + winner;
+    Int first = Int(BLOCK - 1);
+#pragma omp simd reduction(min : first)
+    for (Int i = 0; i < Int(BLOCK); ++i) {
+      const Int here = block[i] == best ? i : Int(BLOCK - 1);
+      first = here < first ? here : first;
+    }
+    last = std::min(winner + Index(first), n - 1);
+  }
+  return OK;
+}
+
+// ----------------------------------------------------------------------------------------------- nearest neighbours
+
+// The k-th smallest of `value[0, n)`.
+template <class T> INLINE T kth_smallest(T* RESTRICT value, Index n, Index k, typename Lane<T>::Int* RESTRICT rank) {
+  if (n > RANK_LIMIT) {
+    std::nth_element(value, value + k - 1, value + n);
+    return value[k - 1];
+  }
+  for (Index j = 0; j < n; ++j) rank[j] = 0;
+  for (Index i = 0; i < n; ++i) {
+    const T v = value[i];
+#pragma omp simd
+    for (Index j = 0; j < n; ++j) rank[j] += v < value[j];
+  }
+  T kth = value[0];
+  bool found = false;
+  for (Index j = 0; j < n; ++j)
+    if (rank[j] < k && (!found || value[j] > kth)) kth = value[j], found = true;
+  return kth;
+}
+
+// The k smallest of `m` candidates, which stand in the order of their indices, sorted by (distance, index).
+template <class T>
+INLINE void smallest_k(Index m, Index k, Scratch<T>& s, T* RESTRICT dists, Index* RESTRICT idx) {
+  using Int = typename Lane<T>::Int;
+  T* RESTRICT value = s.value.data();
+  Int *RESTRICT rank = s.rank.data(), *RESTRICT candidate = s.candidate.data();
+  if (m > RANK_LIMIT) {
+    for (Index j = 0; j < m; ++j) rank[j] = Int(j);
+    std::partial_sort(rank, rank + k, rank + m,
+                      [&](Int a, Int b) { return value[a] < value[b] || (value[a] == value[b] && a < b); });
+    for (Index j = 0; j < k; ++j) dists[j] = value[rank[j]], idx[j] = candidate[rank[j]];
+    return;
+  }
+  for (Index j = 0; j < m; ++j) rank[j] = 0;
+  for (Index i = 0; i < m; ++i) {
+    const T v = value[i];
+#pragma omp simd
+    for (Index j = 0; j < i; ++j) rank[j] += v < value[j];
+#pragma omp simd
+    for (Index j = i + 1; j < m; ++j) rank[j] += v <= value[j];
+  }
+  for (Index j = 0; j < m; ++j)
+    if (rank[j] < k) dists[rank[j]] = value[j], idx[rank[j]] = candidate[j];
+}
+
+// One query. Points i, i + classes, i + 2 * classes, ... form a class; the k-th smallest of the class minima bounds the
+// k-th distance from above and lets few others through, since neighbours in the file fall into different classes.
+template <class T>
+INLINE void knn_query(const T* q, Index n, Index k, Index classes, Scratch<T>& s, T* dists, Index* idx) {
+  using Int = typename Lane<T>::Int;
+  const Index padded = round_up(n, classes);
+  const T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
+  T *RESTRICT row = s.row.data(), *RESTRICT smallest = s.smallest.data();
+  const T qx = q[0], qy = q[1], qz = q[2];
+  for (Index j = 0; j < classes; ++j) smallest[j] = std::numeric_limits<T>::infinity();
+  for (Index base = 0; base < n; base += classes) {
+    const Index size = std::min(classes, n - base);
+#pragma omp simd
+    for (Index j = 0; j < size; ++j) {
+      const Index i = base + j;
+      const T d = squared(qx - x[i], qy - y[i], qz - z[i]);
+      row[i] = d;
+      smallest[j] = d < smallest[j] ? d : smallest[j];
+    }
+  }
+  const T bound = kth_smallest(smallest, classes, k, s.rank.data());
+  std::uint8_t* RESTRICT flag = s.flag.data();
+  Int* RESTRICT candidate = s.candidate.data();
+  T* RESTRICT value = s.value.data();
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) flag[i] = row[i] <= bound;
+  Index m = 0;
+  for (Index base = 0; base < padded; base += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, flag + base, 8);
+    if (word == 0) continue;
+    for (Index i = base; i < base + 8; ++i)
+      if (flag[i]) candidate[m] = Int(i), value[m] = row[i], ++m;
+  }
+  smallest_k(m, k, s, dists, idx);
+}
+
+// ------------------------------------------------------------------------------------------------------------- jobs
+
+template <class T> struct Fps {
+  using Type = T;
+  const T* points;
+  Index clouds, n, k, start;
+  bool skip;
+  Index* idx;
+
+  Index tasks() const { return clouds; }
+  Index work() const { return clouds * n * k; }
+  void reserve(Scratch<T>& s) const {
+    const auto padded = std::size_t(round_up(n, BLOCK));
+    for (auto* row : {&s.x, &s.y, &s.z, &s.row}) row->resize(padded);
+  }
+  INLINE int run(Index b, Scratch<T>& s) const {
+    return fps_cloud(points + b * n * 3, n, k, start, skip, s, idx + b * k);
+  }
+};
+
+template <class T> struct Knn {
+  using Type = T;
+  const T *query, *points;
+  Index clouds, g, n, k;
+  T* dists;
+  Index* idx;
+
+  static constexpr Index QUERIES = 64;  // of one task: enough to pay for transposing the cloud again
+  Index parts() const { return (g + QUERIES - 1) / QUERIES; }
+  Index classes() const { return round_up(2 * k, LANES); }
+  Index tasks() const { return clouds * parts(); }
+  Index work() const { return clouds * g * n; }
+  void reserve(Scratch<T>& s) const {
+    const auto padded = std::size_t(round_up(n, classes()));
+    for (auto* row : {&s.x, &s.y, &s.z, &s.row, &s.value}) row->resize(padded);
+    s.smallest.resize(std::size_t(classes()));
+    s.rank.resize(padded);
+    s.candidate.resize(padded);
+    s.flag.resize(padded);
+  }
+  INLINE int run(Index task, Scratch<T>& s) const {
+    const Index b = task / parts(), first = task % parts() * QUERIES, last = std::min(first + QUERIES, g);
+    if (!transpose(points + b * n * 3, n, s) || !finite(query + (b * g + first) * 3, 3 * (last - first)))
+      return NOT_FINITE;
+    for (Index i = b * g + first; i < b * g + last; ++i)
+      knn_query(query + i * 3, n, k, classes(), s, dists + i * k, idx + i * k);
+    return OK;
+  }
+};
+
+// What the threads of one call share: the next task that nobody has taken, and the worst status so far.
+struct Shared {
+  std::atomic<Index> next{0};
+  std::atomic<int> status{OK};
+};
+
+template <class Job> INLINE void work(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
+  for (Index task; (task = shared.next.fetch_add(1)) < job.tasks();)
+    if (const int status = job.run(task, scratch)) shared.status = status;
+}
+
+template <class Job> using Worker = void (*)(const Job&, Scratch<typename Job::Type>&, Shared&);
+
+template <class Job> void work_plain(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
+  work(job, scratch, shared);
+}
+
+#ifdef X86_WIDTHS
+template <class Job>
+TARGET("avx2") void work_avx2(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
+  work(job, scratch, shared);
+}
+
+template <class Job>
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+void work_avx512(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
+  work(job, scratch, shared);
+}
+#endif
+
+int widest() {
+#ifdef X86_WIDTHS
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return 2;
+  if (__builtin_cpu_supports("avx2")) return 1;
+#endif
+  return 0;
+}
+
+template <class Job> Worker<Job> worker(int width) {
+#ifdef X86_WIDTHS
+  if (width == 2) return work_avx512<Job>;
+  if (width == 1) return work_avx2<Job>;
+#endif
+  return work_plain<Job>;
+}
+
+// Runs a job on up to `threads` threads, the caller's among them.
+template <class Job> int run(const Job& job, int threads, int width) try {
+  const Worker<Job> function = worker<Job>(std::min(width, widest()));
+  const Index useful = std::min(job.tasks(), job.work() / PARALLEL + 1);
+  std::vector<Scratch<typename Job::Type>> scratch(std::size_t(std::max<Index>(1, std::min<Index>(threads, useful))));
+  for (auto& s : scratch) job.reserve(s);
+  std::vector<std::thread> pool;
+  pool.reserve(scratch.size());
+  Shared shared;
+  for (std::size_t i = 1; i < scratch.size(); ++i) try {
+      pool.emplace_back(function, std::cref(job), std::ref(scratch[i]), std::ref(shared));
+    } catch (const std::system_error&) {
+      break;  // the machine has no thread to spare: those we have do the work
+    }
+  function(job, scratch[0], shared);
+  for (auto& thread : pool) thread.join();
+  return shared.status;
+} catch (const std::bad_alloc&) {
+  return NO_MEMORY;
+}
+
+}  // namespace
+
+// The number that native.py expects: raised with every change of a signature below.
+API int pcclora_geometry_version() { return 1; }
+
+// The widest vectors that this machine has: 0 the compiler's own (SSE2, NEON), 1 AVX2, 2 AVX-512.
+API int pcclora_geometry_widest() { return widest(); }
+
+// points (clouds, n, 3), idx (clouds, k); each returns a Status.
+#define FPS(NAME, T)                                                                                              \
+  API int NAME(const T* points, Index clouds, Index n, Index k, Index start, int skip, int threads, int width,    \
+               Index* idx) {                                                                                      \
+    return run(Fps<T>{points, clouds, n, k, start, skip != 0, idx}, threads, width);                              \
+  }
+FPS(pcclora_fps_f32, float)
+FPS(pcclora_fps_f64, double)
+
+// query (clouds, g, 3), points (clouds, n, 3), dists and idx (clouds, g, k).
+#define KNN(NAME, T)                                                                                              \
+  API int NAME(const T* query, const T* points, Index clouds, Index g, Index n, Index k, int threads, int width,  \
+               T* dists, Index* idx) {                                                                            \
+    return run(Knn<T>{query, points, clouds, g, n, k, dists, idx}, threads, width);                               \
+  }
+KNN(pcclora_knn_f32, float)
+KNN(pcclora_knn_f64, double)

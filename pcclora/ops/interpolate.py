@@ -1,0 +1,34 @@
+"""Features of few points carried to many: the propagation step of PointNet++ and of Point-MAE's part segmentation.
+
+Qi et al., "PointNet++", NeurIPS 2017, eq. 2 with p = 2 and k = 3. The released code adds 1e-8 to the squared distance.
+"""
+
+from torch import Tensor
+
+from pcclora.errors import PccloraError
+from pcclora.ops.gathering import gather
+from pcclora.ops.knn import knn_points
+
+
+def interpolate_three_nn(query: Tensor, points: Tensor, features: Tensor) -> Tensor:
+    """Average the features of the three nearest points, weighted by inverse squared distance.
+
+    Args:
+        query: (B, N, 3) where features are wanted.
+        points: (B, G, 3) where they are known; of fewer than three, all are used.
+        features: (B, G, C) of the same dtype.
+
+    Returns:
+        (B, N, C); differentiable in all arguments.
+
+    Raises:
+        PccloraError: If shapes or dtypes do not fit, or on a CPU if a coordinate is NaN or infinite.
+    """
+    if features.dim() != 3 or features.shape[:2] != points.shape[:2]:
+        raise PccloraError(
+            f"features {tuple(features.shape)}, points {tuple(points.shape)}: (B, G, C) and (B, G, 3) are needed"
+        )
+    dists, idx, _ = knn_points(query, points, K=min(3, points.shape[1]))
+    weight = 1 / (dists + 1e-8)
+    weight = weight / weight.sum(2, keepdim=True)  # (B, N, 3)
+    return (gather(features, idx) * weight.unsqueeze(3)).sum(2)

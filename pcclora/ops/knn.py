@@ -1,0 +1,98 @@
+"""The K nearest neighbours, by exact differences.
+
+The expanded form |a|² + |b|² - 2ab of ``torch.cdist`` loses the neighbours of clouds far from the origin and is not
+used. Must agree with ``pytorch3d.ops.knn_points``.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcclora.ops import native
+from pcclora.ops.checks import check_count, check_finite, check_pair
+from pcclora.ops.dispatch import Backend, choose
+from pcclora.ops.gathering import gather
+
+CHUNK = 1 << 22  # distances held at a time by the torch code: it bounds the memory whatever B, G and N are
+
+
+class Neighbours(NamedTuple):
+    """What :func:`knn_points` returns: squared distances, indices and, where asked, the neighbours themselves."""
+
+    dists: Tensor
+    idx: Tensor
+    nn: Tensor | None
+
+
+def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False) -> Neighbours:
+    """Find the K nearest points of each query; exact, ties to the lowest index.
+
+    Args:
+        query: (B, G, 3) float32 or float64.
+        points: (B, N, 3) of the same dtype; where ``query`` is a part of it, each is its own first neighbour.
+        K: How many neighbours, 1...N.
+        return_nn: Whether to return the neighbours' coordinates too.
+
+    Returns:
+        ``dists`` (B, G, K), squared and ascending, differentiable in both arguments; ``idx`` (B, G, K) int64; ``nn``
+        (B, G, K, 3) or None.
+
+    Raises:
+        PccloraError: If shape, dtype or K is wrong, or on a CPU if a coordinate is NaN or infinite.
+    """
+    check_pair(query, points, ("query", "points"))
+    check_count(K, points.shape[1])
+    dists, idx = _search(query.detach(), points.detach(), K)
+    differentiable = torch.is_grad_enabled() and (query.requires_grad or points.requires_grad)
+    nn = gather(points, idx) if return_nn or differentiable else None
+    if differentiable and nn is not None:
+        dists = _squared(query.unsqueeze(2), nn)  # the same numbers, with a graph
+    return Neighbours(dists, idx, nn if return_nn else None)
+
+
+def _search(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    match choose(points):
+        case Backend.NATIVE:
+            return native.knn_points(query, points, K=K)
+        case Backend.PYTORCH3D:
+            from pytorch3d.ops import knn_points as peer
+
+            dists, idx, _ = peer(query, points, K=K)
+            return dists, idx
+        case Backend.TORCH:
+            return _search_with_torch(query, points, K)
+
+
+@torch.no_grad()
+def _search_with_torch(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    (B, G, _), N = query.shape, points.shape[1]
+    if points.device.type == "cpu":
+        check_finite(bool(query.isfinite().all()), "query")
+        check_finite(bool(points.isfinite().all()), "points")
+    dists, idx = query.new_empty((B, G, K)), query.new_empty((B, G, K), dtype=torch.int64)
+    clouds = max(1, min(B, CHUNK // (G * N))) if G else B
+    queries = max(1, min(G, CHUNK // N))
+    for b in range(0, B, clouds):
+        for g in range(0, G, queries):
+            here = slice(b, b + clouds), slice(g, g + queries)
+            row = _squared(query[here].unsqueeze(2), points[here[0]].unsqueeze(1))  # (clouds, queries, N)
+            dists[here], idx[here] = _smallest(row, K)
+    return dists, idx
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared distances (...,) of points (..., 3), summed in the order that all backends share."""
+    dx, dy, dz = ((a[..., i] - b[..., i]) for i in range(3))
+    return (dx * dx + dy * dy) + dz * dz
+
+
+def _smallest(row: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """Return the K smallest of each row, ascending, and their indices; the lower index first where they are equal."""
+    if row.dtype != torch.float32 or row.device.type == "mps":
+        values, order = row.sort(dim=-1, stable=True)
+        return values[..., :K], order[..., :K]
+    # topk breaks ties at will. The bits of numbers >= 0 sort as the numbers do: with the index behind them, none tie.
+    key = (row.view(torch.int32).long() << 32) | torch.arange(row.shape[-1], device=row.device)
+    key = key.topk(K, dim=-1, largest=False, sorted=True).values
+    return (key >> 32).int().view(torch.float32), key & 0xFFFFFFFF
