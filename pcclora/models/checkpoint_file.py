@@ -1,0 +1,102 @@
+"""Read a foreign checkpoint file without running anything that is in it.
+
+``.pth`` goes through ``torch.load(weights_only=True)``. Some released files hold numpy scalars (accuracies) beside the
+weights; those, and nothing else, are allowed in addition. ``.safetensors`` holds tensors only. Which of the two a file
+is, is seen from its first bytes, not from its name.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pcclora.errors import PccloraError
+
+CONTAINERS = ("base_model", "model", "model_state_dict", "state_dict")  # under which released files keep the weights
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Return the state dict of a file, on the CPU, keys as stored.
+
+    Args:
+        path: A ``.pth`` of Point-MAE, Point-BERT, ACT, ReCon or their kin (bare, or under one of :data:`CONTAINERS`),
+            or a ``.safetensors``.
+
+    Raises:
+        PccloraError: If the file is absent, truncated, not a checkpoint, or asks to run code.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = "is a folder, not a file" if file.is_dir() else "no such file"
+        raise PccloraError(f"{file}: {what}; give a checkpoint (.pth or .safetensors)")
+    start = file.open("rb").read(512)
+    if not start:
+        raise PccloraError(f"{file}: the file is empty; download it again")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise PccloraError(f"{file}: this is a web page, not a checkpoint: the download failed; download it again")
+    is_safetensors = start[8:9] == b"{" and not start.startswith((b"PK", b"\x80"))
+    content = _read_safetensors(file) if is_safetensors else _read_pickle(file)
+    return _weights(content, file)
+
+
+def _read_safetensors(file: Path) -> object:
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PccloraError(f"{file}: a damaged or truncated .safetensors file ({error}); download it again") from error
+
+
+def _read_pickle(file: Path) -> object:
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise PccloraError(f"{file}: {_refusal(str(error))}") from error
+    except Exception as error:  # damaged bytes fail in dozens of ways inside the unpickler
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PccloraError(f"{file}: a damaged or truncated .pth file ({reason}); download it again") from error
+
+
+def _refusal(message: str) -> str:
+    """Say why torch refused the pickle: because of a foreign name (which), or because the bytes make no sense."""
+    for phrase in ("Unsupported global: GLOBAL ", "Trying to call reduce for unrecognized function ", "GLOBAL "):
+        if phrase in message:
+            name = message.split(phrase, 1)[1].split()[0]
+            return (
+                f"holds Python objects ('{name}') that could run code when read, so it is refused; take the official "
+                "file, or save the state dict alone where you trust the source"
+            )
+    return f"not a checkpoint, or a damaged one ({message.splitlines()[0][:120]}); download it again"
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled numpy number names: its maker, under numpy's old and new module path, and its dtype."""
+    dtypes = [kind for name in np.dtypes.__all__ if (kind := getattr(np.dtypes, name)) is not np.dtypes.ObjectDType]
+    scalar = np.float64().__reduce__()[0]
+    return [
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *dtypes,
+    ]
+
+
+def _weights(content: object, file: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        for name in CONTAINERS:
+            if isinstance(content.get(name), Mapping):
+                content = content[name]
+                break
+        weights = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        if weights:
+            return weights
+    found = f"a dict of {', '.join(map(str, list(content)[:8]))}" if isinstance(content, Mapping) else type(content)
+    raise PccloraError(
+        f"{file}: holds no weights: {found}; a state dict, or one under {', '.join(CONTAINERS)}, is read"
+    )

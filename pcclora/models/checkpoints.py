@@ -1,0 +1,181 @@
+"""Load a released checkpoint, unmodified; nothing loads silently.
+
+The original loaders pass ``strict=False`` and so load nothing without a word when a file is of another family. Here a
+wrong family, a shape mismatch, a trunk that is only partly filled, or a NaN is an error, and nothing has changed yet
+when it is raised.
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pcclora.errors import PccloraError
+from pcclora.models.checkpoint_file import read_checkpoint
+from pcclora.models.checkpoint_keys import (
+    CONTRAST,
+    HEAD,
+    PRETRAINING,
+    canonical,
+    merge_point_lora,
+    refuse_family,
+)
+from pcclora.registry import MODELS
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a checkpoint gave to a model.
+
+    Args:
+        path: The file.
+        family: Whose it is, as ``"Point-MAE"``.
+        loaded: The model's keys that were filled.
+        missing: The model's keys that the file has not, as expected; they keep their initialisation.
+        unexpected: Keys of the file that mean nothing to this family.
+        dropped: Keys of the file that are known but not part of this model.
+        notes: One line for each thing dropped or changed.
+    """
+
+    path: str
+    family: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def head_loaded(self) -> bool:
+        """Whether the classification head came from the file."""
+        return any(key.startswith(HEAD) for key in self.loaded)
+
+    def __str__(self) -> str:
+        lines = [f"{self.path} ({self.family}): {len(self.loaded)} tensors loaded", *self.notes]
+        for title, keys in (("not in the file, freshly initialised", self.missing), ("unknown", self.unexpected)):
+            if keys:
+                lines.append(f"{title}: {', '.join(_summary(keys))}")
+        return "\n  ".join(lines)
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
+    """Fill a model from a released file, or from one that pcclora wrote.
+
+    Args:
+        model: From :func:`create_model`.
+        path: A ``.pth`` or ``.safetensors`` file in any of the released containers and key forms.
+
+    Returns:
+        What was loaded, what was expected to be missing, what was not used.
+
+    Raises:
+        PccloraError: If the file cannot be read, is of another family, has a tensor of another shape or with a NaN, or
+            lacks a part of the trunk. The model is unchanged then.
+    """
+    where, name = str(path), MODELS.name_of(model.config)
+    weights, merged = merge_point_lora(read_checkpoint(path))
+    weights, family = canonical(weights, where)
+    if family is not None:
+        refuse_family(family, model.families, name, where)
+    targets = {key.removeprefix("MAE_encoder."): key for key in model.state_dict() if not key.startswith("adapters.")}
+    notes = [f"{merged} PointLoRA maps merged (W + B A); its prompts and token selection have no counterpart here"]
+    notes = notes if merged else []
+    weights, dropped = _drop_foreign_head(model, weights, targets, notes)
+    unused = [key for key in weights if key not in targets]
+    known = [key for key in unused if PRETRAINING.match(key) or CONTRAST.match(key)]
+    if known:
+        notes.append(f"not part of this model: {', '.join(_summary(known))}")
+    usable = {targets[key]: value for key, value in weights.items() if key in targets}
+    missing = _check(model, usable, targets, where, name)
+    model.load_state_dict(usable, strict=False)
+    return LoadReport(
+        path=where,
+        family=family or "Point-MAE or ACT, which have the same keys",
+        loaded=tuple(usable),
+        missing=missing,
+        unexpected=tuple(key for key in unused if key not in known),
+        dropped=(*dropped, *known),
+        notes=tuple(notes),
+    )
+
+
+def bundled_weights(name: str) -> Path:
+    """Return the weights file that comes with the package for a model.
+
+    Args:
+        name: The model's registered name.
+
+    Raises:
+        PccloraError: If there is none.
+    """
+    folder = resources.files("pcclora.models") / "weights"
+    file = Path(str(folder / f"{name}.safetensors"))
+    if not file.is_file():
+        bundled = sorted(path.stem for path in Path(str(folder)).glob("*.safetensors"))
+        raise PccloraError(
+            f"model '{name}' has no bundled weights (bundled: {', '.join(bundled) or 'none in this installation'}); "
+            "give checkpoint=FILE, see docs/checkpoints.md"
+        )
+    return file
+
+
+def _drop_foreign_head(
+    model: nn.Module, weights: dict[str, Tensor], targets: dict[str, str], notes: list[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Take out a classification head that is not this model's: another number of classes, layers or inputs."""
+    state = model.state_dict()
+    theirs = {key: tuple(value.shape) for key, value in weights.items() if key.startswith(HEAD)}
+    ours = {key: tuple(state[target].shape) for key, target in targets.items() if key.startswith(HEAD)}
+    if not theirs or theirs == ours:
+        return weights, []
+    notes.append(f"classification head dropped: {_head(theirs)}, this model has {_head(ours)}")
+    return {key: value for key, value in weights.items() if key not in theirs}, list(theirs)
+
+
+def _head(shapes: dict[str, tuple[int, ...]]) -> str:
+    layers = [shape for key, shape in shapes.items() if key.endswith("weight") and len(shape) == 2]
+    if not layers:
+        return "none"
+    return f"{len(layers)} layers from {layers[0][1]} features to {layers[-1][0]} classes"
+
+
+def _check(
+    model: nn.Module, usable: dict[str, Tensor], targets: dict[str, str], where: str, name: str
+) -> tuple[str, ...]:
+    """Refuse what would load wrongly; return the keys that may be missing."""
+    state = model.state_dict()
+    for key, value in usable.items():
+        if value.shape != state[key].shape:
+            raise PccloraError(
+                f"{where}: '{key}' is {tuple(value.shape)}, model '{name}' has {tuple(state[key].shape)}; the file is of "
+                "another architecture: name the right model, or give the widths it was trained with"
+            )
+        if value.is_floating_point() != state[key].is_floating_point():
+            raise PccloraError(
+                f"{where}: '{key}' is {value.dtype}, {state[key].dtype} is expected; the file is damaged"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise PccloraError(f"{where}: '{key}' holds NaN or infinite numbers; take another file")
+    missing = [targets[key] for key in targets if targets[key] not in usable]
+    fresh = tuple(model.fresh_tokens)
+    trunk = [key for key in missing if not (key in fresh or key.startswith(HEAD) or PRETRAINING.match(key))]
+    whole = [target for key, target in targets.items() if not (key.startswith(HEAD) or PRETRAINING.match(key))]
+    if trunk:
+        raise PccloraError(
+            f"{where}: {len(whole) - len(trunk)} of the {len(whole)} tensors of '{name}' are in this file, "
+            f"{len(trunk)} are not ({', '.join(_summary(trunk))}); it is not a whole {' or '.join(model.families)} "
+            "checkpoint: take the official file, or create the model with the depth it was trained with"
+        )
+    return tuple(missing)
+
+
+def _summary(keys: tuple[str, ...] | list[str], limit: int = 6) -> list[str]:
+    """Shorten a list of keys to their stems, as ``MAE_decoder.* (51)``."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        stem = ".".join(key.split(".")[: 3 if key.startswith("blocks.") else 1])
+        counts[stem] = counts.get(stem, 0) + 1
+    names = [stem if count == 1 else f"{stem}.* ({count})" for stem, count in counts.items()]
+    return names if len(names) <= limit else [*names[:limit], f"and {len(names) - limit} more"]

@@ -1,0 +1,99 @@
+"""``create_model`` and ``list_models``: every backbone by name (after timm's calls of the same names)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from pcclora.errors import PccloraError, did_you_mean
+from pcclora.models.checkpoints import bundled_weights, load_checkpoint
+from pcclora.registry import MODELS
+
+TASKS = ("cls", "partseg", "pretrain")
+
+
+def create_model(
+    name: str,
+    *,
+    task: str = "cls",
+    num_classes: int = 40,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = False,
+    **overrides: Any,
+) -> nn.Module:
+    """Build a backbone.
+
+    Args:
+        name: A registered name; see :func:`list_models`.
+        task: ``cls``: ``model(points (B, N, 3)) -> logits (B, num_classes)``; ``pretrain``: ``model(points, mask) ->
+            loss``. ``partseg`` is reserved.
+        num_classes: Number of classes.
+        checkpoint: A file for :func:`load_checkpoint`, or ``"bundled"`` for the weights that come with the package.
+        pretrained: The same as ``checkpoint="bundled"``.
+        overrides: Fields of the model's config, as ``num_groups=128``.
+
+    Returns:
+        The model, in train mode.
+
+    Raises:
+        PccloraError: If a name is unknown (the message has the nearest one), a value or the checkpoint cannot be used.
+    """
+    if pretrained and checkpoint not in (None, "bundled"):
+        raise PccloraError(f"pretrained=True and checkpoint={str(checkpoint)!r}: give one of them")
+    config = _configure(name, overrides)
+    model = MODELS.build(config, task=task, num_classes=num_classes)
+    if pretrained or checkpoint == "bundled":
+        checkpoint = bundled_weights(name)
+    if checkpoint is not None:
+        load_checkpoint(model, checkpoint)
+    return model
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the registered names that match a shell pattern, sorted.
+
+    Args:
+        pattern: As ``"point_*"``.
+    """
+    return MODELS.names(pattern)
+
+
+def build_task(
+    tasks: Mapping[str, Callable[[], nn.Module]], config: object, *, task: str, num_classes: int
+) -> nn.Module:
+    """Build the model of one task; what a registered factory calls.
+
+    Args:
+        tasks: How to build the model for each task that it has.
+        config: Its config, for the message.
+        task: One of :data:`TASKS`.
+        num_classes: Number of classes.
+
+    Raises:
+        PccloraError: If there is no such task, or not for this model, or the number of classes is not positive.
+    """
+    if task not in TASKS:
+        raise PccloraError(f"unknown task '{task}'{did_you_mean(task, TASKS)}")
+    if task not in tasks:
+        later = " is not available yet" if task == "partseg" else " is available for point_mae and point_mae_tiny only"
+        raise PccloraError(f"model '{MODELS.name_of(config)}': task '{task}'{later}; it has {', '.join(tasks)}")
+    if num_classes < 1:
+        raise PccloraError(f"num_classes is {num_classes}, 1 or more is expected")
+    return tasks[task]()
+
+
+def _configure(name: str, overrides: dict[str, Any]) -> object:
+    schema = MODELS.get(name).config
+    known = [field.name for field in fields(schema)]
+    unknown = [f"unknown option '{key}'{did_you_mean(key, known)}" for key in overrides if key not in known]
+    if unknown:
+        raise PccloraError(f"model '{name}': " + "; ".join(unknown))
+    try:
+        checked = OmegaConf.merge(OmegaConf.structured(schema), overrides)
+    except OmegaConfBaseException as error:
+        raise PccloraError(f"model '{name}': {str(error).splitlines()[0]} ({error.full_key})") from error
+    return OmegaConf.to_object(checked)

@@ -1,0 +1,96 @@
+"""Point-MAE's pre-training: hide 60 % of the groups, encode the rest, rebuild the hidden ones; Chamfer L2 loss.
+
+Pang et al. (arXiv 2203.06604). With a given mask the loss equals the original's in eval mode. In train mode there is
+one difference: only visible groups pass through the tokeniser (the original encodes all and throws 60 % away), so the
+batch statistics of its BatchNorms are those of the visible groups.
+"""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.errors import PccloraError
+from pcclora.models.transformer import Decoder, token_parameter
+from pcclora.models.trunk import PointMAEConfig, Trunk, position_embedding
+from pcclora.ops import chamfer_distance
+
+
+class PointMAEPretrain(nn.Module):
+    """Masked autoencoder around the trunk.
+
+    Args:
+        config: Its widths, the depth of the decoder, the mask ratio.
+    """
+
+    task = "pretrain"
+    num_classes = 0
+    families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
+    fresh_tokens: ClassVar[tuple[str, ...]] = ()
+    modules_to_save: tuple[str, ...] = ()
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("MAE_encoder.encoder",), "head": ("increase_dim",)}
+
+    def __init__(self, config: PointMAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.MAE_encoder = Trunk(config)
+        self.mask_token = token_parameter(dim)
+        self.decoder_pos_embed = position_embedding(dim)
+        self.MAE_decoder = Decoder(
+            dim, depth=config.decoder_depth, heads=config.heads, drop_path_rate=config.drop_path_rate
+        )
+        self.increase_dim = nn.Sequential(nn.Conv1d(dim, 3 * config.group_size, 1))
+
+    def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar in squared units of the points.
+
+        Args:
+            points: Clouds (B, N, 3).
+            mask: (B, G) bool, True = hidden, the same number in each row; None draws one from torch's CPU generator.
+
+        Raises:
+            PccloraError: If the mask cannot be used.
+        """
+        trunk, B = self.MAE_encoder, len(points)
+        neighborhoods, centers = trunk.group(points)
+        mask = self._random_mask(B).to(points.device) if mask is None else self._checked(mask, B)
+        x = trunk.embed(_rows(neighborhoods, ~mask))
+        visible = trunk.norm(trunk.blocks(x, trunk.pos_embed(_rows(centers, ~mask))))
+
+        hidden = _rows(neighborhoods, mask)  # (B, M, K, 3)
+        M = hidden.shape[1]
+        position = self.decoder_pos_embed(torch.cat([_rows(centers, ~mask), _rows(centers, mask)], dim=1))
+        x = torch.cat([visible, self.mask_token.expand(B, M, -1)], dim=1)
+        x = self.MAE_decoder.predict(x, position, last=M)
+        rebuilt = F.linear(x, self.increase_dim[0].weight.squeeze(-1), self.increase_dim[0].bias)
+        return chamfer_distance(rebuilt.reshape(B * M, -1, 3).to(hidden.dtype), hidden.flatten(0, 1))
+
+    def features(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to features (B, C): max + mean of the unmasked tokens, as the original's SVM probe."""
+        trunk = self.MAE_encoder
+        neighborhoods, centers = trunk.group(points)
+        x = trunk.norm(trunk.blocks(trunk.embed(neighborhoods), trunk.pos_embed(centers)))
+        return x.amax(dim=1) + x.mean(dim=1)
+
+    def _random_mask(self, B: int) -> Tensor:
+        G = self.config.num_groups
+        order = torch.rand(B, G).argsort(dim=1)
+        return order < max(1, int(self.config.mask_ratio * G))
+
+    def _checked(self, mask: Tensor, B: int) -> Tensor:
+        expected = (B, self.config.num_groups)
+        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+            raise PccloraError(f"mask is {mask.dtype} {tuple(mask.shape)}, torch.bool {expected} is expected")
+        hidden = mask.sum(dim=1)
+        if bool((hidden != hidden[0]).any()) or not 0 < int(hidden[0]) < expected[1]:
+            raise PccloraError(
+                f"mask hides {hidden.tolist()} of {expected[1]} groups; hide the same number in each row, not 0, not all"
+            )
+        return mask
+
+
+def _rows(x: Tensor, chosen: Tensor) -> Tensor:
+    """Pick the chosen groups, the same number in each row: x (B, G, ...) and chosen (B, G) -> (B, M, ...)."""
+    return x[chosen].reshape(len(x), -1, *x.shape[2:])

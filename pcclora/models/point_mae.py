@@ -1,0 +1,92 @@
+"""Point-MAE's classifier: 384 x 12 x 6 heads on 64 groups of 32 points.
+
+Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 2022, arXiv 2203.06604). In eval mode the
+logits equal the original's to 1e-4 relative in float32 (tests/models/test_goldens.py).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pcclora.models.factory import build_task
+from pcclora.models.heads import point_mae_head
+from pcclora.models.masked_autoencoder import PointMAEPretrain
+from pcclora.models.transformer import Transformer, token_parameter
+from pcclora.models.trunk import PointMAEConfig, Trunk
+from pcclora.registry import MODELS
+
+
+@dataclass
+class PointMAETinyConfig(PointMAEConfig):
+    """Point-MAE small enough to train on a CPU in minutes; its pre-trained weights come with the package."""
+
+    dim: int = 96
+    depth: int = 6
+    heads: int = 3
+    num_groups: int = 32
+    encoder_widths: tuple[int, ...] = (32, 64, 128)
+    drop_path_rate: float = 0.0
+    decoder_depth: int = 2
+
+
+class PointMAE(Trunk):
+    """Classifier: the trunk, a class token with a position of its own, and a head on [class token, max of the others].
+
+    Args:
+        config: Its widths.
+        num_classes: Number of classes.
+        transformer: The blocks, if not the ordinary ones.
+    """
+
+    task = "cls"
+    families: ClassVar[tuple[str, ...]] = ("Point-MAE",)  # whose files it can read; see models/checkpoints.py
+    fresh_tokens: ClassVar[tuple[str, ...]] = ("cls_token", "cls_pos")  # a pre-trained file need not have them
+    modules_to_save = ("cls_head_finetune", "cls_token", "cls_pos")
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {
+        "tokenizer": ("encoder", "reduce_dim"),
+        "head": ("cls_head_finetune",),
+    }
+
+    def __init__(self, config: PointMAEConfig, *, num_classes: int, transformer: Transformer | None = None) -> None:
+        super().__init__(config, transformer=transformer)
+        self.num_classes = num_classes
+        self.cls_token = token_parameter(config.dim)
+        self.cls_pos = token_parameter(config.dim)
+        # torch's own initialisation, as the original's head has whenever the trunk is pre-trained
+        self.cls_head_finetune = self.make_head(config, num_classes)
+
+    def make_head(self, config: PointMAEConfig, num_classes: int) -> nn.Sequential:
+        """Return the classification head."""
+        return point_mae_head(2 * config.dim, num_classes, dropout=config.head_dropout)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to logits (B, num_classes)."""
+        return self.cls_head_finetune(self.features(points))
+
+    def features(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to what the head reads (B, 2 C)."""
+        x = self.encode(points, tokens=(self.cls_token,), positions=(self.cls_pos,))
+        return torch.cat([x[:, 0], x[:, 1:].amax(dim=1)], dim=-1)
+
+    def encode(self, points: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]) -> Tensor:
+        """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) followed by the groups."""
+        neighborhoods, centers = self.group(points)
+        B = len(points)
+        x = torch.cat([*(token.expand(B, -1, -1) for token in tokens), self.embed(neighborhoods)], dim=1)
+        position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
+        return self.norm(self.blocks(x, position))
+
+
+@MODELS.register("point_mae", config=PointMAEConfig)
+def point_mae(config: PointMAEConfig, *, task: str, num_classes: int) -> nn.Module:
+    """Point-MAE (arXiv 2203.06604): 22.1 M parameters, 174 keys; pre-training 29.0 M, 209 keys."""
+    tasks = {"cls": lambda: PointMAE(config, num_classes=num_classes), "pretrain": lambda: PointMAEPretrain(config)}
+    return build_task(tasks, config, task=task, num_classes=num_classes)
+
+
+@MODELS.register("point_mae_tiny", config=PointMAETinyConfig)
+def point_mae_tiny(config: PointMAETinyConfig, *, task: str, num_classes: int) -> nn.Module:
+    """Point-MAE for a CPU; its pre-trained weights come with the package."""
+    return point_mae(config, task=task, num_classes=num_classes)

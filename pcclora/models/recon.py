@@ -1,0 +1,140 @@
+"""ReCon's classifier, as published (``recon``) and as parameter-efficient methods use its weights (``recon_plain``).
+
+Qi et al., Contrast with Reconstruct (ICML 2023, arXiv 2302.02318). The two are different functions of one file:
+
+* ``recon``: three learnt tokens (class, image, text) attend to the patches through a branch of their own, the patches
+  never see them, and the residual is taken on the *normalised* stream: ``x = norm(x); x = x + f(x)``. The head reads
+  the three tokens and the max of the patches (4 C). Logits equal the original's to 1e-4 relative in float32.
+* ``recon_plain``: the patches' weights in an ordinary pre-norm block, image and text token and the contrast branch
+  left out, Point-MAE's head (2 C). So load it IDPT, DAPT, PPT and PointGST.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.models.factory import build_task
+from pcclora.models.heads import point_mae_head
+from pcclora.models.point_mae import PointMAE
+from pcclora.models.transformer import Block, Mlp, Transformer, token_parameter
+from pcclora.models.trunk import PointMAEConfig
+from pcclora.registry import MODELS
+
+TOKENS = 3  # class, image, text
+
+
+@dataclass
+class ReConConfig(PointMAEConfig):
+    """ReCon as published."""
+
+    drop_path_rate: float = 0.2
+
+
+@dataclass
+class ReConPlainConfig(PointMAEConfig):
+    """ReCon's weights in an ordinary pre-norm transformer."""
+
+
+class CrossAttention(nn.Module):
+    """Attention of the learnt tokens to the patches.
+
+    Args:
+        dim: Width C of a token.
+        heads: Number of heads.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, patches: Tensor) -> Tensor:
+        """Map tokens x (B, T, C), which look at patches (B, G, C), to (B, T, C)."""
+        B, T, C = x.shape
+        q = self.q(x).reshape(B, T, self.heads, -1).transpose(1, 2)
+        k, v = self.kv(patches).reshape(B, -1, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, C))
+
+
+class ReConBlock(Block):
+    """Two streams in one sequence: the first three tokens look at the patches, the patches at themselves."""
+
+    def __init__(self, dim: int, heads: int, *, drop_path: float = 0.0) -> None:
+        super().__init__(dim, heads, drop_path=drop_path)
+        self.norm1_contrast = nn.LayerNorm(dim)
+        self.norm2_contrast = nn.LayerNorm(dim)
+        self.mlp_contrast = Mlp(dim)
+        self.attn_contrast = CrossAttention(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, 3 + G, C) to the same shape."""
+        tokens, patches = self.norm1_contrast(x[:, :TOKENS]), self.norm1(x[:, TOKENS:])
+        tokens = tokens + self.drop_path(self.attn_contrast(tokens, patches))
+        patches = patches + self.drop_path(self.attn(patches))
+        tokens, patches = self.norm2_contrast(tokens), self.norm2(patches)
+        tokens = tokens + self.drop_path(self.mlp_contrast(tokens))
+        patches = patches + self.drop_path(self.mlp(patches))
+        return torch.cat([tokens, patches], dim=1)
+
+
+class ReCon(PointMAE):
+    """ReCon's classifier as published.
+
+    Args:
+        config: Its widths.
+        num_classes: Number of classes.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ("ReCon",)
+    fresh_tokens: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: ReConConfig, *, num_classes: int) -> None:
+        blocks = Transformer(
+            config.dim,
+            depth=config.depth,
+            heads=config.heads,
+            drop_path_rate=config.drop_path_rate,
+            block=ReConBlock,
+        )
+        super().__init__(config, num_classes=num_classes, transformer=blocks)
+        self.img_token, self.img_pos = token_parameter(config.dim), token_parameter(config.dim)
+        self.text_token, self.text_pos = token_parameter(config.dim), token_parameter(config.dim)
+
+    def make_head(self, config: PointMAEConfig, num_classes: int) -> nn.Sequential:
+        """Return the classification head."""
+        return point_mae_head((TOKENS + 1) * config.dim, num_classes, dropout=config.head_dropout)
+
+    def features(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to what the head reads (B, 4 C)."""
+        x = self.encode(
+            points,
+            tokens=(self.cls_token, self.img_token, self.text_token),
+            positions=(self.cls_pos, self.img_pos, self.text_pos),
+        )
+        return torch.cat([x[:, :TOKENS].flatten(1), x[:, TOKENS:].amax(dim=1)], dim=-1)
+
+
+class ReConPlain(PointMAE):
+    """Point-MAE's classifier for ReCon's weights; a file must have the class token and its position."""
+
+    families: ClassVar[tuple[str, ...]] = ("ReCon",)
+    fresh_tokens: ClassVar[tuple[str, ...]] = ()
+
+
+@MODELS.register("recon", config=ReConConfig)
+def recon(config: ReConConfig, *, task: str, num_classes: int) -> nn.Module:
+    """ReCon (arXiv 2302.02318) as published: 43.6 M parameters, 322 keys."""
+    tasks = {"cls": lambda: ReCon(config, num_classes=num_classes)}
+    return build_task(tasks, config, task=task, num_classes=num_classes)
+
+
+@MODELS.register("recon_plain", config=ReConPlainConfig)
+def recon_plain(config: ReConPlainConfig, *, task: str, num_classes: int) -> nn.Module:
+    """ReCon's weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys."""
+    tasks = {"cls": lambda: ReConPlain(config, num_classes=num_classes)}
+    return build_task(tasks, config, task=task, num_classes=num_classes)

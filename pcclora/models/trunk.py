@@ -1,0 +1,103 @@
+"""What Point-MAE, Point-BERT, ACT and ReCon have in common: tokeniser, position embedding, transformer, norm.
+
+Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 2022, arXiv 2203.06604). State-dict keys
+are those of the released files.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from pcclora.errors import PccloraError
+from pcclora.models.tokenizer import MiniPointNet, group_points
+from pcclora.models.transformer import Transformer, init_trunk
+
+
+@dataclass
+class PointMAEConfig:
+    """Point-MAE.
+
+    Args:
+        dim: Width C of a token.
+        depth: Number of blocks.
+        heads: Attention heads; divides ``dim``.
+        num_groups: Groups G of a cloud: 64 for 1,024 points, 128 for 2,048, 512 for 8,192.
+        group_size: Points K of a group.
+        encoder_widths: Widths inside the mini-PointNet.
+        encoder_dim: Its output width, where a linear map ``reduce_dim`` follows; None: it ends at ``dim``.
+        drop_path_rate: Stochastic depth of the last block, growing linearly from 0 at the first.
+        head_dropout: Dropout of the classification head.
+        decoder_depth: Blocks of the pre-training decoder.
+        mask_ratio: Share of groups that pre-training hides.
+        skip_near_origin: Never sample points within 0.0316 of the origin, as pointnet2_ops.
+    """
+
+    dim: int = 384
+    depth: int = 12
+    heads: int = 6
+    num_groups: int = 64
+    group_size: int = 32
+    encoder_widths: tuple[int, ...] = (128, 256, 512)
+    encoder_dim: int | None = None
+    drop_path_rate: float = 0.1
+    head_dropout: float = 0.5
+    decoder_depth: int = 4
+    mask_ratio: float = 0.6
+    skip_near_origin: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        self.encoder_widths = tuple(self.encoder_widths)
+        counts = {name: getattr(self, name) for name in ("dim", "depth", "heads", "num_groups", "group_size")}
+        wrong = [f"{name} is {value}, 1 or more is expected" for name, value in counts.items() if value < 1]
+        rates = {name: getattr(self, name) for name in ("drop_path_rate", "head_dropout", "mask_ratio")}
+        wrong += [f"{name} is {value}, it lies in [0, 1)" for name, value in rates.items() if not 0 <= value < 1]
+        if self.heads >= 1 and self.dim % self.heads:
+            wrong.append(f"dim {self.dim} is not divisible by heads {self.heads}")
+        if len(self.encoder_widths) != 3 or min(self.encoder_widths) < 1:
+            wrong.append(f"encoder_widths is {self.encoder_widths}, three positive widths are expected")
+        if wrong:
+            raise PccloraError("; ".join(wrong))
+
+
+class Trunk(nn.Module):
+    """Tokeniser, position embedding, transformer, norm: what pre-training trains and fine-tuning keeps.
+
+    Args:
+        config: Its widths.
+        transformer: The blocks, if not the ordinary ones.
+    """
+
+    def __init__(self, config: PointMAEConfig, *, transformer: Transformer | None = None) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.encoder = MiniPointNet(config.encoder_widths, config.encoder_dim or dim)
+        if config.encoder_dim is not None:
+            self.reduce_dim = nn.Linear(config.encoder_dim, dim)
+        self.pos_embed = position_embedding(dim)
+        self.blocks = transformer or Transformer(
+            dim, depth=config.depth, heads=config.heads, drop_path_rate=config.drop_path_rate
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.apply(init_trunk)
+
+    def group(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut clouds (B, N, 3) into neighbourhoods (B, G, K, 3) and their centres (B, G, 3)."""
+        config = self.config
+        return group_points(
+            points,
+            num_groups=config.num_groups,
+            group_size=config.group_size,
+            skip_near_origin=config.skip_near_origin,
+        )
+
+    def embed(self, neighborhoods: Tensor) -> Tensor:
+        """Map neighbourhoods (B, G, K, 3) to tokens (B, G, C)."""
+        tokens: Tensor = self.encoder(neighborhoods)
+        return tokens if self.config.encoder_dim is None else self.reduce_dim(tokens)
+
+
+def position_embedding(dim: int) -> nn.Sequential:
+    """Return the map of a centre's coordinates (..., 3) to its position (..., dim)."""
+    return nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, dim))
