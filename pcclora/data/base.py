@@ -105,7 +105,7 @@ def stratified_split(labels: IntArray, fraction: float, seed: int) -> tuple[IntA
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
-def normalize_unit_sphere(points: FloatArray) -> FloatArray:
+def normalize_unit_sphere(points: NDArray[np.floating]) -> FloatArray:
     """Move the centroid to the origin and scale the farthest point to distance 1; features are kept.
 
     As ``pc_normalize`` of PointNet++ and its descendants. A cloud whose points all coincide is only centred.

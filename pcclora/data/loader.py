@@ -1,0 +1,160 @@
+"""Batches of point clouds whose order, points and augmentation depend on the seed, the epoch and the sample alone.
+
+The sampler yields (epoch, index) pairs, so a worker needs no state: results are the same for every number of workers,
+with persistent workers, after a resume, and under ``accelerate launch``.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypedDict, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from pcclora.data.base import PointCloudDataset
+from pcclora.data.clouds import Cloud, Clouds, Sampling
+from pcclora.data.transforms import find_presets, stream
+from pcclora.errors import PccloraError
+
+
+class Batch(TypedDict):
+    """What a loader yields; a plain dict of tensors, which accelerate moves and gathers.
+
+    Attributes:
+        points: (B, N, 3) float32.
+        labels: (B,) int64.
+        index: (B,) int64, each sample's place in its data set.
+    """
+
+    points: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every sample once, as (epoch, index), in an order that is a pure function of seed and epoch.
+
+    Args:
+        length: Number of samples.
+        shuffle: False keeps the order of the data set.
+        seed: Another seed, another order.
+    """
+
+    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
+        self.length, self.shuffle, self.seed = length, shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next pass. Without it every pass is the same."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, order = self.epoch, np.arange(self.length)
+        if self.shuffle:
+            order = np.argsort(stream(self.seed, epoch, 0, 2)(self.length), kind="stable")
+        return ((epoch, int(index)) for index in order)
+
+
+def make_loader(
+    dataset: PointCloudDataset,
+    *,
+    points: int,
+    batch_size: int,
+    train: bool,
+    seed: int = 0,
+    augmentation: str = "none",
+    workers: int = 0,
+    drop_last: bool = False,
+    sampling: Sampling | None = None,
+    vote: bool = False,
+    strict: bool = False,
+) -> DataLoader[Cloud]:
+    """Build a loader. :func:`set_epoch` chooses what the next pass draws.
+
+    Args:
+        dataset: What to load.
+        points: Points of each cloud in a batch.
+        batch_size: Clouds in a batch (for each process under ``accelerate launch``).
+        train: Shuffle, augment, and draw the points anew in every epoch. False: the stored order, fixed points.
+        seed: Decides order, points and augmentation.
+        augmentation: A name of :data:`pcclora.data.transforms.PRESETS`, or several joined by ``+``.
+        workers: Processes that load; it changes the speed and nothing else.
+        drop_last: Leave out the last batch when it is smaller.
+        sampling: Which of the stored points. ``"random"``: any of them (default in training). ``"fps"``: the exact
+            farthest-point sample (default in testing). ``"first"``: the first ones, for files stored in
+            farthest-point order (default in testing where the data set says it is so). In training the last two
+            choose 1200 / 1024 times as many, and a random subset of these: Point-MAE's protocol.
+        vote: With ``train=False``: draw points and augmentation as in training, in the stored order.
+        strict: Refuse a cloud of too few points; else points are repeated, with one warning.
+
+    Returns:
+        A loader of :class:`Batch` dicts. It draws nothing from torch's global random state, and it can be passed to
+        ``Accelerator.prepare``.
+
+    Raises:
+        PccloraError: If an argument, or under ``strict`` a cloud, cannot be used.
+    """
+    find_presets(augmentation)
+    for name, value, least in (("points", points, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
+        if value < least:
+            raise PccloraError(f"make_loader: {name} is {value}; at least {least} is needed")
+    if sampling not in (None, *get_args(Sampling)):
+        raise PccloraError(f"make_loader: sampling is '{sampling}'; choose one of {', '.join(get_args(Sampling))}")
+    if not len(dataset):
+        raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
+    fixed: Sampling = "first" if dataset.fps_ordered else "fps"
+    clouds = Clouds(
+        dataset,
+        points=points,
+        seed=seed,
+        augmentation=augmentation,
+        sampling=sampling or ("random" if train else fixed),
+        redraw=train or vote,
+        strict=strict,
+    )
+    clouds[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
+    return DataLoader(
+        clouds,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), shuffle=train, seed=seed),
+        drop_last=drop_last,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each pass draws from the global state, and the more so without workers
+    )
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Choose the epoch (or vote) that the next pass over a loader draws.
+
+    Args:
+        loader: From :func:`make_loader`, as it is or prepared by accelerate (sharded, or with skipped batches).
+        epoch: From 0.
+
+    Raises:
+        PccloraError: If the loader is none of ours.
+    """
+    if hasattr(loader, "iteration"):  # accelerate's loaders count passes, and set this on their sampler at each start
+        loader.iteration = epoch
+    sampler = loader.batch_sampler
+    while not isinstance(sampler, EpochSampler):
+        sampler = getattr(sampler, "sampler", None) or getattr(sampler, "batch_sampler", None)
+        if sampler is None:
+            raise PccloraError("set_epoch: this loader has no EpochSampler; build it with make_loader")
+    sampler.set_epoch(epoch)
+
+
+def collate(items: Sequence[Cloud]) -> Batch:
+    """Stack (points (N, 3), label, index) triples into a batch."""
+    points, labels, indices = zip(*items, strict=True)
+    return Batch(
+        points=torch.from_numpy(np.stack(points)),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        index=torch.tensor(indices, dtype=torch.int64),
+    )

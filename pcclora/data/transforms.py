@@ -1,0 +1,137 @@
+"""Augmentation protocols by name. What a cloud becomes is a pure function of (seed, epoch, index), wherever it runs.
+
+A published accuracy means nothing without its protocol (rotation alone is worth about three points on ScanObjectNN),
+so each preset is one protocol of the literature; ``"scan_rot+jitter"`` applies several in order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data.base import FloatArray, normalize_unit_sphere
+from pcclora.errors import PccloraError, did_you_mean
+
+Draw = Callable[[int], NDArray[np.float64]]
+"""Returns that many uniform numbers of [0, 1); the only source of randomness, its stream is the same in every numpy."""
+Points = NDArray[np.float64]
+Step = Callable[[Points, Draw], Points]
+"""Points (N, 3) in, points (N, 3) out, in float64: rounding to float32 happens once."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One protocol.
+
+    Attributes:
+        train: What is done to a training cloud, in order.
+        source: Where the protocol comes from.
+        test: What is done to a test cloud, too: nothing random.
+    """
+
+    train: tuple[Step, ...]
+    source: str
+    test: tuple[Step, ...] = ()
+
+
+def stream(*key: int) -> Draw:
+    """Return an independent source of uniform numbers for a tuple of non-negative whole numbers."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).random
+
+
+def augment(points: FloatArray, *, preset: str, seed: int, epoch: int, index: int, train: bool = True) -> FloatArray:
+    """Apply a protocol to one cloud.
+
+    Args:
+        points: (N, 3) float32, y up; it is not changed.
+        preset: A name of :data:`PRESETS`, or several joined by ``+``.
+        seed: The run's seed.
+        epoch: Another epoch (or vote), another draw.
+        index: The sample's place in its data set.
+        train: False applies only what the protocol does to test clouds as well.
+
+    Returns:
+        A new (N, 3) float32 array; the same on every platform and for every number of workers.
+
+    Raises:
+        PccloraError: If there is no such preset, or the points are not (N, 3).
+    """
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise PccloraError(f"augment: points must be (N, 3), these are {points.shape}; augment before adding features")
+    draw = stream(seed, epoch, index, 1)
+    out = points.astype(np.float64)
+    for chosen in find_presets(preset):
+        for step in chosen.train if train else chosen.test:
+            out = step(out, draw)
+    return out.astype(np.float32)
+
+
+def find_presets(names: str) -> list[Preset]:
+    """Return the presets that ``"a+b"`` names.
+
+    Raises:
+        PccloraError: If one is unknown; the message has the nearest name.
+    """
+    for name in (parts := names.split("+")):
+        if name not in PRESETS:
+            raise PccloraError(f"unknown augmentation '{name}'{did_you_mean(name, PRESETS)}")
+    return [PRESETS[name] for name in parts]
+
+
+def scale(low: float, high: float) -> Step:
+    """Return a step that scales each axis by its own factor, uniform in [low, high]."""
+    return lambda points, draw: points * (low + (high - low) * draw(3))
+
+
+def translate(reach: float) -> Step:
+    """Return a step that moves the cloud along each axis by a uniform length in [-reach, reach]."""
+    return lambda points, draw: points + reach * (2 * draw(3) - 1)
+
+
+def rotate_y(points: Points, draw: Draw) -> Points:
+    """Turn the cloud about the vertical axis by one angle, uniform over the circle."""
+    angle = 2 * np.pi * draw(1)[0]
+    sin, cos = np.sin(angle), np.cos(angle)
+    return np.asarray(points @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]))
+
+
+def center_and_normalize(points: Points, draw: Draw) -> Points:
+    """Put the centroid of the points that are used at the origin and the farthest of them at distance 1."""
+    return normalize_unit_sphere(points).astype(np.float64)
+
+
+def jitter(points: Points, draw: Draw) -> Points:
+    """Move every point by a Gaussian of standard deviation 0.01 an axis, clipped at 0.05."""
+    uniform = draw(2 * points.size).reshape(2, *points.shape)
+    normal = np.sqrt(-2 * np.log1p(-uniform[0])) * np.cos(2 * np.pi * uniform[1])  # Box and Muller: no numpy algorithm
+    return np.asarray(points + np.clip(0.01 * normal, -0.05, 0.05))
+
+
+def dropout(points: Points, draw: Draw) -> Points:
+    """Replace a random share of the points, up to 87.5 %, by the first one, so that their number stays."""
+    out = points.copy()
+    out[draw(len(points)) < 0.875 * draw(1)] = points[0]
+    return out
+
+
+PRESETS: dict[str, Preset] = {
+    "none": Preset((), "nothing is changed"),
+    "mn40_st": Preset(
+        (scale(2 / 3, 3 / 2), translate(0.2)), "ModelNet40 of Point-BERT, Point-MAE and descendants: ScaleAndTranslate"
+    ),
+    "scan_st": Preset(
+        (scale(2 / 3, 3 / 2), translate(0.2)),
+        "ScanObjectNN of Point-BERT and Point-MAE as published: ScaleAndTranslate",
+    ),
+    "scan_rot": Preset(
+        (rotate_y,), "ScanObjectNN of ACT, ReCon and most PEFT papers: rotation about y, one angle a cloud"
+    ),
+    "scan_openpoints": Preset(
+        (scale(0.9, 1.1), center_and_normalize, rotate_y),
+        "ScanObjectNN of PointNeXt (OpenPoints): it centres and normalises at test time as well",
+        test=(center_and_normalize,),
+    ),
+    "jitter": Preset((jitter,), "PointNet"),
+    "dropout": Preset((dropout,), "PointNet++: random input dropout"),
+}
