@@ -6,8 +6,7 @@ Dong et al., Autoencoders as Cross-Modal Teachers (ICLR 2023, arXiv 2212.08320).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
+from pcclora.models.backbone import Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.point_mae import PointMAE
 from pcclora.models.trunk import PointMAEConfig
@@ -27,7 +26,7 @@ class ACT(PointMAE):
 
 
 @MODELS.register("act", config=ACTConfig)
-def act(config: ACTConfig, *, task: str, num_classes: int) -> nn.Module:
+def act(config: ACTConfig, *, task: str, num_classes: int) -> Backbone:
     """ACT (arXiv 2212.08320): 22.1 M parameters, 174 keys."""
     tasks = {"cls": lambda: ACT(config, num_classes=num_classes)}
     return build_task(tasks, config, task=task, num_classes=num_classes)

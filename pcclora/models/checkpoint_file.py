@@ -89,14 +89,11 @@ def _numpy_scalars() -> list[Any]:
 
 def _weights(content: object, file: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
-        for name in CONTAINERS:
-            if isinstance(content.get(name), Mapping):
-                content = content[name]
-                break
-        weights = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        inside = next((content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping)), content)
+        weights = {str(key): value for key, value in inside.items() if isinstance(value, Tensor)}
         if weights:
             return weights
-    found = f"a dict of {', '.join(map(str, list(content)[:8]))}" if isinstance(content, Mapping) else type(content)
+    found = f"a dict of {list(content)[:8]}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
     raise PccloraError(
         f"{file}: holds no weights: {found}; a state dict, or one under {', '.join(CONTAINERS)}, is read"
     )

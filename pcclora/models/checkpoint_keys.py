@@ -36,7 +36,7 @@ PRETRAINING = re.compile(
     r"transformer_[qk]\.|(img|text)_(encoder|proj)\.|cls_proj\.|logit_scale"
 )
 CONTRAST = re.compile(r"(img|text)_(token|pos)$|.*_contrast\.")
-HEAD = "cls_head_finetune."
+HEAD = "cls_head_finetune"
 
 
 def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], str | None]:
@@ -85,22 +85,26 @@ def refuse_family(family: str, accepted: tuple[str, ...], model: str, where: str
     raise PccloraError(f"{where}: a {family} checkpoint; model '{model}' reads {' or '.join(accepted)}: {remedy}")
 
 
-def merge_point_lora(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+def merge_point_lora(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], int]:
     """Merge PointLoRA's adapters into the linear maps they sit on: W + B A, without a factor.
 
     Beside ``qkv.linear.weight`` such a file holds a ``qkv.weight`` of shape (1,): the gate of a prompt, no weight.
 
     Args:
-        weights: Canonical weights.
+        weights: The state dict as stored.
+        where: The file, for messages.
 
     Returns:
         The weights with plain linear maps, and how many were merged (0: not a PointLoRA file).
+
+    Raises:
+        PccloraError: If an adapter has no linear map.
     """
     bases = [key.removesuffix("lora_A") for key in weights if key.endswith(".lora_A")]
     merged = {key: value for key, value in weights.items() if not key.startswith(tuple(bases))} if bases else weights
     for base in bases:
         if f"{base}linear.weight" not in weights or f"{base}lora_B" not in weights:
-            raise PccloraError(f"PointLoRA file: {base}lora_A has no {base}linear.weight and lora_B beside it")
+            raise PccloraError(f"{where}: PointLoRA's {base}lora_A has no {base}linear.weight and lora_B beside it")
         merged[f"{base}weight"] = weights[f"{base}linear.weight"] + weights[f"{base}lora_B"] @ weights[f"{base}lora_A"]
         if f"{base}linear.bias" in weights:
             merged[f"{base}bias"] = weights[f"{base}linear.bias"]

@@ -5,6 +5,9 @@ wrong family, a shape mismatch, a trunk that is only partly filled, or a NaN is 
 when it is raised.
 """
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoint_file import read_checkpoint
 from pcclora.models.checkpoint_keys import (
     CONTRAST,
@@ -74,8 +78,10 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
         PccloraError: If the file cannot be read, is of another family, has a tensor of another shape or with a NaN, or
             lacks a part of the trunk. The model is unchanged then.
     """
+    if not isinstance(model, Backbone):
+        raise PccloraError(f"{type(model).__name__} is not a pcclora backbone; make the model with create_model")
     where, name = str(path), MODELS.name_of(model.config)
-    weights, merged = merge_point_lora(read_checkpoint(path))
+    weights, merged = merge_point_lora(read_checkpoint(path), where)
     weights, family = canonical(weights, where)
     if family is not None:
         refuse_family(family, model.families, name, where)
@@ -122,7 +128,7 @@ def bundled_weights(name: str) -> Path:
 
 
 def _drop_foreign_head(
-    model: nn.Module, weights: dict[str, Tensor], targets: dict[str, str], notes: list[str]
+    model: Backbone, weights: dict[str, Tensor], targets: dict[str, str], notes: list[str]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take out a classification head that is not this model's: another number of classes, layers or inputs."""
     state = model.state_dict()
@@ -142,15 +148,15 @@ def _head(shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _check(
-    model: nn.Module, usable: dict[str, Tensor], targets: dict[str, str], where: str, name: str
+    model: Backbone, usable: dict[str, Tensor], targets: dict[str, str], where: str, name: str
 ) -> tuple[str, ...]:
     """Refuse what would load wrongly; return the keys that may be missing."""
     state = model.state_dict()
     for key, value in usable.items():
         if value.shape != state[key].shape:
             raise PccloraError(
-                f"{where}: '{key}' is {tuple(value.shape)}, model '{name}' has {tuple(state[key].shape)}; the file is of "
-                "another architecture: name the right model, or give the widths it was trained with"
+                f"{where}: '{key}' is {tuple(value.shape)}, model '{name}' has {tuple(state[key].shape)}; the file is "
+                "of another architecture: name the right model, or give the widths it was trained with"
             )
         if value.is_floating_point() != state[key].is_floating_point():
             raise PccloraError(
@@ -159,8 +165,9 @@ def _check(
         if not bool(torch.isfinite(value).all()):
             raise PccloraError(f"{where}: '{key}' holds NaN or infinite numbers; take another file")
     missing = [targets[key] for key in targets if targets[key] not in usable]
-    fresh = tuple(model.fresh_tokens)
-    trunk = [key for key in missing if not (key in fresh or key.startswith(HEAD) or PRETRAINING.match(key))]
+    trunk = [
+        key for key in missing if not (key in model.fresh_tokens or key.startswith(HEAD) or PRETRAINING.match(key))
+    ]
     whole = [target for key, target in targets.items() if not (key.startswith(HEAD) or PRETRAINING.match(key))]
     if trunk:
         raise PccloraError(
@@ -171,11 +178,12 @@ def _check(
     return tuple(missing)
 
 
-def _summary(keys: tuple[str, ...] | list[str], limit: int = 6) -> list[str]:
-    """Shorten a list of keys to their stems, as ``MAE_decoder.* (51)``."""
-    counts: dict[str, int] = {}
-    for key in keys:
-        stem = ".".join(key.split(".")[: 3 if key.startswith("blocks.") else 1])
-        counts[stem] = counts.get(stem, 0) + 1
-    names = [stem if count == 1 else f"{stem}.* ({count})" for stem, count in counts.items()]
+def _summary(keys: Iterable[str], limit: int = 6) -> list[str]:
+    """Shorten a list of keys to stems with counts, as ``MAE_decoder.* (46)`` or ``blocks.*.norm1_contrast.* (24)``."""
+    stems = Counter(re.sub(r"^(?:blocks\.blocks\.\d+\.(\w+)|(\w+)).*", _stem, key) for key in keys)
+    names = [stem if count == 1 else f"{stem}.* ({count})" for stem, count in stems.items()]
     return names if len(names) <= limit else [*names[:limit], f"and {len(names) - limit} more"]
+
+
+def _stem(match: re.Match[str]) -> str:
+    return match[2] or f"blocks.blocks.*.{match[1]}"

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoints import bundled_weights, load_checkpoint
 from pcclora.registry import MODELS
 
@@ -23,8 +23,8 @@ def create_model(
     num_classes: int = 40,
     checkpoint: str | Path | None = None,
     pretrained: bool = False,
-    **overrides: Any,
-) -> nn.Module:
+    **overrides: Any,  # fields of the model's config dataclass, each checked against its annotation
+) -> Backbone:
     """Build a backbone.
 
     Args:
@@ -45,7 +45,7 @@ def create_model(
     if pretrained and checkpoint not in (None, "bundled"):
         raise PccloraError(f"pretrained=True and checkpoint={str(checkpoint)!r}: give one of them")
     config = _configure(name, overrides)
-    model = MODELS.build(config, task=task, num_classes=num_classes)
+    model: Backbone = MODELS.build(config, task=task, num_classes=num_classes)
     if pretrained or checkpoint == "bundled":
         checkpoint = bundled_weights(name)
     if checkpoint is not None:
@@ -62,9 +62,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return MODELS.names(pattern)
 
 
-def build_task(
-    tasks: Mapping[str, Callable[[], nn.Module]], config: object, *, task: str, num_classes: int
-) -> nn.Module:
+def build_task(tasks: Mapping[str, Callable[[], Backbone]], config: object, *, task: str, num_classes: int) -> Backbone:
     """Build the model of one task; what a registered factory calls.
 
     Args:

@@ -8,16 +8,16 @@ batch statistics of its BatchNorms are those of the visible groups.
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.backbone import Backbone
 from pcclora.models.transformer import Decoder, token_parameter
 from pcclora.models.trunk import PointMAEConfig, Trunk, position_embedding
 from pcclora.ops import chamfer_distance
 
 
-class PointMAEPretrain(nn.Module):
+class PointMAEPretrain(Backbone):
     """Masked autoencoder around the trunk.
 
     Args:
@@ -25,10 +25,8 @@ class PointMAEPretrain(nn.Module):
     """
 
     task = "pretrain"
-    num_classes = 0
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
-    fresh_tokens: ClassVar[tuple[str, ...]] = ()
-    modules_to_save: tuple[str, ...] = ()
+    modules_to_save = ()
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("MAE_encoder.encoder",), "head": ("increase_dim",)}
 
     def __init__(self, config: PointMAEConfig) -> None:
@@ -64,7 +62,7 @@ class PointMAEPretrain(nn.Module):
         position = self.decoder_pos_embed(torch.cat([_rows(centers, ~mask), _rows(centers, mask)], dim=1))
         x = torch.cat([visible, self.mask_token.expand(B, M, -1)], dim=1)
         x = self.MAE_decoder.predict(x, position, last=M)
-        rebuilt = F.linear(x, self.increase_dim[0].weight.squeeze(-1), self.increase_dim[0].bias)
+        rebuilt = self.increase_dim(x.transpose(1, 2)).transpose(1, 2)  # (B, M, 3 K)
         return chamfer_distance(rebuilt.reshape(B * M, -1, 3).to(hidden.dtype), hidden.flatten(0, 1))
 
     def features(self, points: Tensor) -> Tensor:
@@ -72,7 +70,8 @@ class PointMAEPretrain(nn.Module):
         trunk = self.MAE_encoder
         neighborhoods, centers = trunk.group(points)
         x = trunk.norm(trunk.blocks(trunk.embed(neighborhoods), trunk.pos_embed(centers)))
-        return x.amax(dim=1) + x.mean(dim=1)
+        pooled: Tensor = x.amax(dim=1) + x.mean(dim=1)
+        return pooled
 
     def _random_mask(self, B: int) -> Tensor:
         G = self.config.num_groups
@@ -86,7 +85,8 @@ class PointMAEPretrain(nn.Module):
         hidden = mask.sum(dim=1)
         if bool((hidden != hidden[0]).any()) or not 0 < int(hidden[0]) < expected[1]:
             raise PccloraError(
-                f"mask hides {hidden.tolist()} of {expected[1]} groups; hide the same number in each row, not 0, not all"
+                f"mask hides {hidden.tolist()} of {expected[1]} groups; hide the same number in each row, "
+                "and neither none nor all"
             )
         return mask
 

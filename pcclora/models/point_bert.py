@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from pcclora.models.backbone import Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_bert_head
 from pcclora.models.point_mae import PointMAE
@@ -35,7 +36,7 @@ class PointBERT(PointMAE):
 
 
 @MODELS.register("point_bert", config=PointBERTConfig)
-def point_bert(config: PointBERTConfig, *, task: str, num_classes: int) -> nn.Module:
+def point_bert(config: PointBERTConfig, *, task: str, num_classes: int) -> Backbone:
     """Point-BERT (arXiv 2111.14819): 22.1 M parameters, 164 keys."""
     tasks = {"cls": lambda: PointBERT(config, num_classes=num_classes)}
     return build_task(tasks, config, task=task, num_classes=num_classes)

@@ -1,7 +1,7 @@
 """Point-MAE's classifier: 384 x 12 x 6 heads on 64 groups of 32 points.
 
-Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 2022, arXiv 2203.06604). In eval mode the
-logits equal the original's to 1e-4 relative in float32 (tests/models/test_goldens.py).
+Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 2022, arXiv 2203.06604). In eval mode
+the logits equal the original's to 1e-4 relative in float32 (tests/models/test_goldens.py).
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pcclora.models.backbone import CLS_TOKENS, Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
 from pcclora.models.masked_autoencoder import PointMAEPretrain
@@ -31,7 +32,7 @@ class PointMAETinyConfig(PointMAEConfig):
     decoder_depth: int = 2
 
 
-class PointMAE(Trunk):
+class PointMAE(Trunk, Backbone):
     """Classifier: the trunk, a class token with a position of its own, and a head on [class token, max of the others].
 
     Args:
@@ -40,14 +41,8 @@ class PointMAE(Trunk):
         transformer: The blocks, if not the ordinary ones.
     """
 
-    task = "cls"
-    families: ClassVar[tuple[str, ...]] = ("Point-MAE",)  # whose files it can read; see models/checkpoints.py
-    fresh_tokens: ClassVar[tuple[str, ...]] = ("cls_token", "cls_pos")  # a pre-trained file need not have them
-    modules_to_save = ("cls_head_finetune", "cls_token", "cls_pos")
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {
-        "tokenizer": ("encoder", "reduce_dim"),
-        "head": ("cls_head_finetune",),
-    }
+    families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
+    fresh_tokens: ClassVar[tuple[str, ...]] = CLS_TOKENS
 
     def __init__(self, config: PointMAEConfig, *, num_classes: int, transformer: Transformer | None = None) -> None:
         super().__init__(config, transformer=transformer)
@@ -63,7 +58,8 @@ class PointMAE(Trunk):
 
     def forward(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to logits (B, num_classes)."""
-        return self.cls_head_finetune(self.features(points))
+        logits: Tensor = self.cls_head_finetune(self.features(points))
+        return logits
 
     def features(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to what the head reads (B, 2 C)."""
@@ -76,17 +72,18 @@ class PointMAE(Trunk):
         B = len(points)
         x = torch.cat([*(token.expand(B, -1, -1) for token in tokens), self.embed(neighborhoods)], dim=1)
         position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
-        return self.norm(self.blocks(x, position))
+        normalised: Tensor = self.norm(self.blocks(x, position))
+        return normalised
 
 
 @MODELS.register("point_mae", config=PointMAEConfig)
-def point_mae(config: PointMAEConfig, *, task: str, num_classes: int) -> nn.Module:
+def point_mae(config: PointMAEConfig, *, task: str, num_classes: int) -> Backbone:
     """Point-MAE (arXiv 2203.06604): 22.1 M parameters, 174 keys; pre-training 29.0 M, 209 keys."""
     tasks = {"cls": lambda: PointMAE(config, num_classes=num_classes), "pretrain": lambda: PointMAEPretrain(config)}
     return build_task(tasks, config, task=task, num_classes=num_classes)
 
 
 @MODELS.register("point_mae_tiny", config=PointMAETinyConfig)
-def point_mae_tiny(config: PointMAETinyConfig, *, task: str, num_classes: int) -> nn.Module:
+def point_mae_tiny(config: PointMAETinyConfig, *, task: str, num_classes: int) -> Backbone:
     """Point-MAE for a CPU; its pre-trained weights come with the package."""
     return point_mae(config, task=task, num_classes=num_classes)

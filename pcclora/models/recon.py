@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcclora.models.backbone import Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
 from pcclora.models.point_mae import PointMAE
@@ -58,7 +59,9 @@ class CrossAttention(nn.Module):
         B, T, C = x.shape
         q = self.q(x).reshape(B, T, self.heads, -1).transpose(1, 2)
         k, v = self.kv(patches).reshape(B, -1, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, C))
+        out = F.scaled_dot_product_attention(q, k, v)  # (B, heads, T, C / heads)
+        mixed: Tensor = self.proj(out.transpose(1, 2).reshape(B, T, C))
+        return mixed
 
 
 class ReConBlock(Block):
@@ -127,14 +130,14 @@ class ReConPlain(PointMAE):
 
 
 @MODELS.register("recon", config=ReConConfig)
-def recon(config: ReConConfig, *, task: str, num_classes: int) -> nn.Module:
+def recon(config: ReConConfig, *, task: str, num_classes: int) -> Backbone:
     """ReCon (arXiv 2302.02318) as published: 43.6 M parameters, 322 keys."""
     tasks = {"cls": lambda: ReCon(config, num_classes=num_classes)}
     return build_task(tasks, config, task=task, num_classes=num_classes)
 
 
 @MODELS.register("recon_plain", config=ReConPlainConfig)
-def recon_plain(config: ReConPlainConfig, *, task: str, num_classes: int) -> nn.Module:
+def recon_plain(config: ReConPlainConfig, *, task: str, num_classes: int) -> Backbone:
     """ReCon's weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys."""
     tasks = {"cls": lambda: ReConPlain(config, num_classes=num_classes)}
     return build_task(tasks, config, task=task, num_classes=num_classes)

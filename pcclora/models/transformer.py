@@ -1,8 +1,8 @@
 """Pre-norm transformer of the Point-BERT / Point-MAE family, with timm's parameter names.
 
-Dosovitskiy et al., ViT (arXiv 2010.11929); Huang et al., stochastic depth (arXiv 1603.09382). Differs from timm's ViT in
-two places that released weights depend on: ``qkv`` has no bias, and the position is added before *every* block.
-LayerNorm's eps is torch's 1e-5, not timm's 1e-6.
+Dosovitskiy et al., ViT (arXiv 2010.11929); Huang et al., stochastic depth (arXiv 1603.09382). It
+differs from timm's ViT where released weights depend on it: ``qkv`` has no bias, the position is added before *every*
+block, and LayerNorm's eps is torch's 1e-5, not timm's 1e-6.
 """
 
 import torch
@@ -52,7 +52,8 @@ class Attention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.qkv(x).reshape(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(q, k, v)  # (B, heads, T, C / heads)
-        return self.proj(out.transpose(1, 2).reshape(B, T, C))
+        mixed: Tensor = self.proj(out.transpose(1, 2).reshape(B, T, C))
+        return mixed
 
 
 class Mlp(nn.Module):
@@ -69,7 +70,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, T, C) to (B, T, C)."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
 
 
 class Block(nn.Module):
@@ -92,7 +94,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, T, C) to (B, T, C)."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return x
 
 
 class Transformer(nn.Module):
@@ -134,7 +137,8 @@ class Decoder(Transformer):
 
     def predict(self, x: Tensor, position: Tensor, *, last: int) -> Tensor:
         """Map tokens (B, T, C) to the normalised last ones (B, last, C)."""
-        return self.norm(self(x, position)[:, -last:])
+        predicted: Tensor = self.norm(self(x, position)[:, -last:])
+        return predicted
 
 
 def init_trunk(module: nn.Module) -> None:

@@ -95,7 +95,7 @@ class Trunk(nn.Module):
     def embed(self, neighborhoods: Tensor) -> Tensor:
         """Map neighbourhoods (B, G, K, 3) to tokens (B, G, C)."""
         tokens: Tensor = self.encoder(neighborhoods)
-        return tokens if self.config.encoder_dim is None else self.reduce_dim(tokens)
+        return self.reduce_dim(tokens) if self.config.encoder_dim else tokens
 
 
 def position_embedding(dim: int) -> nn.Sequential:

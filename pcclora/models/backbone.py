@@ -1,0 +1,37 @@
+"""What every backbone declares beside its forward; a new one inherits it and registers in ``MODELS`` (one file)."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from pcclora.models.checkpoint_keys import HEAD
+
+CLS_TOKENS = ("cls_token", "cls_pos")
+
+
+class Backbone(nn.Module):
+    """Base of the models that :func:`create_model` makes.
+
+    A classifier maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to a loss.
+
+    Attributes:
+        config: The dataclass it was built from.
+        task: ``cls`` or ``pretrain``.
+        num_classes: Number of classes; 0 where there are none.
+        families: Whose released files it reads.
+        fresh_tokens: Which of its tokens a pre-trained file of these families need not have.
+        modules_to_save: Sub-modules and parameters that train beside an adapter.
+        parts: For the counting of operations: part -> the sub-modules that make it; all the rest is the ``trunk``.
+    """
+
+    config: Any
+    task: str = "cls"
+    num_classes: int = 0
+    families: ClassVar[tuple[str, ...]] = ()
+    fresh_tokens: ClassVar[tuple[str, ...]] = ()
+    modules_to_save: tuple[str, ...] = (HEAD, *CLS_TOKENS)
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": (HEAD,)}
+
+    def features(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to one feature vector each (B, F): what the head reads."""
+        raise NotImplementedError
