@@ -12,6 +12,7 @@ from pcclora.errors import PccloraError
 from pcclora.ops import native
 from pcclora.ops.checks import check_count, check_finite, check_points
 from pcclora.ops.dispatch import Backend, choose
+from pcclora.ops.distance import squared_distance_into
 from pcclora.ops.gathering import gather
 
 
@@ -55,22 +56,23 @@ def sample_farthest_points(
 def _sample_with_torch(points: Tensor, *, K: int, start: int, skip_near_origin: bool) -> Tensor:
     if points.device.type == "cpu":
         check_finite(bool(points.isfinite().all()), "points")
-    x, y, z = points.movedim(2, 0).contiguous()  # each (B, N): rows that stream, unlike the interleaved (B, N, 3)
-    nearest = torch.full_like(x, torch.finfo(x.dtype).max)  # squared distance to the nearest chosen point
+    rows = points.movedim(2, 0).contiguous()  # x, y, z (3, B, N): they stream, unlike the interleaved (B, N, 3)
+    nearest = torch.full_like(rows[0], torch.finfo(rows.dtype).max)  # squared distance to the nearest chosen point
     if skip_near_origin:
-        norm = (x * x + y * y) + z * z
-        # The original compares in double; float32(1e-3) lies above 1e-3, so there `<` is its `<=`.
-        nearest[norm < 1e-3 if norm.dtype == torch.float32 else norm <= 1e-3] = -1
-    distance, term = torch.empty_like(x), torch.empty_like(x)
-    idx = points.new_empty((len(x), K), dtype=torch.int64)
-    last = points.new_full((len(x), 1), start, dtype=torch.int64)
+        nearest[_near_origin(rows)] = -1
+    distance, term = torch.empty_like(nearest), torch.empty_like(nearest)
+    idx = points.new_empty((len(points), K), dtype=torch.int64)
+    last = points.new_full((len(points), 1), start, dtype=torch.int64)
     for k in range(K):
         idx[:, k] = last[:, 0]
-        torch.sub(x, x.gather(1, last), out=distance).mul_(distance)
-        torch.sub(y, y.gather(1, last), out=term).mul_(term)
-        distance.add_(term)
-        torch.sub(z, z.gather(1, last), out=term).mul_(term)
-        distance.add_(term)
-        torch.minimum(nearest, distance, out=nearest)
+        chosen = [row.gather(1, last) for row in rows]
+        torch.minimum(nearest, squared_distance_into(distance, rows, chosen, term=term), out=nearest)
         last = nearest.argmax(1, keepdim=True)  # the first of equal maxima
     return idx
+
+
+def _near_origin(rows: Tensor) -> Tensor:
+    x, y, z = rows
+    norm = (x * x + y * y) + z * z
+    # The original compares in double; float32(1e-3) lies above 1e-3, so there `<` is its `<=`.
+    return torch.lt(norm, 1e-3) if norm.dtype == torch.float32 else torch.le(norm, 1e-3)

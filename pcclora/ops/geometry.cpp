@@ -38,6 +38,10 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "collect() reads eight flags as one little-endian word"
+#endif
+
 namespace {
 
 using Index = std::int64_t;
@@ -45,6 +49,7 @@ enum Status { OK = 0, NOT_FINITE = 1, NO_MEMORY = 2 };
 
 constexpr Index BLOCK = 256;        // points whose largest distance is kept, so that only one block is searched
 constexpr Index LANES = 16;         // floats in the widest vector
+constexpr Index WORD = 64;          // points whose flags fill a word
 constexpr Index RANK_LIMIT = 256;   // up to here counting ranks, without a branch, beats std::nth_element
 constexpr Index PARALLEL = 1 << 18; // distances below which a thread costs more than it saves
 
@@ -52,13 +57,22 @@ template <class T> struct Lane;  // an integer as wide as T: masks and indices t
 template <> struct Lane<float> { using Int = std::int32_t; static constexpr Int EXPONENT = 0x7f800000; };
 template <> struct Lane<double> { using Int = std::int64_t; static constexpr Int EXPONENT = 0x7ff0000000000000; };
 
+INLINE int first_bit(std::uint64_t bits) {
+#if defined(__GNUC__) || defined(__clang__)
+  return __builtin_ctzll(bits);
+#else
+  int i = 0;
+  while (!(bits >> i & 1)) ++i;
+  return i;
+#endif
+}
+
 INLINE Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // What one thread writes to; sized before the threads start, so that none of them allocates.
 template <class T> struct Scratch {
   std::vector<T> x, y, z, row, smallest, value;
-  std::vector<typename Lane<T>::Int> rank, candidate;
-  std::vector<std::uint8_t> flag;
+  std::vector<typename Lane<T>::Int> rank, order, candidate;
 };
 
 // Whether all `n` numbers are finite; by their bits, since the compiler is told that they are.
@@ -126,85 +140,104 @@ INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, 
 
 // ----------------------------------------------------------------------------------------------- nearest neighbours
 
-// The k-th smallest of `value[0, n)`.
-template <class T> INLINE T kth_smallest(T* RESTRICT value, Index n, Index k, typename Lane<T>::Int* RESTRICT rank) {
+// rank[j] = how many of value[0, n) are smaller than value[j], for all j of [0, padded): no branch, no sort.
+template <class T, class Int>
+INLINE void count_smaller(const T* RESTRICT value, Index n, Index padded, Int* RESTRICT rank) {
+#pragma omp simd
+  for (Index j = 0; j < padded; ++j) {
+    const T v = value[j];
+    Int count = 0;
+    for (Index i = 0; i < n; ++i) count += value[i] < v;
+    rank[j] = count;
+  }
+}
+
+// The k-th smallest of `value[0, n)`, all >= 0; may change their order.
+template <class T, class Int> INLINE T kth_smallest(T* RESTRICT value, Index n, Index k, Int* RESTRICT rank) {
+  if (k == 1) return *std::min_element(value, value + n);
   if (n > RANK_LIMIT) {
     std::nth_element(value, value + k - 1, value + n);
     return value[k - 1];
   }
-  for (Index j = 0; j < n; ++j) rank[j] = 0;
-  for (Index i = 0; i < n; ++i) {
-    const T v = value[i];
-#pragma omp simd
-    for (Index j = 0; j < n; ++j) rank[j] += v < value[j];
+  count_smaller(value, n, n, rank);
+  T kth = 0;
+#pragma omp simd reduction(max : kth)
+  for (Index j = 0; j < n; ++j) {
+    const T low = rank[j] < k ? value[j] : T(0);
+    kth = low > kth ? low : kth;
   }
-  T kth = value[0];
-  bool found = false;
-  for (Index j = 0; j < n; ++j)
-    if (rank[j] < k && (!found || value[j] > kth)) kth = value[j], found = true;
   return kth;
 }
 
-// The k smallest of `m` candidates, which stand in the order of their indices, sorted by (distance, index).
-template <class T>
-INLINE void smallest_k(Index m, Index k, Scratch<T>& s, T* RESTRICT dists, Index* RESTRICT idx) {
-  using Int = typename Lane<T>::Int;
-  T* RESTRICT value = s.value.data();
-  Int *RESTRICT rank = s.rank.data(), *RESTRICT candidate = s.candidate.data();
+// order[0, k) = the places of the k smallest of value[0, m), equal ones in their given order.
+template <class T, class Int>
+INLINE void order_smallest(T* RESTRICT value, Index m, Index k, Int* RESTRICT rank, Int* RESTRICT order) {
   if (m > RANK_LIMIT) {
-    for (Index j = 0; j < m; ++j) rank[j] = Int(j);
-    std::partial_sort(rank, rank + k, rank + m,
-                      [&](Int a, Int b) { return value[a] < value[b] || (value[a] == value[b] && a < b); });
-    for (Index j = 0; j < k; ++j) dists[j] = value[rank[j]], idx[j] = candidate[rank[j]];
+    for (Index j = 0; j < m; ++j) order[j] = Int(j);
+    std::partial_sort(order, order + k, order + m,
+                      [=](Int a, Int b) { return value[a] < value[b] || (value[a] == value[b] && a < b); });
     return;
   }
-  for (Index j = 0; j < m; ++j) rank[j] = 0;
-  for (Index i = 0; i < m; ++i) {
-    const T v = value[i];
-#pragma omp simd
-    for (Index j = 0; j < i; ++j) rank[j] += v < value[j];
-#pragma omp simd
-    for (Index j = i + 1; j < m; ++j) rank[j] += v <= value[j];
-  }
-  for (Index j = 0; j < m; ++j)
-    if (rank[j] < k) dists[rank[j]] = value[j], idx[rank[j]] = candidate[j];
+  const Index padded = round_up(m, LANES);
+  for (Index j = m; j < padded; ++j) value[j] = std::numeric_limits<T>::infinity();
+  count_smaller(value, m, padded, rank);
+  Int equal[RANK_LIMIT];  // how many of this rank came before
+  for (Index j = 0; j < m; ++j) equal[j] = 0;
+  for (Index j = 0; j < m; ++j) order[rank[j] + equal[rank[j]]++] = Int(j);
 }
 
-// One query. Points i, i + classes, i + 2 * classes, ... form a class; the k-th smallest of the class minima bounds the
-// k-th distance from above and lets few others through, since neighbours in the file fall into different classes.
-template <class T>
-INLINE void knn_query(const T* q, Index n, Index k, Index classes, Scratch<T>& s, T* dists, Index* idx) {
-  using Int = typename Lane<T>::Int;
-  const Index padded = round_up(n, classes);
+// Distances of one query to the cloud, and the smallest of each class of points: i, i + classes, i + 2 * classes, ...
+template <class T> INLINE void distances(const T* q, Index padded, Index classes, Scratch<T>& s) {
   const T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
-  T *RESTRICT row = s.row.data(), *RESTRICT smallest = s.smallest.data();
   const T qx = q[0], qy = q[1], qz = q[2];
-  for (Index j = 0; j < classes; ++j) smallest[j] = std::numeric_limits<T>::infinity();
-  for (Index base = 0; base < n; base += classes) {
-    const Index size = std::min(classes, n - base);
+  for (Index j = 0; j < classes; ++j) s.smallest[j] = std::numeric_limits<T>::infinity();
+  Index part = 0;
+  for (Index base = 0; base < padded; base += WORD) {
+    T *RESTRICT row = s.row.data() + base, *RESTRICT smallest = s.smallest.data() + part;
 #pragma omp simd
-    for (Index j = 0; j < size; ++j) {
-      const Index i = base + j;
-      const T d = squared(qx - x[i], qy - y[i], qz - z[i]);
-      row[i] = d;
+    for (Index j = 0; j < WORD; ++j) {
+      const T d = squared(qx - x[base + j], qy - y[base + j], qz - z[base + j]);
+      row[j] = d;
       smallest[j] = d < smallest[j] ? d : smallest[j];
     }
+    part = part + WORD == classes ? 0 : part + WORD;
   }
-  const T bound = kth_smallest(smallest, classes, k, s.rank.data());
-  std::uint8_t* RESTRICT flag = s.flag.data();
-  Int* RESTRICT candidate = s.candidate.data();
+}
+
+// Collects all points within `bound`, in the order of their indices; returns how many.
+template <class T> INLINE Index collect(T bound, Index padded, Scratch<T>& s) {
+  using Int = typename Lane<T>::Int;
+  const T* RESTRICT row = s.row.data();
   T* RESTRICT value = s.value.data();
-#pragma omp simd
-  for (Index i = 0; i < n; ++i) flag[i] = row[i] <= bound;
+  Int* RESTRICT candidate = s.candidate.data();
   Index m = 0;
-  for (Index base = 0; base < padded; base += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, flag + base, 8);
-    if (word == 0) continue;
-    for (Index i = base; i < base + 8; ++i)
-      if (flag[i]) candidate[m] = Int(i), value[m] = row[i], ++m;
+  for (Index base = 0; base < padded; base += WORD) {
+    std::uint8_t flag[WORD];
+#pragma omp simd
+    for (Index j = 0; j < WORD; ++j) flag[j] = row[base + j] <= bound;
+    std::uint64_t word[WORD / 8], bits = 0;
+    std::memcpy(word, flag, WORD);
+    for (int j = 0; j < WORD / 8; ++j) bits |= (word[j] * 0x0102040810204080 >> 56) << (8 * j);  // eight flags, a byte
+    for (; bits; bits &= bits - 1) {
+      const Index i = base + first_bit(bits);
+      candidate[m] = Int(i), value[m] = row[i], ++m;
+    }
   }
-  smallest_k(m, k, s, dists, idx);
+  return m;
+}
+
+// One query. The k-th smallest of the class minima bounds the k-th distance from above and lets few others through,
+// since points that follow each other in a file, and are often near each other, fall into different classes.
+template <class T>
+INLINE void knn_query(const T* q, Index n, Index k, Index classes, Scratch<T>& s, T* RESTRICT dists, Index* RESTRICT idx) {
+  using Int = typename Lane<T>::Int;
+  const Index padded = round_up(n, WORD);
+  distances(q, padded, classes, s);
+  const T bound = kth_smallest(s.smallest.data(), classes, k, s.rank.data());
+  const Index m = collect(bound, padded, s);
+  order_smallest(s.value.data(), m, k, s.rank.data(), s.order.data());
+  const Int* RESTRICT order = s.order.data();
+  for (Index j = 0; j < k; ++j) dists[j] = s.value[order[j]], idx[j] = s.candidate[order[j]];
 }
 
 // ------------------------------------------------------------------------------------------------------------- jobs
@@ -236,16 +269,17 @@ template <class T> struct Knn {
 
   static constexpr Index QUERIES = 64;  // of one task: enough to pay for transposing the cloud again
   Index parts() const { return (g + QUERIES - 1) / QUERIES; }
-  Index classes() const { return round_up(2 * k, LANES); }
+  Index classes() const { return round_up(2 * k, WORD); }
   Index tasks() const { return clouds * parts(); }
   Index work() const { return clouds * g * n; }
   void reserve(Scratch<T>& s) const {
-    const auto padded = std::size_t(round_up(n, classes()));
+    const auto padded = std::size_t(round_up(n, WORD)), minima = std::size_t(classes());
     for (auto* row : {&s.x, &s.y, &s.z, &s.row, &s.value}) row->resize(padded);
-    s.smallest.resize(std::size_t(classes()));
-    s.rank.resize(padded);
+    std::fill(s.x.begin() + n, s.x.end(), std::numeric_limits<T>::infinity());  // padding is farther than any point
+    s.smallest.resize(minima);
+    s.rank.resize(std::max(padded, minima));
+    s.order.resize(padded);
     s.candidate.resize(padded);
-    s.flag.resize(padded);
   }
   INLINE int run(Index task, Scratch<T>& s) const {
     const Index b = task / parts(), first = task % parts() * QUERIES, last = std::min(first + QUERIES, g);

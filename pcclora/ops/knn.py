@@ -12,9 +12,11 @@ from torch import Tensor
 from pcclora.ops import native
 from pcclora.ops.checks import check_count, check_finite, check_pair
 from pcclora.ops.dispatch import Backend, choose
+from pcclora.ops.distance import squared_distance, squared_distance_into
 from pcclora.ops.gathering import gather
 
-CHUNK = 1 << 22  # distances held at a time by the torch code: it bounds the memory whatever B, G and N are
+HELD = 1 << 24  # distances that the torch code holds at a time: they bound its memory whatever B, G and N are
+HELD_CPU = 1 << 18  # there they should stay in the cache
 
 
 class Neighbours(NamedTuple):
@@ -47,7 +49,7 @@ def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False
     differentiable = torch.is_grad_enabled() and (query.requires_grad or points.requires_grad)
     nn = gather(points, idx) if return_nn or differentiable else None
     if differentiable and nn is not None:
-        dists = _squared(query.unsqueeze(2), nn)  # the same numbers, with a graph
+        dists = squared_distance(query.unsqueeze(2), nn)  # the same numbers, with a graph
     return Neighbours(dists, idx, nn if return_nn else None)
 
 
@@ -71,28 +73,24 @@ def _search_with_torch(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, T
         check_finite(bool(query.isfinite().all()), "query")
         check_finite(bool(points.isfinite().all()), "points")
     dists, idx = query.new_empty((B, G, K)), query.new_empty((B, G, K), dtype=torch.int64)
-    clouds = max(1, min(B, CHUNK // (G * N))) if G else B
-    queries = max(1, min(G, CHUNK // N))
+    q, p = query.movedim(2, 0).contiguous().unsqueeze(3), points.movedim(2, 0).contiguous().unsqueeze(2)
+    held = HELD_CPU if points.device.type == "cpu" else HELD
+    clouds, queries = max(1, held // max(1, G * N)), max(1, held // N)
     for b in range(0, B, clouds):
         for g in range(0, G, queries):
+            a = q[:, b : b + clouds, g : g + queries]  # x, y, z (3, clouds, queries, 1)
+            row, term = (query.new_empty((*a.shape[1:3], N)) for _ in range(2))
+            squared_distance_into(row, a, p[:, b : b + clouds], term=term)
             here = slice(b, b + clouds), slice(g, g + queries)
-            row = _squared(query[here].unsqueeze(2), points[here[0]].unsqueeze(1))  # (clouds, queries, N)
             dists[here], idx[here] = _smallest(row, K)
     return dists, idx
 
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared distances (...,) of points (..., 3), summed in the order that all backends share."""
-    dx, dy, dz = ((a[..., i] - b[..., i]) for i in range(3))
-    return (dx * dx + dy * dy) + dz * dz
-
-
 def _smallest(row: Tensor, K: int) -> tuple[Tensor, Tensor]:
     """Return the K smallest of each row, ascending, and their indices; the lower index first where they are equal."""
-    if row.dtype != torch.float32 or row.device.type == "mps":
-        values, order = row.sort(dim=-1, stable=True)
-        return values[..., :K], order[..., :K]
-    # topk breaks ties at will. The bits of numbers >= 0 sort as the numbers do: with the index behind them, none tie.
-    key = (row.view(torch.int32).long() << 32) | torch.arange(row.shape[-1], device=row.device)
-    key = key.topk(K, dim=-1, largest=False, sorted=True).values
-    return (key >> 32).int().view(torch.float32), key & 0xFFFFFFFF
+    extra = min(K + 1, row.shape[-1])  # one more, to see a tie across the K-th
+    values, order = row.topk(extra, dim=-1, largest=False, sorted=True)
+    tied = (values[..., 1:] == values[..., :-1]).any(-1)
+    if tied.any():  # topk breaks ties at will
+        order[tied] = row[tied].sort(dim=-1, stable=True).indices[..., :extra]
+    return values[..., :K], order[..., :K]
