@@ -1,0 +1,1 @@
+"""Runs: the training loop, evaluation, checkpoints, run folders. The tools are thin calls of this room."""

@@ -1,0 +1,125 @@
+"""One classification run, from its configuration to its finished folder. What ``tools/train_cls.py`` calls."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora import adapters
+from pcclora.config import to_yaml
+from pcclora.data import Batch, PointCloudDataset, make_loader
+from pcclora.engine.atomic import refuse_existing
+from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.loop import Job, fit
+from pcclora.engine.results import finish, make_evaluator
+from pcclora.engine.run_folder import RunFolder, open_run
+from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.splits import load_splits
+from pcclora.errors import PccloraError
+from pcclora.models.checkpoints import bundled_weights, load_checkpoint
+from pcclora.registry import MODELS
+
+
+def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = False) -> RunFolder:
+    """Train a classifier and write its run folder.
+
+    Args:
+        config: The run.
+        output: Its folder; with ``resume`` the folder of the run to go on with.
+        resume: Go on from the last checkpoint.
+
+    Returns:
+        The finished folder.
+
+    Raises:
+        PccloraError: If the folder holds another run, or anything that the run needs cannot be used.
+    """
+    accelerator = make_accelerator(config.train)
+    if not resume and accelerator.is_main_process:
+        refuse_existing(output)
+    splits = load_splits(config)
+    model = build_classifier(config, num_classes=len(splits.train.class_names))
+    adapter = adapters.attach(model, config.adapter)
+    folder = open_run(output, to_yaml(config), _base(config, model), accelerator, resume=resume)
+    if folder.finished:
+        return folder
+    watch = make_evaluator(config, splits.watched, accelerator)
+    watched = "validation" if config.selection == "validation" else "test"
+    job = Job(
+        model=model,
+        loader=_training_loader(config, splits.train),
+        loss=partial(_loss, adapter, config.train.label_smoothing),
+        evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
+        evaluations=tuple(f"{watched}_{k}" for k in ("loss", "accuracy", "mean_class_accuracy")),
+        weights=partial(adapters.adapter_tensors, model),
+        load_weights=partial(adapters.load_adapter_tensors, model),
+        select_by=None if config.selection == "last" else f"{watched}_accuracy",
+    )
+    state = fit(job, config.train, folder, accelerator, seed=config.seed)
+    finish(config, folder, model, splits, state, accelerator)
+    return folder
+
+
+def build_classifier(config: ClassificationRun, *, num_classes: int, checkpoint: str | None = None) -> nn.Module:
+    """Build the backbone with its base weights; what has none is drawn from the run's seed.
+
+    Args:
+        config: ``model``, ``checkpoint`` and ``seed``.
+        num_classes: Number of classes.
+        checkpoint: Where the base checkpoint is now, if not where the config says.
+
+    Raises:
+        PccloraError: If the checkpoint is absent or does not fit.
+    """
+    torch.manual_seed(config.seed)
+    model: nn.Module = MODELS.build(config.model, task="cls", num_classes=num_classes)
+    source = base_checkpoint(config, checkpoint)
+    if source is not None:
+        load_checkpoint(model, source)
+    return model
+
+
+def base_checkpoint(config: ClassificationRun, moved_to: str | None = None) -> Path | None:
+    """Return the file of the base weights, or None for random ones.
+
+    Raises:
+        PccloraError: If it is not where it should be.
+    """
+    source = moved_to or config.checkpoint
+    if source == "none":
+        return None
+    path = Path(bundled_weights(MODELS.name_of(config.model)) if source == "bundled" else source)
+    if not path.is_file():
+        raise PccloraError(f"checkpoint {path}: no such file; if it has moved, say where by --checkpoint FILE")
+    return path
+
+
+def _base(config: ClassificationRun, model: nn.Module) -> dict[str, Any]:
+    source = base_checkpoint(config)
+    path = None if source is None else str(source.resolve())
+    return {"checkpoint": config.checkpoint, "path": path, "fingerprint": adapters.base_fingerprint(model)}
+
+
+def _training_loader(config: ClassificationRun, dataset: PointCloudDataset) -> Any:
+    return make_loader(
+        dataset,
+        points=config.points,
+        batch_size=min(config.train.batch_size, len(dataset)),
+        train=True,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        workers=config.train.workers,
+        drop_last=True,  # a batch of one would stop a head with batch norm
+    )
+
+
+def _loss(adapter: Any, label_smoothing: float, model: nn.Module, batch: Batch) -> Tensors:
+    logits = model(batch["points"])
+    task = F.cross_entropy(logits, batch["labels"], label_smoothing=label_smoothing)
+    regularization: Tensor = adapter.regularization()
+    correct = (logits.argmax(dim=1) == batch["labels"]).float().mean()
+    return {"loss": task + regularization, "regularization": regularization, "accuracy": correct}

@@ -1,0 +1,115 @@
+"""What surrounds a run: the processes and devices it computes on, and the versions that its numbers depend on."""
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from pcclora.engine.settings import Training
+from pcclora.errors import PccloraError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
+logger = logging.getLogger("pcclora")
+
+
+def make_accelerator(training: Training) -> "Accelerator":
+    """Set up processes, device and precision; alone, or under ``accelerate launch``.
+
+    Args:
+        training: ``device``, ``precision`` and ``accumulation``.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+
+    # accelerate keeps its settings for the life of a process and refuses others; a second run may well differ
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    mixed = "bf16" if training.precision == "bf16" else "no"
+    return Accelerator(
+        mixed_precision=mixed, gradient_accumulation_steps=training.accumulation, cpu=training.device == "cpu"
+    )
+
+
+def agree(training: Training, value: T) -> T:
+    """Return the main process's ``value`` on every process: a folder named after the time differs between them."""
+    if make_accelerator(training).num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def describe_environment(accelerator: "Accelerator") -> dict[str, Any]:
+    """Return what two runs must share to be equal bit for bit."""
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "accelerate": _version("accelerate"),
+        "pcclora": _version("pcclora"),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def compare_environment(then: Mapping[str, Any], accelerator: "Accelerator") -> None:
+    """Report what has changed since a run was begun; its end will not be bit-equal then.
+
+    Raises:
+        PccloraError: If the number of processes has changed: the batches would not be the same.
+    """
+    now = describe_environment(accelerator)
+    if now["processes"] != then.get("processes"):
+        began = then.get("processes")
+        raise PccloraError(f"the run was begun on {began} processes, not {now['processes']}; resume it on as many")
+    changed = [f"{key} {then.get(key)} -> {value}" for key, value in now.items() if then.get(key) != value]
+    if changed and accelerator.is_main_process:
+        logger.warning(
+            "resumed in another environment (%s): the result may differ in its last bits", "; ".join(changed)
+        )
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory in use so far, in MB: of the accelerator if there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            found = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        return found[0] if found else platform.machine()
+    return platform.processor() or platform.machine()

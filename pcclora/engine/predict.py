@@ -1,0 +1,58 @@
+"""Class probabilities of single files, prepared as the run's test clouds were."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pcclora.data import PointCloudDataset, Sample, normalize_unit_sphere, read_points
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.results import make_evaluator
+from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.trained_run import load_run
+
+Probabilities = dict[str, dict[str, float]]
+
+
+class Files(PointCloudDataset):
+    """Files of any form, read at once so that a bad one is named before anything is computed.
+
+    Args:
+        files: The files.
+        class_names: Of the run.
+    """
+
+    name, split = "files", "predict"
+
+    def __init__(self, files: Sequence[Path], class_names: Sequence[str]) -> None:
+        self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
+        self.files, self.clouds = files, [normalize_unit_sphere(read_points(file)) for file in files]
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.clouds[index], 0, None, str(self.files[index]))
+
+
+def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None) -> Probabilities:
+    """Predict the class of each file.
+
+    Args:
+        folder: A finished run.
+        files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads.
+        checkpoint: Where the base checkpoint is now, if it has moved.
+
+    Returns:
+        File -> class -> probability, the most probable class first.
+
+    Raises:
+        PccloraError: If a file, the run or the base weights cannot be used.
+    """
+    classes = folder.read_summary()["classes"]
+    dataset = Files(files, classes)
+    config, model = load_run(folder, checkpoint=checkpoint)
+    accelerator = make_accelerator(config.train)
+    evaluation = make_evaluator(config, dataset, accelerator)(model.to(accelerator.device))
+    found: Probabilities = {}
+    for file, row in zip(files, evaluation.logits.softmax(dim=1), strict=True):
+        order = row.argsort(descending=True).tolist()
+        found[str(file)] = {classes[i]: round(row[i].item(), 6) for i in order}
+    return found

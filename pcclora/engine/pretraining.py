@@ -1,0 +1,139 @@
+"""One pre-training run: masked autoencoding, all parameters, no adapter. What ``tools/pretrain.py`` calls."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pcclora.config import to_yaml
+from pcclora.data import Batch, PointCloudDataset, make_loader, set_epoch
+from pcclora.engine.atomic import refuse_existing, replacing, write_json
+from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.loop import Job, fit
+from pcclora.engine.run_folder import RunFolder, open_run, read_rows
+from pcclora.engine.settings import PretrainRun
+from pcclora.models import load_checkpoint
+from pcclora.registry import DATASETS, MODELS
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunFolder:
+    """Pre-train a backbone and write its run folder.
+
+    Args:
+        config: The run.
+        output: Its folder; with ``resume`` the folder of the run to go on with.
+        resume: Go on from the last checkpoint.
+
+    Returns:
+        The finished folder; its model.safetensors is a checkpoint for a classifier.
+
+    Raises:
+        PccloraError: If the folder holds another run, or anything that the run needs cannot be used.
+    """
+    from safetensors.torch import save_file
+
+    accelerator = make_accelerator(config.train)
+    if not resume and accelerator.is_main_process:
+        refuse_existing(output)
+    train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
+    torch.manual_seed(config.seed)
+    model: nn.Module = MODELS.build(config.model, task="pretrain", num_classes=1)
+    if config.checkpoint != "none":
+        load_checkpoint(model, config.checkpoint)
+    folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
+    if folder.finished:
+        return folder
+    watch = accelerator.prepare_data_loader(_loader(config, test, train=False))
+    job = Job(
+        model=model,
+        loader=_loader(config, train, train=True),
+        loss=_loss,
+        evaluate=partial(_evaluate, watch, accelerator, config.seed),
+        evaluations=("test_loss",),
+        weights=model.state_dict,
+        load_weights=partial(_load, model),
+    )
+    fit(job, config.train, folder, accelerator, seed=config.seed)
+    if accelerator.is_main_process:
+        with replacing(folder.model) as temporary:
+            save_file({key: v.cpu().contiguous() for key, v in model.state_dict().items()}, temporary)
+        write_json(folder.summary, _summary(config, folder, model, len(train)))
+    return folder
+
+
+def export(folder: RunFolder, path: Path) -> None:
+    """Write a finished run's weights as a release ships them: float16, half the size.
+
+    Args:
+        folder: The run.
+        path: A ``.safetensors`` file; it is replaced atomically.
+    """
+    from safetensors.torch import load_file, save_file
+
+    halved = {key: v.half() if v.is_floating_point() else v for key, v in load_file(folder.model).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(halved, temporary)
+
+
+def _loader(config: PretrainRun, dataset: PointCloudDataset, *, train: bool) -> Any:
+    return make_loader(
+        dataset,
+        points=config.points,
+        batch_size=min(config.train.batch_size, len(dataset)),
+        train=train,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        workers=config.train.workers,
+        drop_last=train,
+    )
+
+
+def _loss(model: nn.Module, batch: Batch) -> Tensors:
+    return {"loss": model(batch["points"])}
+
+
+def _load(model: nn.Module, tensors: Tensors) -> None:
+    model.load_state_dict(tensors)
+
+
+@torch.no_grad()
+def _evaluate(loader: Any, accelerator: "Accelerator", seed: int, model: nn.Module) -> dict[str, float]:
+    """Mean loss on the test split, always under the same masks; the training's generator is left as it was."""
+    model.eval()
+    set_epoch(loader, 0)
+    sums = torch.zeros(2, device=accelerator.device)  # of losses, of samples
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for batch in loader:
+            samples = len(batch["points"])
+            sums += torch.stack([model(batch["points"]).float() * samples, sums.new_tensor(samples)])
+    model.train()
+    total, count = accelerator.reduce(sums).tolist()
+    return {"test_loss": total / count}
+
+
+def _summary(config: PretrainRun, folder: RunFolder, model: nn.Module, samples: int) -> dict[str, Any]:
+    rows, timing = read_rows(folder.metrics), read_rows(folder.timing)
+    return {
+        "task": "pretraining",
+        "data": DATASETS.name_of(config.data),
+        "model": MODELS.name_of(config.model),
+        "protocol": {
+            "augmentation": config.augmentation,
+            "points": config.points,
+            "seed": config.seed,
+            "epochs": config.train.epochs,
+        },
+        "metrics": {name: rows[-1][name] for name in ("train_loss", "test_loss")},
+        "samples": {"train": samples},
+        "parameters": {"total": sum(p.numel() for p in model.parameters())},
+        "train_seconds": sum(row["train_seconds"] for row in timing),
+        "peak_memory_mb": max(row["peak_memory_mb"] for row in timing),
+    }

@@ -1,0 +1,133 @@
+"""A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+WIDTH = 80
+ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
+
+
+def classification_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the final table of a classification run, or of several seeds of it.
+
+    Args:
+        summary: summary.json; with several seeds a number is ``{"mean", "std", "values", ...}``.
+        folder: Where it lies.
+    """
+    parameters, gmacs = summary["parameters"], summary["gmacs"]
+    rows = [
+        ("data", f"{summary['data']} ({summary['samples']['train']} train / {summary['samples']['test']} test)"),
+        ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
+        ("adapter", _adapter(summary["adapter"])),
+        *((_label(name), _percent(value)) for name, value in summary["metrics"].items()),
+        ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
+        ("GMACs, all products", f"{gmacs['total']:.3f}"),
+        ("GMACs, literature's count", f"{gmacs['literature']:.3f} (attention products left out)"),
+        ("training", f"{_number(summary['train_seconds'])} s, {_number(summary['seconds_per_epoch'])} s an epoch"),
+        ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
+        ("adapter folder", f"{summary['adapter_bytes'] / 1000:.1f} kB"),
+    ]
+    return _table(rows, _protocol(summary), folder)
+
+
+def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the table of a run that was evaluated again.
+
+    Args:
+        summary: As :func:`~pcclora.engine.trained_run.evaluate_run` gives it.
+        folder: The run.
+    """
+    rows = [
+        ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
+        ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
+        ("adapter", _adapter(summary["adapter"])),
+        *((_label(name), _percent(value)) for name, value in summary["metrics"].items()),
+    ]
+    return _table(rows, _protocol(summary), folder)
+
+
+def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int = 3) -> str:
+    """Return a line a file with its most probable classes.
+
+    Args:
+        predictions: File -> class -> probability, the most probable class first.
+        top: How many classes.
+    """
+    wide = min(max(len(file) for file in predictions), 40)
+    return "".join(
+        f"{file if len(file) <= wide else '…' + file[1 - wide :]:<{wide}}  "
+        + "  ".join(f"{name} {p:.1%}" for name, p in list(classes.items())[:top])
+        + "\n"
+        for file, classes in predictions.items()
+    )
+
+
+def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the final table of a pre-training run.
+
+    Args:
+        summary: summary.json.
+        folder: Where it lies.
+    """
+    rows = [
+        ("data", f"{summary['data']} ({summary['samples']['train']} train)"),
+        ("model", summary["model"]),
+        *((name.replace("_", " "), f"{value:.5f} (Chamfer L2)") for name, value in summary["metrics"].items()),
+        ("parameters", f"{summary['parameters']['total']:,}"),
+        ("training", f"{_number(summary['train_seconds'])} s"),
+        ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
+    ]
+    return _table(rows, _protocol(summary), folder)
+
+
+def _table(rows: list[tuple[str, str]], protocol: str, folder: Path) -> str:
+    line, wide = "─" * WIDTH, max(len(name) for name, _ in rows) + 2
+    body = [piece for name, value in rows for piece in _wrap(name, value, min(wide, 46))]
+    notes = textwrap.wrap(f"protocol: {protocol}", WIDTH)
+    return "\n".join([line, *body, line, *notes, f"folder: {folder}", line]) + "\n"
+
+
+def _wrap(name: str, value: str, wide: int) -> list[str]:
+    names, values = textwrap.wrap(name, wide - 2), textwrap.wrap(value, WIDTH - wide)
+    count = max(len(names), len(values))
+    left, right = names + [""] * (count - len(names)), values + [""] * (count - len(values))
+    return [f"{a:<{wide}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
+
+
+def _adapter(adapter: Mapping[str, Any]) -> str:
+    return " ".join([adapter["name"], *(f"{key}={adapter[key]}" for key in ADAPTER_KEYS if key in adapter)])
+
+
+def _label(metric: str) -> str:
+    """``accuracy_best_on_test_votes_10`` -> ``accuracy (best epoch chosen on the test set, mean of 10 votes)``."""
+    name, _, votes = metric.partition("_votes_")
+    chosen = name.endswith("_best_on_test")
+    notes = ["best epoch chosen on the test set"] * chosen + [f"mean of {votes} votes"] * bool(votes)
+    return name.removesuffix("_best_on_test").replace("_", " ") + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _percent(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"{value:.2%}"
+    if value["std"] is None:
+        return f"{value['mean']:.2%} (one seed)"
+    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f} % ({len(value['values'])} seeds, sample std)"
+
+
+def _number(value: Any) -> str:
+    return f"{value['mean'] if isinstance(value, Mapping) else value:,.1f}"
+
+
+def _short(checkpoint: str) -> str:
+    return Path(checkpoint).name
+
+
+def _protocol(summary: Mapping[str, Any]) -> str:
+    held = dict(summary["protocol"])
+    seed = f"seeds {' '.join(map(str, held['seed']))}" if isinstance(held["seed"], list) else f"seed {held['seed']}"
+    words = [f"augmentation {held['augmentation']}", f"{held['points']} points"]
+    words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
+    words += [f"weights of the {held['selection']}"] if "selection" in held else []
+    return ", ".join([*words, f"{held['epochs']} epochs", seed])

@@ -1,0 +1,183 @@
+"""The folder of one run: all that is needed to resume it, judge it and make it again.
+
+::
+
+    config.yaml      the resolved configuration; reading it gives the same run
+    versions.json    interpreter, libraries, machine, threads, base checkpoint and its fingerprint
+    metrics.csv      one row an epoch; deterministic columns only, so that two equal runs have equal files
+    timing.csv       seconds and memory of the same epochs
+    checkpoint/      the last state of training
+    adapter/         what was trained (a pre-training run has model.safetensors instead)
+    predictions.csv  every test object's label, prediction and confidence
+    summary.json     the final numbers; it is written last, so a run that has it is finished
+    tensorboard/     the curves for TensorBoard; curves.png and confusion.png are drawn by the tools
+"""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcclora.engine.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.engine.environment import compare_environment, describe_environment
+from pcclora.errors import PccloraError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Row = Mapping[str, float | int | None]
+
+
+class RunFolder:
+    """The paths and tables of a run.
+
+    Args:
+        path: The folder; :meth:`create` makes one, :meth:`open` finds one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.versions, self.summary = path / "config.yaml", path / "versions.json", path / "summary.json"
+        self.metrics, self.timing = path / "metrics.csv", path / "timing.csv"
+        self.predictions, self.adapter, self.model = (
+            path / "predictions.csv",
+            path / "adapter",
+            path / "model.safetensors",
+        )
+        self.checkpoint = path / "checkpoint" / "last.safetensors"
+        self.curves, self.confusion = path / "curves.png", path / "confusion.png"
+
+    @classmethod
+    def create(cls, path: Path, *, config: str, versions: Mapping[str, Any]) -> "RunFolder":
+        """Make a run's folder in one step.
+
+        Args:
+            path: Where; it must be absent or an empty folder.
+            config: Text of config.yaml.
+            versions: Content of versions.json.
+
+        Raises:
+            PccloraError: If something is there already.
+        """
+        with creating_folder(path) as temporary:
+            write_text(temporary / "config.yaml", config)
+            write_json(temporary / "versions.json", dict(versions))
+            (temporary / "checkpoint").mkdir()
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Find a run's folder.
+
+        Raises:
+            PccloraError: If it is not one, or holds several seeds.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise PccloraError(f"{path}: not a run folder (no config.yaml)")
+        if not folder.versions.is_file():
+            seeds = sorted(p.name for p in path.glob("seed_*"))
+            raise PccloraError(
+                f"{path}: not the folder of one run; choose one of its seeds: {', '.join(seeds) or 'none'}"
+            )
+        return folder
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary.is_file()
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return summary.json.
+
+        Raises:
+            PccloraError: If the run is not finished.
+        """
+        if not self.finished:
+            raise PccloraError(f"{self.path}: the run is not finished; go on with it by --resume {self.path}")
+        return read_json(self.summary)
+
+    def cut(self, epochs: int) -> None:
+        """Drop the rows of epochs after the first ``epochs``, and a line that was not finished."""
+        for path in (self.metrics, self.timing):
+            if not path.is_file():
+                continue
+            header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+            kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= epochs]
+            if header.endswith("\n"):
+                write_text(path, "".join([header, *kept]))
+            else:
+                path.unlink()
+
+
+def open_run(
+    output: Path, config: str, base: Mapping[str, Any], accelerator: "Accelerator", *, resume: bool
+) -> RunFolder:
+    """Create a run's folder, or find it again, on every process.
+
+    Args:
+        output: The folder.
+        config: Text of config.yaml.
+        base: What the run starts from: checkpoint, path, fingerprint.
+        accelerator: The main process writes.
+        resume: Find it again, and compare the environment and the base with those it was begun with.
+
+    Raises:
+        PccloraError: If it holds another run; if it is resumed on other base weights or another number of processes.
+    """
+    if resume:
+        folder = RunFolder.open(output)
+        then = read_json(folder.versions)
+        compare_environment(then, accelerator)
+        if then["base"].get("fingerprint") != base.get("fingerprint"):
+            raise PccloraError(f"{output}: begun with other base weights than those of {base['checkpoint']} now")
+        return folder
+    if accelerator.is_main_process:
+        RunFolder.create(output, config=config, versions={**describe_environment(accelerator), "base": dict(base)})
+    accelerator.wait_for_everyone()
+    return RunFolder(output)
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add a line to a CSV file, and the header before the first; None leaves a cell empty."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writerow(row)
+        writer.writerow([_cell(value) for value in row.values()])
+        file.flush()
+        os.fsync(file.fileno())  # before the checkpoint that counts on this row
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Read a CSV file of numbers; an empty cell is left out of its row."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write or replace a CSV file atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def default_output(task: str, parts: Sequence[str]) -> Path:
+    """Return ``runs/<task>/<parts>_<time>``, with a counter when that is taken.
+
+    Args:
+        task: ``cls`` or ``pretrain``.
+        parts: Data set, model, adapter.
+    """
+    stem = Path("runs") / task / f"{'_'.join(parts)}_{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (stem if n == 0 else stem.with_name(f"{stem.name}-{n}") for n in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _cell(value: float | int | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.9g}"

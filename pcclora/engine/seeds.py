@@ -1,0 +1,101 @@
+"""The same classification run with several seeds, each in its own folder, and what they say together.
+
+``joblib`` runs several at once; its backends reach a Ray or Dask cluster as well. A finished seed is never run again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcclora.config import load_config, to_yaml
+from pcclora.engine.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.engine.classification import train_classifier
+from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.settings import ClassificationRun
+from pcclora.errors import PccloraError
+from pcclora.metrics.accuracy import spread
+from pcclora.registry import load_plugin
+
+AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
+
+
+def train_seeds(
+    config: ClassificationRun, output: Path, *, seeds: Sequence[int], jobs: int = 1, plugins: Sequence[Path] = ()
+) -> Path:
+    """Train one run a seed in ``output/seed_<n>`` and write mean and spread to ``output/summary.json``.
+
+    Args:
+        config: The run; its own seed is not used.
+        output: A new folder; to go on with an interrupted one use :func:`resume_seeds`.
+        seeds: At least one; each once.
+        jobs: Processes that train at the same time and share the threads.
+        plugins: Files that such a process must run first.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        PccloraError: If the folder holds something, or the seeds cannot be used.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise PccloraError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, from 0 up")
+    with creating_folder(output) as temporary:
+        write_text(temporary / "config.yaml", to_yaml(config))
+        write_json(temporary / "seeds.json", {"seeds": list(seeds)})
+    return resume_seeds(output, jobs=jobs, plugins=plugins)
+
+
+def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plugins: Sequence[Path] = ()) -> Path:
+    """Go on with what :func:`train_seeds` began: finished seeds stay, others are resumed or begun.
+
+    Args:
+        output: The folder.
+        seeds: More seeds, beside those it was begun with.
+        jobs: Processes that train at the same time and share the threads.
+        plugins: Files that such a process must run first.
+
+    Returns:
+        ``output``.
+    """
+    from joblib import Parallel, delayed
+
+    all_seeds = list(dict.fromkeys([*read_json(output / "seeds.json")["seeds"], *seeds]))
+    write_json(output / "seeds.json", {"seeds": all_seeds})
+    threads = max(torch.get_num_threads() // jobs, 1)
+    folders = Parallel(n_jobs=jobs)(
+        delayed(_one_seed)(output, seed, [str(p) for p in plugins], threads if jobs > 1 else None) for seed in all_seeds
+    )
+    summaries = [RunFolder(folder).read_summary() for folder in folders]
+    write_json(output / "summary.json", summarize_seeds(summaries))
+    return output
+
+
+def holds_seeds(folder: Path) -> bool:
+    """Whether a folder was made by :func:`train_seeds`."""
+    return (folder / "seeds.json").is_file()
+
+
+def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Combine the summaries of runs that differ in their seed: each number becomes mean, std, half_width, values.
+
+    ``std`` is the sample standard deviation, ``half_width`` half of the 95 % confidence interval of the mean.
+    """
+    first = summaries[0]
+    combined = {key: value for key, value in first.items() if key not in ("selected_epoch", *AVERAGED)}
+    combined["metrics"] = {key: asdict(spread([s["metrics"][key] for s in summaries])) for key in first["metrics"]}
+    combined |= {key: asdict(spread([s[key] for s in summaries])) for key in AVERAGED}
+    combined["protocol"] = first["protocol"] | {"seed": [s["protocol"]["seed"] for s in summaries]}
+    return combined
+
+
+def _one_seed(output: Path, seed: int, plugins: Sequence[str], threads: int | None) -> Path:
+    if threads is not None:  # a process of its own: it knows nothing of the parent's plugins and threads
+        torch.set_num_threads(threads)
+        for plugin in plugins:
+            load_plugin(plugin)
+    config = load_config(ClassificationRun, file=output / "config.yaml", overrides=[f"seed={seed}"])
+    folder = output / f"seed_{seed}"
+    return train_classifier(config, folder, resume=(folder / "config.yaml").is_file()).path

@@ -1,0 +1,165 @@
+"""What a run's YAML file holds: one dataclass a task. Every key has a default, so an empty file is a run.
+
+The defaults are the embedded run, which needs no file and no download: a small Point-MAE, pre-trained on procedural
+shapes, adapted with CLoRA. Published recipes are in ``configs/``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pcclora.adapters
+import pcclora.data
+import pcclora.models  # noqa: F401 - the three rooms register the names that a component field may have
+from pcclora.config import component
+from pcclora.errors import PccloraError
+from pcclora.registry import ADAPTERS, DATASETS, MODELS
+
+
+@dataclass
+class Training:
+    """How parameters are fitted: AdamW, cosine learning rate after a warm-up, clipped gradients.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Samples a step, on each process.
+        lr: Highest learning rate.
+        min_lr: Learning rate where the warm-up starts and the cosine ends.
+        weight_decay: For all trained tensors but biases, norms (one dimension) and tokens.
+        warmup_epochs: Linear rise of the learning rate, in epochs.
+        schedule_by: ``step`` changes the learning rate at every step; ``epoch`` once an epoch, as Point-MAE does.
+        clip: Largest L2 norm of the gradient over the trained parameters; 0 is off.
+        accumulation: Batches whose gradients are averaged into one step.
+        precision: ``bf16`` computes under autocast; parameters stay float32.
+        device: ``auto`` takes the accelerator when there is one.
+        workers: Loader processes; the results do not depend on it.
+        eval_every: Epochs between evaluations for the curves; 0 is none but the last. A selection by validation or
+            test accuracy looks at every epoch.
+        checkpoint_every: Epochs between checkpoints.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 2e-3
+    min_lr: float = 1e-6
+    weight_decay: float = 0.05
+    warmup_epochs: float = 2.0
+    schedule_by: Literal["step", "epoch"] = "step"
+    clip: float = 10.0
+    accumulation: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = 0
+    eval_every: int = 5
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        at_least(self, 1, "epochs", "batch_size", "accumulation", "checkpoint_every")
+        at_least(self, 0, "lr", "min_lr", "weight_decay", "warmup_epochs", "clip", "workers", "eval_every")
+
+
+@dataclass
+class ClassificationTraining(Training):
+    """Training of a classifier.
+
+    Attributes:
+        label_smoothing: Share of the target that is spread over all classes.
+    """
+
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise PccloraError(f"label_smoothing is {self.label_smoothing}; choose from 0 up to, not including, 1")
+
+
+@dataclass
+class PretrainTraining(Training):
+    """Training of all parameters from scratch; Point-MAE's recipe in its proportions."""
+
+    epochs: int = 100
+    lr: float = 1e-3
+    batch_size: int = 64
+    warmup_epochs: float = 5.0
+    eval_every: int = 10
+
+
+@dataclass
+class ClassificationRun:
+    """A classifier: a frozen backbone, an adapter that learns.
+
+    Attributes:
+        seed: Of initial weights, order, augmentation, dropout and split.
+        model: The backbone.
+        checkpoint: Its weights: ``bundled`` (inside the package), ``none`` (random), or a released file as it is.
+        adapter: What is trained; ``full`` trains everything.
+        data: The data set.
+        points: Points of a cloud that the model sees.
+        augmentation: Preset, named after its protocol, of the training clouds.
+        train: The fit.
+        selection: Which epoch's weights are kept: the ``last``, the best on a ``validation`` part of the training
+            set, or ``best_on_test``, which is optimistic: every number it makes carries that label.
+        validation_fraction: Share of the training set held out, class by class, for ``validation``.
+        votes: Augmented copies of every test cloud whose logits are averaged into a further, labelled accuracy.
+    """
+
+    seed: int = 0
+    model: Any = component(MODELS, "point_mae_tiny")
+    checkpoint: str = "bundled"
+    adapter: Any = component(ADAPTERS, "clora")
+    data: Any = component(DATASETS, "procedural")
+    points: int = 1024
+    augmentation: str = "mn40_st"
+    train: ClassificationTraining = field(default_factory=ClassificationTraining)
+    selection: Literal["last", "validation", "best_on_test"] = "last"
+    validation_fraction: float = 0.1
+    votes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        at_least(self, 0, "seed", "votes")
+        at_least(self, 1, "points")
+        if not 0 < self.validation_fraction < 1:
+            raise PccloraError(f"validation_fraction is {self.validation_fraction}; choose between 0 and 1, as 0.1")
+
+
+@dataclass
+class PretrainRun:
+    """Masked autoencoding of point clouds (Point-MAE, arXiv 2203.06604).
+
+    Attributes:
+        seed: Of initial weights, order, augmentation and masks.
+        model: The backbone, with the decoder that pre-training needs.
+        checkpoint: Weights to start from: ``none`` (random) or a file.
+        data: The data set; its labels are not used.
+        points: Points of a cloud that the model sees.
+        augmentation: Preset of the training clouds.
+        train: The fit.
+    """
+
+    seed: int = 0
+    model: Any = component(MODELS, "point_mae_tiny")
+    checkpoint: str = "none"
+    data: Any = component(DATASETS, "procedural")
+    points: int = 1024
+    augmentation: str = "mn40_st"
+    train: PretrainTraining = field(default_factory=PretrainTraining)
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        at_least(self, 0, "seed")
+        at_least(self, 1, "points")
+
+
+def at_least(config: object, minimum: int, *names: str) -> None:
+    """Raise unless each named field of ``config`` is at least ``minimum``.
+
+    Raises:
+        PccloraError: Naming the field, its value and the minimum.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value >= minimum:
+            raise PccloraError(f"{name} is {value}; choose at least {minimum}")

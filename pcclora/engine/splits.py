@@ -1,0 +1,39 @@
+"""Which samples a classification run trains on, looks at meanwhile, and is tested on."""
+
+from dataclasses import dataclass
+
+from pcclora.data import PointCloudDataset, Subset, stratified_split
+from pcclora.engine.settings import ClassificationRun
+from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a run.
+
+    Attributes:
+        train: What is trained on.
+        watched: What the curves, and perhaps the selection, are made on: the validation part or the test set.
+        test: The test set.
+    """
+
+    train: PointCloudDataset
+    watched: PointCloudDataset
+    test: PointCloudDataset
+
+
+def load_splits(config: ClassificationRun) -> Splits:
+    """Load the data sets that a run's selection asks for.
+
+    Raises:
+        PccloraError: If they cannot be read, or disagree about the classes.
+    """
+    train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
+    if train.class_names != test.class_names:
+        raise PccloraError(f"{train.name}: training and test set have different classes")
+    if config.selection != "validation":
+        return Splits(train, test, test)
+    kept, held_out = stratified_split(train.labels, config.validation_fraction, config.seed)
+    watched = Subset(train, held_out, split="validation")
+    return Splits(Subset(train, kept, split="train"), watched, test)

@@ -1,0 +1,79 @@
+"""A finished run used again: its model rebuilt from the base checkpoint and the adapter's files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pcclora import adapters
+from pcclora.config import load_config
+from pcclora.data import PointCloudDataset
+from pcclora.engine.classification import build_classifier
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.evaluate import Evaluation
+from pcclora.engine.results import measure
+from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.settings import ClassificationRun
+from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
+
+
+def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[ClassificationRun, nn.Module]:
+    """Rebuild the trained model of a finished run, in eval mode on the CPU.
+
+    Args:
+        folder: The run.
+        checkpoint: Where the base checkpoint is now, if it has moved.
+
+    Raises:
+        PccloraError: If the run is not finished, or the base weights are absent or other ones.
+    """
+    config = load_config(ClassificationRun, file=folder.config)
+    model = build_classifier(config, num_classes=len(folder.read_summary()["classes"]), checkpoint=checkpoint)
+    adapters.load_adapter(model, folder.adapter)  # compares the base's fingerprint
+    return config, model.eval()
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """A run evaluated again.
+
+    Attributes:
+        evaluation: Logits and labels.
+        summary: Numbers, protocol and class names, as summary.json has them.
+    """
+
+    evaluation: Evaluation
+    summary: dict[str, Any]
+
+
+def evaluate_run(
+    folder: RunFolder, *, checkpoint: str | None = None, split: str = "test", overrides: Sequence[str] = ()
+) -> RunEvaluation:
+    """Evaluate a finished run again.
+
+    Args:
+        folder: The run.
+        checkpoint: Where the base checkpoint is now, if it has moved.
+        split: Split of the data set.
+        overrides: ``key=value`` of another protocol or data set with the same classes.
+
+    Raises:
+        PccloraError: If the run or the data cannot be used, or the data have other classes.
+    """
+    _, model = load_run(folder, checkpoint=checkpoint)
+    config = load_config(ClassificationRun, file=folder.config, overrides=overrides)
+    summary = folder.read_summary()
+    dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
+    if list(dataset.class_names) != summary["classes"]:
+        raise PccloraError(
+            f"{dataset.name}: its classes ({', '.join(dataset.class_names)}) are not those of {folder.path} "
+            f"({', '.join(summary['classes'])}); evaluate on data with the same class names"
+        )
+    accelerator = make_accelerator(config.train)
+    evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
+    changed = {"metrics": metrics, "data": f"{dataset.name}, split {split}", "samples": {split: len(dataset)}}
+    changed["protocol"] = summary["protocol"] | {key: getattr(config, key) for key in ("points", "votes")}
+    kept = {key: summary[key] for key in ("model", "checkpoint", "adapter", "classes")}
+    return RunEvaluation(evaluation, kept | changed)

@@ -1,0 +1,136 @@
+"""Learning curves and confusion matrices as PNG files, drawn from what a run folder holds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.engine.atomic import replacing
+from pcclora.engine.evaluate import Evaluation
+from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.vis.palette import BLUE, GREY, VERMILION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"train": BLUE, "test": VERMILION, "validation": VERMILION}
+
+
+def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
+    """Draw the loss, and the accuracy if there is one, over the epochs.
+
+    Args:
+        metrics: A run's metrics.csv.
+        target: The PNG to write or replace.
+        title: Data set, model, adapter.
+    """
+    rows = read_rows(metrics)
+    quantities = [name for name in ("loss", "accuracy") if any(f"train_{name}" in row for row in rows)]
+    figure = _figure(4.6 * len(quantities) + 0.6, 3.9)
+    for place, quantity in enumerate(quantities):
+        axes = figure.add_subplot(1, len(quantities), place + 1)
+        factor = 100.0 if quantity == "accuracy" else 1.0
+        for split, colour in COLOURS.items():
+            drawn = [(row["epoch"], factor * row[key]) for row in rows if (key := f"{split}_{quantity}") in row]
+            if drawn:
+                _curve(axes, drawn, split, colour)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("accuracy (%)" if quantity == "accuracy" else "loss")
+        _tidy(axes)
+        axes.legend(frameon=False)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, target)
+
+
+def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], target: Path, *, title: str) -> None:
+    """Draw a confusion matrix; the shade is the share of the true class, the number counts test objects.
+
+    Args:
+        confusion: (C, C) counts; rows are true classes.
+        class_names: C names.
+        target: The PNG to write or replace.
+        title: Data set, model, adapter, accuracy.
+    """
+    C = len(class_names)
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    side = max(5.0, 0.32 * C + 2.4)
+    figure = _figure(side + 0.8, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+    size = 9 if C <= 20 else 7
+    axes.set_xticks(range(C), class_names, rotation=90, fontsize=size)
+    axes.set_yticks(range(C), class_names, fontsize=size)
+    for true, guess in np.argwhere(confusion):
+        shade = "white" if share[true, guess] > 0.55 else "black"
+        axes.text(guess, true, str(confusion[true, guess]), ha="center", va="center", fontsize=size - 2, color=shade)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.tick_params(length=0)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("share of the true class (%)")
+    axes.set_title(title, fontsize=11, wrap=True)
+    _save(figure, target)
+
+
+def draw_run(folder: RunFolder) -> None:
+    """Draw curves.png and confusion.png of a finished classification run."""
+    summary = folder.read_summary()
+    draw_curves(folder.metrics, folder.curves, title=_title(summary))
+    rows = read_rows(folder.predictions)
+    labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
+    _draw_test(labels, guesses, summary, folder.confusion)
+
+
+def draw_confusion_of(evaluation: Evaluation, summary: Mapping[str, Any], target: Path) -> None:
+    """Draw the confusion matrix of a run that was evaluated again.
+
+    Args:
+        evaluation: Its logits and labels.
+        summary: Its numbers and class names.
+        target: The PNG to write or replace.
+    """
+    _draw_test(evaluation.labels.tolist(), evaluation.predictions.tolist(), summary, target)
+
+
+def _draw_test(labels: list[int], guesses: list[int], summary: Mapping[str, Any], target: Path) -> None:
+    classes = summary["classes"]
+    confusion = confusion_matrix(labels, guesses, num_classes=len(classes))
+    chosen = " (best epoch chosen on the test set)" if "best_on_test" in "".join(summary["metrics"]) else ""
+    title = f"{_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
+    draw_confusion(confusion, classes, target, title=title)
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    return " · ".join([summary["data"], summary["model"], summary["adapter"]["name"]])
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # no pyplot: no window system, no global state
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _curve(axes: "Axes", drawn: Sequence[tuple[float, float]], split: str, colour: str) -> None:
+    """A line; marks where points are sparse, so that a single evaluation can be seen."""
+    x, y = zip(*drawn, strict=True)
+    style = {"train": "-", "test": "--", "validation": "--"}[split]
+    axes.plot(x, y, style, color=colour, marker="o" if len(x) <= 20 else "", markersize=4, linewidth=1.6, label=split)
+
+
+def _tidy(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.tick_params(colors=GREY)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: "Figure", target: Path) -> None:
+    with replacing(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
