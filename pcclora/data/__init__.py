@@ -1,14 +1,22 @@
 """Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
 
 from pcclora.data.base import PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
+from pcclora.data.folder import FolderConfig, FolderDataset
 from pcclora.data.loader import Batch, EpochSampler, make_loader, set_epoch
+from pcclora.data.modelnet import ModelNetConfig, modelnet
+from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
+from pcclora.data.readers import read_points
 from pcclora.data.transforms import PRESETS, Preset, augment
 
 __all__ = [
     "PRESETS",
     "Batch",
     "EpochSampler",
+    "FolderConfig",
+    "FolderDataset",
+    "ModelNetConfig",
+    "PartSegH5Config",
     "PointCloudDataset",
     "Preset",
     "ProceduralConfig",
@@ -17,7 +25,10 @@ __all__ = [
     "Subset",
     "augment",
     "make_loader",
+    "modelnet",
     "normalize_unit_sphere",
+    "partseg_h5",
+    "read_points",
     "set_epoch",
     "stratified_split",
 ]

@@ -1,0 +1,106 @@
+"""What every reader says about a file that it cannot use: what it is, what is wrong with it, and what to do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.errors import PccloraError
+
+DOWNLOAD_AGAIN = "download it again"
+
+
+def require_folder(path: str | Path, what: str, remedy: str) -> Path:
+    """Return a folder that exists.
+
+    Args:
+        path: What the configuration says.
+        what: Whose folder it is, for the message.
+        remedy: What to do where it is missing.
+
+    Raises:
+        PccloraError: If there is no such folder, or no path was given.
+    """
+    if not str(path):
+        raise PccloraError(f"{what}: no root is given; set root to its folder. {remedy}")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise PccloraError(
+            f"{what}: root {folder} {'is not a folder' if folder.exists() else 'does not exist'}; {remedy}"
+        )
+    return folder
+
+
+def require_files(paths: Sequence[Path], what: str, remedy: str) -> None:
+    """Check that files exist; all that do not are one error, with their number and the first few.
+
+    Raises:
+        PccloraError: If any is absent.
+    """
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        few = ", ".join(str(path) for path in absent[:3])
+        more = ", ..." if len(absent) > 3 else ""
+        raise PccloraError(f"{what}: {len(absent)} of {len(paths)} files are absent: {few}{more}; {remedy}")
+
+
+def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> PccloraError:
+    """Return the error for a file that a reader could not make sense of, with the likeliest cause.
+
+    Args:
+        path: The file.
+        problem: What the reader said.
+        remedy: What to do.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(256).lstrip().lower()
+        size = path.stat().st_size
+    except OSError as error:
+        return PccloraError(f"{path}: cannot be opened ({error.strerror or error}); check the path and its permissions")
+    if not size:
+        return PccloraError(f"{path}: the file is empty; {remedy}")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return PccloraError(f"{path}: this is a web page, not data (a download that was refused); {remedy}")
+    if head.startswith(b"version https://git-lfs"):
+        return PccloraError(f"{path}: this is a git-lfs pointer, not the data; fetch it with `git lfs pull`")
+    reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+    return PccloraError(f"{path}: damaged or of another format, {size} bytes ({reason}); {remedy}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the non-empty lines of a list file.
+
+    Raises:
+        PccloraError: If it is absent, empty, or no text.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from error
+    names = [line for line in lines if line]
+    if not names or names[0].startswith("<"):
+        raise unreadable(path, "no names in it")
+    return names
+
+
+def check_points(points: NDArray[Any], place: str) -> NDArray[np.floating]:
+    """Return an array that is a cloud: (N, 3 or more), at least one point, numbers, all finite.
+
+    Raises:
+        PccloraError: If it is not; the message names ``place`` and the first bad row.
+    """
+    if points.ndim != 2 or points.shape[1] < 3 or not len(points):
+        raise PccloraError(f"{place}: points must be (N, 3 or more) with N > 0, found shape {points.shape}")
+    if points.dtype.kind not in "fiu":
+        raise PccloraError(f"{place}: points must be numbers, found dtype {points.dtype}")
+    bad = ~np.isfinite(points[:, :3]).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        found = points[row, :3].tolist()
+        raise PccloraError(
+            f"{place}: {int(bad.sum())} points are NaN or infinite, the first is point {row} {found}; remove them"
+        )
+    return points if points.dtype.kind == "f" else points.astype(np.float64)

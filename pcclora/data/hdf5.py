@@ -1,0 +1,96 @@
+"""Reads the h5 files that PointNet's data sets come in: clouds and labels of one length, listed in a text file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data.files import read_lines, require_files, unreadable
+from pcclora.errors import PccloraError
+
+_KINDS = {"f": "floating-point", "iu": "whole"}
+
+
+def list_files(root: Path, lists: Sequence[str], pattern: str, what: str, remedy: str) -> list[Path]:
+    """Return the h5 files of a split, in order.
+
+    Args:
+        root: Where list and files lie; the folders that official lists name before each file are ignored.
+        lists: Names that the list file may have.
+        pattern: What the files are called, for a folder without any list.
+        what: Whose files they are, for messages.
+        remedy: What to do where one is absent.
+
+    Raises:
+        PccloraError: If a listed file is absent, or there is neither list nor file.
+    """
+    listed = next((root / name for name in lists if (root / name).is_file()), None)
+    files = [root / Path(line).name for line in read_lines(listed)] if listed else sorted(root.glob(pattern))
+    if not files:
+        raise PccloraError(f"{what}: {root} has neither {' nor '.join(lists)} nor {pattern}; {remedy}")
+    require_files(files, what, remedy)
+    return files
+
+
+def read_h5(path: Path, keys: Mapping[str, str]) -> dict[str, NDArray[np.generic]]:
+    """Read arrays of one h5 file, all of one length.
+
+    Args:
+        path: The file.
+        keys: Which arrays, and of which numpy kinds: ``{"data": "f", "label": "iu"}``.
+
+    Raises:
+        PccloraError: If the file is absent or damaged, or an array is missing, of another kind or length.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            found = sorted(file)
+            arrays = {key: np.asarray(file[key]) for key in keys if key in found}
+    except Exception as error:  # h5py has no one exception for a damaged file
+        raise unreadable(path, error) from error
+    for key, kinds in keys.items():
+        if key not in arrays:
+            raise PccloraError(f"{path}: no key '{key}', it has {', '.join(found) or 'none'}; is it another data set?")
+        if arrays[key].dtype.kind not in kinds:
+            raise PccloraError(f"{path}: '{key}' must hold {_KINDS[kinds]} numbers, found dtype {arrays[key].dtype}")
+    lengths = {key: len(array) if array.ndim else 0 for key, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or not min(lengths.values()):
+        raise PccloraError(f"{path}: arrays must have one common length above 0, found {lengths}")
+    return arrays
+
+
+def read_clouds(
+    files: Sequence[Path], *, parts: bool = False
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64] | None, list[str]]:
+    """Read and join files of PointNet's layout: data (M, N, 3 or more), label (M,) or (M, 1), pid (M, N).
+
+    Args:
+        files: In order; all have the same N.
+        parts: Read ``pid``, the part of each point, too.
+
+    Returns:
+        Points (M, N, 3) as stored, labels (M,), parts (M, N) or None, and where each sample came from (M).
+
+    Raises:
+        PccloraError: If a file cannot be used.
+    """
+    keys = {"data": "f", "label": "iu"} | ({"pid": "iu"} if parts else {})
+    tables = [read_h5(path, keys) for path in files]
+    for path, table in zip(files, tables, strict=True):
+        shape = table["data"].shape
+        if len(shape) != 3 or shape[2] < 3 or shape[1:2] != tables[0]["data"].shape[1:2]:
+            raise PccloraError(
+                f"{path}: 'data' must be (samples, points, 3) with as many points in every file, found {shape}"
+            )
+        if table["label"].size != len(table["data"]):
+            raise PccloraError(f"{path}: 'label' must have one number a sample, found shape {table['label'].shape}")
+        if parts and table["pid"].shape != shape[:2]:
+            raise PccloraError(f"{path}: 'pid' must be {shape[:2]}, found {table['pid'].shape}")
+    points = np.concatenate([table["data"][..., :3] for table in tables])
+    labels = np.concatenate([table["label"].reshape(-1) for table in tables]).astype(np.int64)
+    part_labels = np.concatenate([table["pid"] for table in tables]).astype(np.int64) if parts else None
+    places = [f"{path}[{row}]" for path, table in zip(files, tables, strict=True) for row in range(len(table["data"]))]
+    return points, labels, part_labels, places

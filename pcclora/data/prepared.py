@@ -1,0 +1,107 @@
+"""One memory-mapped file a split, made once from a slow form: safetensors with clouds, labels, and names in its header.
+
+A loader picks it up by its name. It is written to a temporary file and moved into place, so that it is whole or absent.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data.base import IntArray
+from pcclora.data.files import unreadable
+from pcclora.errors import PccloraError
+
+_FORMAT = "pcclora clouds 1"
+
+
+class MappedClouds:
+    """Clouds (M, N, 3) float32 of a prepared file, read from the memory map one at a time.
+
+    Args:
+        path: The file. Each process opens it for itself, so that this can be sent to another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: Any = None
+        self._length = self._open().get_shape()[0]
+
+    def _open(self) -> Any:
+        if self._rows is None:
+            from safetensors import safe_open
+
+            file: Any = safe_open(self.path, framework="np")
+            self._rows = file.get_slice("points")
+        return self._rows
+
+    def __len__(self) -> int:
+        return int(self._length)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        return np.asarray(self._open()[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_length": self._length, "_rows": None}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared file holds. Its clouds are normalised to the unit sphere and stored in farthest-point order."""
+
+    clouds: MappedClouds
+    labels: IntArray
+    class_names: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+def save_prepared(
+    path: Path, *, points: NDArray[np.float32], labels: IntArray, class_names: Sequence[str], places: Sequence[str]
+) -> None:
+    """Write a prepared file; an existing one is replaced only when the new one is whole.
+
+    Args:
+        path: Where to.
+        points: (M, N, 3), normalised, in farthest-point order.
+        labels: (M,).
+        class_names: One name a class.
+        places: (M) what each cloud is called.
+    """
+    from safetensors.numpy import save_file
+
+    header = {"format": _FORMAT, "class_names": json.dumps(list(class_names)), "places": json.dumps(list(places))}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({"points": np.ascontiguousarray(points, np.float32), "labels": labels}, temporary, metadata=header)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_prepared(path: Path) -> Prepared:
+    """Open a prepared file.
+
+    Raises:
+        PccloraError: If it is damaged, or no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    remedy = "delete it and run prepare.py again"
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            labels = file.get_tensor("labels")
+        if header.get("format") != _FORMAT:
+            raise PccloraError(f"{path}: not a file of this version's prepare.py; {remedy}")
+        return Prepared(
+            MappedClouds(path), labels, tuple(json.loads(header["class_names"])), tuple(json.loads(header["places"]))
+        )
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise unreadable(path, error, remedy) from error
