@@ -6,6 +6,7 @@ is, is seen from its first bytes, not from its name.
 """
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise PccloraError(f"{file}: the file is empty; download it again")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise PccloraError(f"{file}: this is a web page, not a checkpoint: the download failed; download it again")
-    is_safetensors = start[8:9] == b"{" and not start.startswith((b"PK", b"\x80"))
-    content = _read_safetensors(file) if is_safetensors else _read_pickle(file)
-    return _weights(content, file)
+    if start.startswith(b"version https://git-lfs"):
+        raise PccloraError(f"{file}: this is a Git LFS pointer, not the checkpoint itself; run `git lfs pull`")
+    if start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as before torch 1.6
+        return _weights(_read_pickle(file), file)
+    if start[8:9] == b"{":
+        return _weights(_read_safetensors(file), file)
+    raise PccloraError(f"{file}: neither a .pth nor a .safetensors file; download it again")
 
 
 def _read_safetensors(file: Path) -> object:
@@ -54,12 +59,13 @@ def _read_safetensors(file: Path) -> object:
 
 def _read_pickle(file: Path) -> object:
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on the age of the pickle protocol
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise PccloraError(f"{file}: {_refusal(str(error))}") from error
     except Exception as error:  # damaged bytes fail in dozens of ways inside the unpickler
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise PccloraError(f"{file}: a damaged or truncated .pth file ({reason}); download it again") from error
 
 
@@ -72,7 +78,7 @@ def _refusal(message: str) -> str:
                 f"holds Python objects ('{name}') that could run code when read, so it is refused; take the official "
                 "file, or save the state dict alone where you trust the source"
             )
-    return f"not a checkpoint, or a damaged one ({message.splitlines()[0][:120]}); download it again"
+    return "a damaged or truncated .pth file; download it again"
 
 
 def _numpy_scalars() -> list[Any]:

@@ -1,0 +1,157 @@
+"""One table over all registered models: forward, backward, shapes, names, refusals."""
+
+import pytest
+import torch
+
+from pcclora.errors import PccloraError
+from pcclora.models import create_model, list_models
+from pcclora.models.transformer import Attention, DropPath
+
+CASES = [(name, "cls") for name in list_models()] + [("point_mae", "pretrain"), ("point_mae_tiny", "pretrain")]
+# A constant added before batch normalisation in train mode changes nothing: its gradient is zero but for rounding.
+BEFORE_NORM = ("first_conv.0.bias", "first_conv.3.bias", "second_conv.0.bias", "finetune.0.bias", "finetune.4.bias")
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_every_parameter_gets_a_gradient(name, task, small, points):
+    model = small(name, task=task)
+    out = model(points)
+    loss = out if task == "pretrain" else torch.nn.functional.cross_entropy(out, torch.tensor([0, 1, 2, 3]))
+    assert out.shape == (() if task == "pretrain" else (4, 5))
+    loss.backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+        if not (key.endswith(BEFORE_NORM) and name != "point_bert"):
+            assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_declares_what_adapters_and_tools_read(name, task, small, points):
+    model = small(name, task=task)
+    assert model.task == task and model.num_classes == (5 if task == "cls" else 0)
+    assert model.config.dim == 24
+    features = model.eval().features(points)
+    if task == "cls":
+        assert features.shape == (4, model.cls_head_finetune[0].in_features)
+        assert model.modules_to_save == ("cls_head_finetune", "cls_token", "cls_pos")
+        assert torch.equal(model.cls_head_finetune(features), model(points))
+    else:
+        assert features.shape == (4, 24) and model.modules_to_save == ()
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_cloud_does_not_depend_on_its_batch(name, small, points):
+    model = small(name).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(points)[2:3], model(points[2:3]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "keys", "millions"),
+    [
+        ("point_mae", "cls", 174, 22.10),
+        ("point_mae", "pretrain", 209, 29.01),
+        ("point_bert", "cls", 164, 22.07),
+        ("act", "cls", 174, 22.10),
+        ("recon", "cls", 322, 43.58),
+        ("recon_plain", "cls", 174, 22.10),
+    ],
+)
+def test_sizes_are_the_published_ones(name, task, keys, millions):
+    model = create_model(name, task=task)
+    assert len(model.state_dict()) == keys
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == millions
+
+
+def test_tiny_has_the_documented_widths():
+    config = create_model("point_mae_tiny").config
+    assert (config.dim, config.depth, config.heads, config.decoder_depth) == (96, 6, 3, 2)
+    assert (config.num_groups, config.group_size, config.encoder_widths) == (32, 32, (32, 64, 128))
+
+
+def test_list_models():
+    assert list_models("point_*") == ["point_bert", "point_mae", "point_mae_tiny"]
+    assert {"act", "recon", "recon_plain"} <= set(list_models())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("point_mea", {}, "did you mean 'point_mae'"),
+        ("point_mae", {"num_group": 64}, "did you mean 'num_groups'"),
+        ("point_mae", {"depth": "many"}, "depth"),
+        ("point_mae", {"dim": 100}, "dim 100 is not divisible by heads 6"),
+        ("point_mae", {"drop_path_rate": 1.5}, "drop_path_rate is 1.5"),
+        ("point_mae", {"encoder_widths": (8, 8)}, "three positive widths"),
+        ("point_mae", {"task": "clss"}, "did you mean 'cls'"),
+        ("point_mae", {"task": "partseg"}, "'partseg' is not available yet"),
+        ("recon", {"task": "pretrain"}, "point_mae and point_mae_tiny only"),
+        ("point_mae", {"num_classes": 0}, "num_classes is 0"),
+        ("point_bert", {"pretrained": True}, "no bundled weights"),
+        ("point_bert", {"checkpoint": "bundled"}, "no bundled weights"),
+        ("point_mae_tiny", {"pretrained": True, "checkpoint": "a.pth"}, "give one of them"),
+        ("point_mae", {"checkpoint": "absent.pth"}, "absent.pth: no such file"),
+    ],
+)
+def test_refusals(name, options, message):
+    with pytest.raises(PccloraError, match=message):
+        create_model(name, **options)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.zeros(4, 8, dtype=torch.bool),
+        torch.ones(4, 8, dtype=torch.bool),
+        torch.eye(4, 8).bool() | torch.tensor([[1], [0], [0], [0]]).bool(),
+        torch.eye(4, 8),
+        torch.eye(4, 7).bool(),
+    ],
+)
+def test_masks_that_cannot_be_used(mask, small, points):
+    with pytest.raises(PccloraError, match="mask"):
+        small(task="pretrain")(points, mask=mask)
+
+
+def test_random_mask_follows_the_seed_and_hides_the_ratio(small, points):
+    model = small(task="pretrain").eval()
+    mask = model._random_mask(50)
+    assert mask.sum(dim=1).eq(4).all() and len(mask.unique(dim=0)) > 10  # int(0.6 * 8)
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        losses.append(model(points).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_hidden_groups_cannot_be_seen(small, points):
+    """The reconstruction does not depend on a hidden group's points, only on its centre."""
+    model = small(task="pretrain").eval()
+    neighborhoods, _ = model.MAE_encoder.group(points)
+    mask = torch.zeros(4, 8, dtype=torch.bool)
+    mask[:, 5] = True
+    seen = []
+    model.increase_dim.register_forward_hook(lambda _, __, out: seen.append(out))
+    for shift in (0.0, 1.0):
+        changed = neighborhoods + shift * mask[..., None, None]
+        model.MAE_encoder.group = lambda points, x=changed: (x, torch.zeros(4, 8, 3))
+        model(points, mask=mask)
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_drop_path_keeps_the_expectation_and_whole_samples():
+    torch.manual_seed(0)
+    out = DropPath(0.25)(torch.ones(4000, 2, 3))
+    assert out.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+    assert torch.equal(out.amin(dim=(1, 2)), out.amax(dim=(1, 2)))
+    assert abs(out.mean() - 1) < 0.05
+    assert torch.equal(DropPath(0.25).eval()(out), out)
+
+
+def test_attention_equals_the_spelled_out_form():
+    torch.manual_seed(0)
+    attention, x = Attention(12, 3).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    q, k, v = attention.qkv(x).view(2, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)
+    mixed = ((q @ k.transpose(-2, -1)) * 4**-0.5).softmax(dim=-1) @ v
+    expected = attention.proj(mixed.transpose(1, 2).reshape(2, 5, 12))
+    torch.testing.assert_close(attention(x), expected, rtol=1e-12, atol=1e-12)

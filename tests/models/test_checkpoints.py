@@ -1,0 +1,163 @@
+"""What must not load does not load, says which and why, and leaves the model as it was."""
+
+import re
+
+import pytest
+import torch
+
+from pcclora.errors import PccloraError
+from pcclora.models import load_checkpoint
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """``refused(model, state, message)``: loading raises, and changes nothing."""
+
+    def check(model, state, message):
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        torch.save({"base_model": state}, tmp_path / "file.pth")
+        with pytest.raises(PccloraError, match=message) as error:
+            load_checkpoint(model, tmp_path / "file.pth")
+        assert "file.pth" in str(error.value)
+        assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+    return check
+
+
+def randomised(model):
+    """Its state dict with other numbers."""
+    return {key: torch.rand(value.shape).to(value.dtype) for key, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "message"),
+    [
+        ("point_bert", "point_mae", "a Point-BERT checkpoint; model 'point_mae' reads Point-MAE: use create_model"),
+        ("point_bert", "recon", r"use create_model\('point_bert'\)"),
+        ("recon", "point_mae", r"a ReCon checkpoint.*use create_model\('recon'\)"),
+        ("recon", "act", "a ReCon checkpoint"),
+        ("point_mae", "recon", r"\d+ of the \d+ tensors of 'recon' are in this file"),
+        (
+            "point_mae",
+            "point_bert",
+            r"'encoder.second_conv.3.weight' is \(24, 10, 1\), model 'point_bert' has \(12, 10, 1\)",
+        ),
+    ],
+)
+def test_wrong_family(file, model, message, small, refused):
+    refused(small(model), small(file).state_dict(), message)
+
+
+def test_wrong_family_of_a_pretraining_file(small, refused):
+    trunk = {f"ACT_encoder.{k}": v for k, v in small("act").state_dict().items() if "head" not in k}
+    refused(small("point_mae"), trunk, r"an? ACT checkpoint.*use create_model\('act'\)")
+
+
+@pytest.mark.parametrize(
+    ("key", "family"),
+    [
+        ("h_encoder.token_embed.0.first_conv.0.weight", "Point-M2AE"),
+        ("blocks.blocks.0.cls.conv1.weight", "Point-FEMAE"),
+        ("blocks.cls.conv1.0.weight", "IDPT"),
+        ("blocks.blocks.0.tfts_gamma_1", "DAPT"),
+        ("blocks.blocks.0.adapt.down.weight", "PointGST"),
+        ("shape_feature_mlp.0.weight", "GAPrompt"),
+        ("blocks.prompt_all_mlp.0.weight", "PPT"),
+        ("label_conv.0.weight", "part segmentation"),
+        ("propagation_2.mlp_convs.0.weight", "part segmentation"),
+    ],
+)
+def test_networks_without_a_counterpart(key, family, small, refused):
+    refused(small(), small().state_dict() | {key: torch.zeros(2)}, f"a {family} checkpoint")
+
+
+def test_dvae_file(small, refused):
+    tokenizer = {key: value for key, value in small("point_bert").state_dict().items() if key.startswith("encoder.")}
+    refused(small("point_bert"), tokenizer | {"codebook": torch.zeros(4, 2)}, "a Point-BERT's dVAE checkpoint")
+
+
+@pytest.mark.parametrize("name", ["point_mae", "point_bert", "act", "recon", "recon_plain"])
+def test_each_missing_trunk_tensor_is_noticed(name, small, refused):
+    state = small(name).state_dict()
+    for key in ("encoder.first_conv.1.running_var", "blocks.blocks.1.attn.qkv.weight", "norm.bias", "pos_embed.2.bias"):
+        refused(small(name), {k: v for k, v in state.items() if k != key}, "1 are not.*not a whole")
+    if name != "point_mae":  # only Point-MAE is pre-trained without a class token
+        refused(small(name), {k: v for k, v in state.items() if k != "cls_token"}, "1 are not")
+
+
+def test_a_shallower_file_is_noticed(small, refused):
+    refused(small(depth=3), small().state_dict(), r"are not \(blocks.blocks.\*.norm1")
+
+
+def test_shape_dtype_and_nan(small, refused):
+    state = small().state_dict()
+    key = "blocks.blocks.0.mlp.fc1.weight"
+    refused(small(), state | {key: state[key].T}, re.escape("'blocks.blocks.0.mlp.fc1.weight' is (24, 96)"))
+    refused(small(), state | {key: state[key].long()}, "torch.int64")
+    refused(small(), state | {key: state[key] / 0}, "NaN or infinite")
+
+
+def test_two_keys_for_one_tensor(small, refused):
+    refused(small(), small().state_dict() | {"module.norm.bias": torch.zeros(24)}, "mixes two models")
+
+
+def test_a_head_of_another_class_count_is_dropped_with_a_line(small, tmp_path):
+    model, state = small(num_classes=5), randomised(small(num_classes=7))
+    torch.save(state, tmp_path / "file.pth")
+    head = {key: value.clone() for key, value in model.cls_head_finetune.state_dict().items()}
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    assert "classification head dropped: 3 layers from 48 features to 7 classes, this model has" in str(report)
+    assert all(key.startswith("cls_head_finetune") for key in report.dropped) and not report.head_loaded
+    assert all(torch.equal(head[key], value) for key, value in model.cls_head_finetune.state_dict().items())
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
+    assert set(report.loaded) | set(report.missing) == set(model.state_dict())
+
+
+def test_unknown_keys_are_reported(small, tmp_path):
+    torch.save(small().state_dict() | {"side_alpha": torch.zeros(1)}, tmp_path / "file.pth")
+    report = load_checkpoint(small(), tmp_path / "file.pth")
+    assert report.unexpected == ("side_alpha",) and "unknown: side_alpha" in str(report)
+
+
+def test_half_precision_fills_single(small, tmp_path):
+    state = {key: value.half() if value.is_floating_point() else value for key, value in randomised(small()).items()}
+    torch.save(state, tmp_path / "file.pth")
+    model = small()
+    load_checkpoint(model, tmp_path / "file.pth")
+    assert model.norm.weight.dtype == torch.float32 and torch.equal(model.norm.weight, state["norm.weight"].float())
+
+
+def test_a_classifier_file_fills_the_encoder_of_a_masked_autoencoder(small, tmp_path):
+    state = randomised(small())
+    torch.save(state, tmp_path / "file.pth")
+    model = small(task="pretrain")
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    assert torch.equal(model.MAE_encoder.norm.weight, state["norm.weight"])
+    assert all(not key.startswith("MAE_encoder.") for key in report.missing)
+
+
+def test_point_lora_file_merges(small, tmp_path):
+    """It has a `qkv.weight` of shape (1,), the gate of a prompt, beside the real `qkv.linear.weight`."""
+    model, expected = small(), randomised(small())
+    state = dict(expected)
+    for i in range(2):
+        for name in ("qkv", "proj"):
+            place = f"blocks.blocks.{i}.attn.{name}."
+            weight = state.pop(place + "weight")
+            A, B = torch.randn(2, weight.shape[1]), torch.randn(len(weight), 2)
+            state |= {place + "linear.weight": weight, place + "lora_A": A, place + "lora_B": B}
+            state[place + "weight"] = torch.tensor([1.0])
+            expected[place + "weight"] = weight + B @ A
+            if name == "proj":
+                state[place + "linear.bias"] = state.pop(place + "bias")
+    prompts = {"blocks.prompt_mlp.0.weight": torch.zeros(2), "lora_mask_predictor.fc1.weight": torch.zeros(2)}
+    torch.save({"base_model": {"module." + k: v for k, v in (state | prompts).items()}}, tmp_path / "file.pth")
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    assert "4 PointLoRA maps merged" in str(report) and not report.missing
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+
+
+def test_models_from_elsewhere_are_refused(tmp_path):
+    with pytest.raises(PccloraError, match="Linear is not a pcclora backbone"):
+        load_checkpoint(torch.nn.Linear(2, 2), tmp_path / "file.pth")
