@@ -5,6 +5,8 @@ with ``pytorch3d.ops.sample_farthest_points`` and, with ``skip_near_origin``, wi
 pointnet2_ops, which the released Point-BERT and Point-MAE models were trained with.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -39,17 +41,26 @@ def sample_farthest_points(
     check_count(K, points.shape[1])
     if not 0 <= start < points.shape[1]:
         raise PccloraError(f"start={start}: the first point must be one of 0...{points.shape[1] - 1}")
-    cloud = points.detach()
-    match choose(cloud, pytorch3d_can=start == 0 and not skip_near_origin):
+    idx = _indices(points.detach(), K, start, skip_near_origin)
+    return gather(points, idx), idx
+
+
+@torch.library.custom_op("pcclora::sample_farthest_points", mutates_args=())  # one node to torch.compile
+def _indices(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
+    match choose(points, pytorch3d_can=start == 0 and not skip_near_origin):
         case Backend.NATIVE:
-            idx = native.sample_farthest_points(cloud, K=K, start=start, skip_near_origin=skip_near_origin)
+            return native.sample_farthest_points(points, K=K, start=start, skip_near_origin=skip_near_origin)
         case Backend.PYTORCH3D:
             from pytorch3d.ops import sample_farthest_points as peer
 
-            idx = peer(cloud, K=K)[1]
+            return cast("Tensor", peer(points, K=K)[1])
         case Backend.TORCH:
-            idx = _sample_with_torch(cloud, K=K, start=start, skip_near_origin=skip_near_origin)
-    return gather(points, idx), idx
+            return _sample_with_torch(points, K=K, start=start, skip_near_origin=skip_near_origin)
+
+
+@_indices.register_fake
+def _(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
+    return points.new_empty((points.shape[0], K), dtype=torch.int64)
 
 
 @torch.no_grad()

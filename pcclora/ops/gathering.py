@@ -1,5 +1,7 @@
 """Rows of a point set by index."""
 
+from math import prod
+
 from torch import Tensor
 
 from pcclora.errors import PccloraError
@@ -22,5 +24,5 @@ def gather(points: Tensor, idx: Tensor) -> Tensor:
         raise PccloraError(
             f"points {tuple(points.shape)}, idx {tuple(idx.shape)}: (B, N, C) and (B, ...) with the same B are needed"
         )
-    flat = idx.reshape(idx.shape[0], -1, 1).expand(-1, -1, points.shape[2])
+    flat = idx.reshape(idx.shape[0], prod(idx.shape[1:]), 1).expand(-1, -1, points.shape[2])
     return points.gather(1, flat).reshape(*idx.shape, points.shape[2])

@@ -4,7 +4,7 @@ The expanded form |a|² + |b|² - 2ab of ``torch.cdist`` loses the neighbours of
 used. Must agree with ``pytorch3d.ops.knn_points``.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False
     return Neighbours(dists, idx, nn if return_nn else None)
 
 
+@torch.library.custom_op("pcclora::knn_points", mutates_args=())  # one node to torch.compile
 def _search(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
     match choose(points):
         case Backend.NATIVE:
@@ -60,10 +61,15 @@ def _search(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
         case Backend.PYTORCH3D:
             from pytorch3d.ops import knn_points as peer
 
-            dists, idx, _ = peer(query, points, K=K)
-            return dists, idx
+            return cast("tuple[Tensor, Tensor]", peer(query, points, K=K)[:2])
         case Backend.TORCH:
             return _search_with_torch(query, points, K)
+
+
+@_search.register_fake
+def _(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    shape = (*query.shape[:2], K)
+    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int64)
 
 
 @torch.no_grad()
