@@ -1,0 +1,148 @@
+"""Put adapters on a model, choose between them, merge them into its weights, take them off again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from torch import nn
+
+from pcclora.adapters.base import Adapter
+from pcclora.adapters.host import AdapterHost
+from pcclora.errors import PccloraError, did_you_mean
+from pcclora.registry import ADAPTERS
+
+
+def attach(model: nn.Module, config: Any, *, name: str = "default") -> Adapter:
+    """Adapt a model in place: freeze it, add an adapter, make that the active one.
+
+    In eval mode the output stays the same, bit for bit, until something is trained. Afterwards exactly the parameters
+    with ``requires_grad`` train.
+
+    Args:
+        model: Any module. Its parameters keep their names; the adapter is ``model.adapters[name]``.
+        config: Settings of a registered method, as ``CLoRAConfig(r=8)``.
+        name: To tell several adapters of one model apart.
+
+    Returns:
+        The adapter.
+
+    Raises:
+        PccloraError: If the name cannot be used, an adapter is merged, or the method cannot act on this model. The
+            model is unchanged then.
+    """
+    host = getattr(model, "adapters", None)
+    if host is not None and not isinstance(host, AdapterHost):
+        raise PccloraError(f"{type(model).__name__} has an attribute 'adapters' of its own; it cannot be adapted")
+    if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+        raise PccloraError(f"'{name}' cannot name an adapter; use letters, digits and underscores")
+    if host is not None and name in host:
+        raise PccloraError(f"the model has an adapter '{name}' already; detach it, or choose another name")
+    active = host.active if host is not None else None
+    if host is not None:
+        host.activate(None)  # a new adapter starts from the originals
+    try:
+        adapter: Adapter = ADAPTERS.build(config, model=model)
+    except Exception:
+        if host is not None:
+            host.activate(active)
+        raise
+    if host is None:
+        host = AdapterHost(model)
+        model.add_module("adapters", host)
+    host.add(name, adapter)
+    host.activate(name)
+    return adapter
+
+
+def detach(model: nn.Module, name: str | None = None) -> None:
+    """Take adapters off; the originals come back. From a merged model the merged weights and trained tensors stay.
+
+    Args:
+        model: An adapted model.
+        name: Which adapter; None takes off all of them and leaves a plain model.
+
+    Raises:
+        PccloraError: If there is no such adapter, or one of several is to go while one is merged.
+    """
+    host = host_of(model)
+    if name is not None and name not in host:
+        raise PccloraError(f"no adapter '{name}'{did_you_mean(name, host)}")
+    if name is not None and len(host) > 1:
+        if host.merged:
+            raise PccloraError(f"adapter '{host.active}' is merged; unmerge it, or detach all adapters")
+        host.discard(name)
+        return
+    if not host.merged:
+        host.activate(None)
+    host.dissolve()
+
+
+def set_adapter(model: nn.Module, name: str) -> None:
+    """Make one of the model's adapters the active one.
+
+    Raises:
+        PccloraError: If there is no such adapter, or one is merged.
+    """
+    host = host_of(model)
+    if name not in host:
+        raise PccloraError(f"no adapter '{name}'{did_you_mean(name, host)}")
+    host.activate(name)
+
+
+@contextmanager
+def disabled(model: nn.Module) -> Iterator[None]:
+    """Use the original model inside a ``with`` block."""
+    host = host_of(model)
+    active, merged = host.active, bool(host.merged)
+    if merged:
+        host.unmerge()
+    host.activate(None)
+    try:
+        yield
+    finally:
+        host.activate(active)
+        if merged:
+            host.merge()
+
+
+def merge(model: nn.Module) -> None:
+    """Put the active adapter into the weights, so that it costs nothing; the model is in eval mode then.
+
+    Raises:
+        PccloraError: If no adapter is active, one is merged already, or it changes no linear map.
+    """
+    host_of(model).merge()
+
+
+def unmerge(model: nn.Module) -> None:
+    """Put the original weights back, bit for bit.
+
+    Raises:
+        PccloraError: If none is merged.
+    """
+    host_of(model).unmerge()
+
+
+def active_adapter(model: nn.Module, name: str | None = None) -> tuple[str, Adapter]:
+    """Return an adapter and its name; None is the active one.
+
+    Raises:
+        PccloraError: If there is none.
+    """
+    host = host_of(model)
+    name = host.active if name is None else name
+    if name is None or name not in host:
+        raise PccloraError(f"no adapter '{name}'{did_you_mean(str(name), host)}")
+    return name, cast("Adapter", host[name])
+
+
+def host_of(model: nn.Module) -> AdapterHost:
+    """Return what holds the model's adapters.
+
+    Raises:
+        PccloraError: If the model has none.
+    """
+    host = getattr(model, "adapters", None)
+    if not isinstance(host, AdapterHost):
+        raise PccloraError(f"{type(model).__name__} has no adapter; attach one first")
+    return host

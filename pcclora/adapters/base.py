@@ -1,0 +1,111 @@
+"""What an adaptation method is: one module that owns all that the method adds to one model.
+
+Beside its own tensors a method may train tensors of the model: what the config's ``modules_to_save`` names (a head, a
+class token), biases, everything. They are listed here by name; :mod:`pcclora.adapters.host` gives each adapter copies
+of its own, so that adapters can be exchanged and the originals come back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcclora.adapters.targets import Target, select
+from pcclora.errors import PccloraError
+
+
+@dataclass
+class AdapterConfig:
+    """What every method has.
+
+    Attributes:
+        modules_to_save: Names (``*`` for one segment) of modules and parameters that train beside the adapter and are
+            kept in its file. None takes what the model declares in its attribute ``modules_to_save``, if it has one.
+    """
+
+    modules_to_save: tuple[str, ...] | None = None
+
+
+class Adapter(nn.Module):
+    """One method on one model.
+
+    A subclass creates its parameters in ``__init__``. If it acts on linear maps it passes ``targets`` and implements
+    :meth:`linear` and :meth:`merged_weight`; another kind of method leaves them alone and hooks the model elsewhere.
+
+    Args:
+        config: The method's settings.
+        model: What is adapted. Nothing of it is changed here, nor kept.
+        targets: The linear maps that it acts on.
+        also_trained: Names of further parameters of the model that it trains.
+        also_moved: Names of further buffers that may change while it trains.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        model: nn.Module,
+        *,
+        targets: Sequence[Target] = (),
+        also_trained: Sequence[str] = (),
+        also_moved: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.targets = tuple(targets)
+        self.acts_on = frozenset(target.module for target in self.targets)
+        parameters, buffers = saved_tensors(model, config.modules_to_save)
+        self.trained_parameters = tuple(dict.fromkeys([*parameters, *also_trained]))
+        self.trained_buffers = tuple(dict.fromkeys([*buffers, *also_moved]))
+        adapted = {f"{target.module}.weight" for target in self.targets}
+        both = adapted.intersection(self.trained_parameters)
+        if both:
+            raise PccloraError(f"'{sorted(both)[0]}' is a target and in modules_to_save; it can be one of them")
+
+    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute what an adapted linear map returns.
+
+        Args:
+            module: Its name; one of the targets' modules.
+            x: Its input (..., d_in).
+            weight: Its frozen weight (d_out, d_in).
+            bias: Its frozen bias (d_out,), if it has one.
+        """
+        raise NotImplementedError
+
+    def merged_weight(self, module: str, weight: Tensor) -> Tensor:
+        """Return the weight (d_out, d_in) with which the plain linear map does what :meth:`linear` does."""
+        raise NotImplementedError
+
+    def regularization(self) -> Tensor:
+        """Return what the method adds to the loss, a scalar; 0 for most."""
+        return torch.zeros(())
+
+
+def saved_tensors(model: nn.Module, patterns: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Return the parameters and the buffers that ``modules_to_save`` names, in the model's order.
+
+    Args:
+        model: Where to look.
+        patterns: Names of modules or parameters; None takes the model's own ``modules_to_save``.
+
+    Raises:
+        PccloraError: If a pattern matches nothing.
+    """
+    wanted = getattr(model, "modules_to_save", ()) if patterns is None else patterns
+    parameters = [name for name, _ in model.named_parameters() if not name.startswith("adapters.")]
+    modules = [name for name, _ in model.named_modules() if name and not name.startswith("adapters")]
+    chosen = set(select(wanted, [*modules, *parameters], what="modules_to_save"))
+
+    def inside(name: str) -> bool:
+        parts = name.split(".")
+        return any(".".join(parts[:i]) in chosen for i in range(1, len(parts) + 1))
+
+    return [n for n in parameters if inside(n)], [n for n in buffer_names(model) if inside(n)]
+
+
+def buffer_names(model: nn.Module) -> list[str]:
+    """Return the names of the model's buffers that a state dict holds, without those of adapters."""
+    buffers = {name for name, _ in model.named_buffers()}
+    return [name for name in model.state_dict() if name in buffers and not name.startswith("adapters.")]

@@ -1,0 +1,113 @@
+"""LoRA: each target has a low-rank update of its own.
+
+Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (arXiv 2106.09685): y = x W + b + (alpha / r) (x A) B.
+Initialisation and order of operations are Hugging Face peft's, so on whole linear maps outputs are equal bit for bit
+(tests/adapters/test_peft.py). Unlike there, a target may be rows of a fused map.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.lowrank import LowRankAdapter, Share
+from pcclora.adapters.targets import attention_targets, find_targets
+from pcclora.errors import PccloraError
+from pcclora.registry import ADAPTERS
+
+
+@dataclass
+class LoRAConfig(AdapterConfig):
+    """Settings of LoRA, in Hugging Face peft's words.
+
+    Attributes:
+        r: Rank.
+        lora_alpha: The update is scaled by lora_alpha / r.
+        lora_dropout: Of the input of A, in training.
+        target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
+            attention.
+    """
+
+    r: int = 8
+    lora_alpha: float = 8.0
+    lora_dropout: float = 0.0
+    target_modules: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        if self.r < 1 or not 0 <= self.lora_dropout < 1:
+            raise PccloraError(f"r is {self.r}, at least 1; lora_dropout is {self.lora_dropout}, in [0, 1)")
+
+
+class Factors(nn.Module):
+    """The factors of all targets of one shape.
+
+    Args:
+        d_in: Width of the input.
+        d_out: Width of the update.
+        members: Number m of targets.
+        config: Rank, scale, dropout.
+    """
+
+    def __init__(self, d_in: int, d_out: int, members: int, config: LoRAConfig) -> None:
+        super().__init__()
+        self.scale, self.dropout = config.lora_alpha / config.r, config.lora_dropout
+        self.A = nn.Parameter(torch.empty(members, config.r, d_in).uniform_(-1, 1) * d_in**-0.5)  # Kaiming, a = sqrt(5)
+        self.B = nn.Parameter(torch.zeros(members, d_out, config.r))
+
+    def forward(self, x: Tensor, members: slice) -> Tensor:
+        """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
+        A, B = self.A[members], self.B[members]
+        low = F.linear(F.dropout(x, self.dropout, self.training), A.flatten(0, 1))
+        if len(A) == 1:
+            return F.linear(low, B[0]) * self.scale
+        parts = zip(low.chunk(len(A), dim=-1), B, strict=True)
+        return torch.cat([F.linear(part, b) for part, b in parts], dim=-1) * self.scale
+
+    def delta(self, members: slice) -> Tensor:
+        """Return scale * B A of some targets, (n, d_out, d_in)."""
+        return self.scale * (self.B[members] @ self.A[members])
+
+
+@ADAPTERS.register("lora", config=LoRAConfig)
+class LoRA(LowRankAdapter):
+    """LoRA on one model.
+
+    Args:
+        config: Its settings.
+        model: What is adapted.
+
+    Raises:
+        PccloraError: If the targets cannot be found.
+    """
+
+    config: LoRAConfig
+
+    def __init__(self, config: LoRAConfig, model: nn.Module) -> None:
+        patterns = attention_targets(model) if config.target_modules is None else config.target_modules
+        super().__init__(config, model, targets=find_targets(model, patterns))
+
+    def make_group(self, d_in: int, d_out: int, members: int) -> Factors:
+        """Return the factors of all ``members`` targets of one shape."""
+        return Factors(d_in, d_out, members, self.config)
+
+    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute x W + b + (alpha / r) (x A) B."""
+        y = F.linear(x, weight, bias)
+        for share in self.shares[module]:
+            y = share.add(y, self._factors(share)(x, share.members))
+        return y
+
+    def merged_weight(self, module: str, weight: Tensor) -> Tensor:
+        """Return W + (alpha / r) B A in the targets' rows."""
+        merged = weight.clone()
+        for share in self.shares[module]:
+            for rows, delta in zip(share.rows, self._factors(share).delta(share.members), strict=True):
+                merged[rows] += delta
+        return merged
+
+    def _factors(self, share: Share) -> Factors:
+        return cast("Factors", self.groups[share.group])

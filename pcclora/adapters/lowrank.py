@@ -1,0 +1,76 @@
+"""What methods that change linear maps by low-rank products share: targets grouped by shape.
+
+All targets of one shape (d_in, d_out) form a group, and a group keeps one stacked tensor for each factor. The targets
+of one module stand side by side in it, so the slices of a fused map, which read the same input, are computed together.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from pcclora.adapters.base import Adapter
+from pcclora.adapters.targets import Target
+
+
+@dataclass(frozen=True)
+class Share:
+    """The targets of one module in one group.
+
+    Attributes:
+        group: The group's name, ``384x384``.
+        members: Their places in the group.
+        rows: Their rows of the module's weight.
+    """
+
+    group: str
+    members: slice
+    rows: tuple[slice, ...]
+
+    def spans(self, d_out: int) -> bool:
+        """Tell whether the rows, in their order, are all rows of a map with ``d_out`` outputs."""
+        edges = [0, *(rows.stop for rows in self.rows)]
+        return edges[-1] == d_out and all(a == rows.start for a, rows in zip(edges, self.rows, strict=False))
+
+    def add(self, y: Tensor, update: Tensor) -> Tensor:
+        """Add the members' updates (..., n * d_out), side by side, to their rows of y (..., d_out of the module)."""
+        if self.spans(y.shape[-1]):
+            return y + update
+        for rows, part in zip(self.rows, update.chunk(len(self.rows), dim=-1), strict=True):
+            y[..., rows] += part
+        return y
+
+
+class LowRankAdapter(Adapter):
+    """A method whose factors are stacked in ``groups``, one module for each shape of its targets.
+
+    Args:
+        config: The method's settings.
+        model: What is adapted.
+        targets: The linear maps that it acts on.
+    """
+
+    def __init__(self, config: Any, model: nn.Module, *, targets: Iterable[Target]) -> None:
+        super().__init__(config, model, targets=tuple(targets))
+        members: dict[str, list[Target]] = {}
+        for target in self.targets:
+            members.setdefault(f"{target.d_in}x{self.width(target)}", []).append(target)
+        self.shares: dict[str, list[Share]] = {}
+        for group, inside in members.items():
+            for module in dict.fromkeys(target.module for target in inside):
+                places = [i for i, target in enumerate(inside) if target.module == module]
+                rows = tuple(slice(inside[i].start, inside[i].stop) for i in places)
+                self.shares.setdefault(module, []).append(Share(group, slice(places[0], places[-1] + 1), rows))
+        self.groups = nn.ModuleDict()
+        for group, inside in members.items():
+            self.groups[group] = self.make_group(inside[0].d_in, self.width(inside[0]), len(inside))
+            self.groups[group].to(model.get_parameter(f"{inside[0].module}.weight"))
+
+    def width(self, target: Target) -> int:
+        """Return the width of a target's update."""
+        return target.d_out
+
+    def make_group(self, d_in: int, d_out: int, members: int) -> nn.Module:
+        """Return the factors of all ``members`` targets of one shape."""
+        raise NotImplementedError

@@ -1,0 +1,63 @@
+"""Methods that add nothing and train a part of the model: its head, its biases, all of it.
+
+``linear``: linear probing, what ``modules_to_save`` names (the head) and nothing else. ``bitfit``: Ben Zaken et al.,
+BitFit (arXiv 2106.10199), also every bias that exists. ``full``: fine-tuning, also everything else, BatchNorm
+statistics included.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from pcclora.adapters.base import Adapter, AdapterConfig, buffer_names
+from pcclora.errors import PccloraError
+from pcclora.registry import ADAPTERS
+
+
+@dataclass
+class LinearConfig(AdapterConfig):
+    """Settings of linear probing: none of its own."""
+
+
+@dataclass
+class BitFitConfig(AdapterConfig):
+    """Settings of BitFit: none of its own."""
+
+
+@dataclass
+class FullConfig(AdapterConfig):
+    """Settings of full fine-tuning: none of its own."""
+
+
+@ADAPTERS.register("linear", config=LinearConfig)
+def linear(config: LinearConfig, model: nn.Module) -> Adapter:
+    """Train what ``modules_to_save`` names.
+
+    Raises:
+        PccloraError: If it names nothing.
+    """
+    adapter = Adapter(config, model)
+    if not adapter.trained_parameters:
+        raise PccloraError(
+            f"{type(model).__name__} declares no modules_to_save: name the head in modules_to_save yourself"
+        )
+    return adapter
+
+
+@ADAPTERS.register("bitfit", config=BitFitConfig)
+def bitfit(config: BitFitConfig, model: nn.Module) -> Adapter:
+    """Train every existing bias, and what ``modules_to_save`` names."""
+    biases = [name for name in _parameters(model) if name.rpartition(".")[2] == "bias"]
+    if not biases:
+        raise PccloraError(f"{type(model).__name__} has no bias for BitFit to train")
+    return Adapter(config, model, also_trained=biases)
+
+
+@ADAPTERS.register("full", config=FullConfig)
+def full(config: FullConfig, model: nn.Module) -> Adapter:
+    """Train everything."""
+    return Adapter(config, model, also_trained=_parameters(model), also_moved=buffer_names(model))
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters() if not name.startswith("adapters.")]
