@@ -7,7 +7,7 @@ when it is raised.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -89,22 +89,26 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     notes = [f"{merged} PointLoRA maps merged (W + B A); its prompts and token selection have no counterpart here"]
     notes = notes if merged else []
     weights, dropped = _drop_foreign_head(model, weights, targets, notes)
-    unused = [key for key in weights if key not in targets]
-    known = [key for key in unused if PRETRAINING.match(key) or CONTRAST.match(key)]
+    known, unexpected = _split({k: v for k, v in weights.items() if k not in targets}, _is_known)
     if known:
         notes.append(f"not part of this model: {', '.join(_summary(known))}")
     usable = {targets[key]: value for key, value in weights.items() if key in targets}
-    missing = _check(model, usable, targets, where, name)
+    _check_tensors(model, usable, where, name)
+    missing = _expected_missing(model, targets.values(), usable, where)
     model.load_state_dict(usable, strict=False)
     return LoadReport(
         path=where,
         family=family or "Point-MAE or ACT, which have the same keys",
         loaded=tuple(usable),
         missing=missing,
-        unexpected=tuple(key for key in unused if key not in known),
+        unexpected=tuple(unexpected),
         dropped=(*dropped, *known),
         notes=tuple(notes),
     )
+
+
+def _is_known(key: str) -> bool:
+    return bool(PRETRAINING.match(key) or CONTRAST.match(key))
 
 
 def bundled_weights(name: str) -> Path:
@@ -132,25 +136,27 @@ def _drop_foreign_head(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take out a classification head that is not this model's: another number of classes, layers or inputs."""
     state = model.state_dict()
-    theirs = {key: tuple(value.shape) for key, value in weights.items() if key.startswith(HEAD)}
-    ours = {key: tuple(state[target].shape) for key, target in targets.items() if key.startswith(HEAD)}
-    if not theirs or theirs == ours:
+    theirs = _head({key: value for key, value in weights.items() if key.startswith(HEAD)})
+    ours = _head({key: state[target] for key, target in targets.items() if key.startswith(HEAD)})
+    if theirs is None or theirs == ours:
         return weights, []
-    notes.append(f"classification head dropped: {_head(theirs)}, this model has {_head(ours)}")
-    return {key: value for key, value in weights.items() if key not in theirs}, list(theirs)
+    notes.append(f"classification head dropped: {theirs}, this model has {ours or 'none'}")
+    return _split(weights, lambda key: not key.startswith(HEAD))
 
 
-def _head(shapes: dict[str, tuple[int, ...]]) -> str:
-    layers = [shape for key, shape in shapes.items() if key.endswith("weight") and len(shape) == 2]
+def _head(tensors: dict[str, Tensor]) -> str | None:
+    layers = [value for key, value in tensors.items() if key.endswith("weight") and value.ndim == 2]
     if not layers:
-        return "none"
-    return f"{len(layers)} layers from {layers[0][1]} features to {layers[-1][0]} classes"
+        return None
+    return f"{len(layers)} layers from {layers[0].shape[1]} features to {layers[-1].shape[0]} classes"
 
 
-def _check(
-    model: Backbone, usable: dict[str, Tensor], targets: dict[str, str], where: str, name: str
-) -> tuple[str, ...]:
-    """Refuse what would load wrongly; return the keys that may be missing."""
+def _split(weights: dict[str, Tensor], keep: Callable[[str], bool]) -> tuple[dict[str, Tensor], list[str]]:
+    return {key: value for key, value in weights.items() if keep(key)}, [key for key in weights if not keep(key)]
+
+
+def _check_tensors(model: Backbone, usable: dict[str, Tensor], where: str, name: str) -> None:
+    """Refuse tensors that would load wrongly."""
     state = model.state_dict()
     for key, value in usable.items():
         if value.shape != state[key].shape:
@@ -159,23 +165,30 @@ def _check(
                 "of another architecture: name the right model, or give the widths it was trained with"
             )
         if value.is_floating_point() != state[key].is_floating_point():
-            raise PccloraError(
-                f"{where}: '{key}' is {value.dtype}, {state[key].dtype} is expected; the file is damaged"
-            )
+            expected = state[key].dtype
+            raise PccloraError(f"{where}: '{key}' is {value.dtype}, {expected} is expected; the file is damaged")
         if not bool(torch.isfinite(value).all()):
             raise PccloraError(f"{where}: '{key}' holds NaN or infinite numbers; take another file")
-    missing = [targets[key] for key in targets if targets[key] not in usable]
-    trunk = [
-        key for key in missing if not (key in model.fresh_tokens or key.startswith(HEAD) or PRETRAINING.match(key))
-    ]
-    whole = [target for key, target in targets.items() if not (key.startswith(HEAD) or PRETRAINING.match(key))]
-    if trunk:
-        raise PccloraError(
-            f"{where}: {len(whole) - len(trunk)} of the {len(whole)} tensors of '{name}' are in this file, "
-            f"{len(trunk)} are not ({', '.join(_summary(trunk))}); it is not a whole {' or '.join(model.families)} "
-            "checkpoint: take the official file, or create the model with the depth it was trained with"
-        )
-    return tuple(missing)
+
+
+def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[str], where: str) -> tuple[str, ...]:
+    """Return which of the model's keys the file may lack and lacks: each part whole, and never of the trunk."""
+    parts: dict[str, list[str]] = {"trunk": [], "classification head": [], "pre-training decoder": []}
+    for key in targets:
+        if key not in model.fresh_tokens:
+            pretraining = "pre-training decoder" if PRETRAINING.match(key) else "trunk"
+            parts["classification head" if key.startswith(HEAD) else pretraining].append(key)
+    found = set(loaded)
+    for part, keys in parts.items():
+        absent = [key for key in keys if key not in found]
+        if absent and (part == "trunk" or len(absent) < len(keys)):
+            raise PccloraError(
+                f"{where}: {len(keys) - len(absent)} of the {len(keys)} tensors of the {part} are in this file, "
+                f"{len(absent)} are not ({', '.join(_summary(absent))}); it is not a whole "
+                f"{' or '.join(model.families)} checkpoint: take the official file, or create the model with the depth "
+                "it was trained with"
+            )
+    return tuple(key for key in targets if key not in found)
 
 
 def _summary(keys: Iterable[str], limit: int = 6) -> list[str]:

@@ -36,7 +36,7 @@ def randomised(model):
         ("point_bert", "recon", r"use create_model\('point_bert'\)"),
         ("recon", "point_mae", r"a ReCon checkpoint.*use create_model\('recon'\)"),
         ("recon", "act", "a ReCon checkpoint"),
-        ("point_mae", "recon", r"\d+ of the \d+ tensors of 'recon' are in this file"),
+        ("point_mae", "recon", r"\d+ of the \d+ tensors of the trunk are in this file"),
         (
             "point_mae",
             "point_bert",
@@ -83,6 +83,15 @@ def test_each_missing_trunk_tensor_is_noticed(name, small, refused):
         refused(small(name), {k: v for k, v in state.items() if k != key}, "1 are not.*not a whole")
     if name != "point_mae":  # only Point-MAE is pre-trained without a class token
         refused(small(name), {k: v for k, v in state.items() if k != "cls_token"}, "1 are not")
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "part"),
+    [("cls", "cls_head_finetune.4.bias", "classification head"), ("pretrain", "mask_token", "pre-training decoder")],
+)
+def test_a_part_that_is_there_must_be_whole(task, key, part, small, refused):
+    state = small(task=task).state_dict()
+    refused(small(task=task), {k: v for k, v in state.items() if k != key}, f"of the {part} are in this file, 1 are")
 
 
 def test_a_shallower_file_is_noticed(small, refused):
