@@ -3,7 +3,7 @@
 
 python tools/evaluate.py --run runs/cls/...
 python tools/evaluate.py --run runs/cls/... --checkpoint MOVED.pth votes=10
-python tools/evaluate.py --run runs/cls/... data=folder data.root=MY_SCANS --output results.json
+python tools/evaluate.py --run runs/cls/... data=folder data.root=MY_SCANS --output results
 accelerate launch --num_processes 2 tools/evaluate.py --run ...
 """
 
@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 from pcclora.engine import cli
-from pcclora.engine.atomic import refuse_existing, write_json
+from pcclora.engine.atomic import refuse_existing
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.trained_run import evaluate_run
+from pcclora.engine.trained_run import evaluate_run, write_evaluation
 from pcclora.vis import draw_confusion_of
 
 
@@ -24,15 +24,13 @@ def main() -> None:
     parser = cli.make_parser(__doc__)
     cli.add_trained_run_options(parser)
     parser.add_argument("--split", default="test", help="split of the data set (default: test)")
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the numbers as JSON, the matrix beside it as PNG"
-    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="also write numbers, predictions and matrix there")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="another protocol or data set, as votes=10")
     arguments = cli.parse(parser)
     if arguments.dry_run:
         cli.show_dry_run(cli.config_of(arguments), arguments)
         return
-    if arguments.output:
+    if arguments.output and is_main_process():
         refuse_existing(arguments.output)
     result = evaluate_run(
         RunFolder.open(arguments.run),
@@ -44,8 +42,8 @@ def main() -> None:
         return
     sys.stdout.write(evaluation_table(result.summary, arguments.run))
     if arguments.output:
-        write_json(arguments.output, result.summary)
-        draw_confusion_of(result.evaluation, result.summary, arguments.output.with_suffix(".png"))
+        write_evaluation(result, arguments.output)
+        draw_confusion_of(result.evaluation, result.summary, arguments.output / "confusion.png")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = 
     Raises:
         PccloraError: If the folder holds another run, or anything that the run needs cannot be used.
     """
+    if resume and RunFolder.open(output).finished:
+        return RunFolder(output)
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
@@ -45,8 +47,6 @@ def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = 
     model = build_classifier(config, num_classes=len(splits.train.class_names))
     adapter = adapters.attach(model, config.adapter)
     folder = open_run(output, to_yaml(config), _base(config, model), accelerator, resume=resume)
-    if folder.finished:
-        return folder
     watch = make_evaluator(config, splits.watched, accelerator)
     watched = "validation" if config.selection == "validation" else "test"
     job = Job(

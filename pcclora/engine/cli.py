@@ -118,6 +118,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the run goes on from its last checkpoint by --resume\n")
         sys.exit(130)
+    finally:
+        logger.removeHandler(handler)
 
 
 class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]

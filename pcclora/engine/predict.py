@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pcclora.data import PointCloudDataset, Sample, normalize_unit_sphere, read_points
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.results import make_evaluator
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.trained_run import load_run
+
+MOST_POINTS = 8192
+"""Points kept of a file, as the ``folder`` data set does by default; the model's own number is drawn from them."""
 
 Probabilities = dict[str, dict[str, float]]
 
@@ -18,18 +22,27 @@ class Files(PointCloudDataset):
     """Files of any form, read at once so that a bad one is named before anything is computed.
 
     Args:
-        files: The files.
+        files: The files; each is read as the ``folder`` data set reads it.
         class_names: Of the run.
+        normalize: Whether the run's clouds were scaled into the unit sphere.
     """
 
     name, split = "files", "predict"
 
-    def __init__(self, files: Sequence[Path], class_names: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
-        self.files, self.clouds = files, [normalize_unit_sphere(read_points(file)) for file in files]
+        self.files, self.clouds = files, [_read(file, normalize) for file in files]
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
+
+
+def _read(file: Path, normalize: bool) -> NDArray[np.float32]:
+    points = read_points(file, mesh_points=MOST_POINTS)
+    if len(points) > MOST_POINTS:
+        keys = np.random.Generator(np.random.Philox(0)).random(len(points))
+        points = points[np.sort(np.argsort(keys, kind="stable")[:MOST_POINTS])]
+    return normalize_unit_sphere(points) if normalize else points.astype(np.float32)
 
 
 def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None) -> Probabilities:
@@ -47,8 +60,8 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
         PccloraError: If a file, the run or the base weights cannot be used.
     """
     classes = folder.read_summary()["classes"]
-    dataset = Files(files, classes)
     config, model = load_run(folder, checkpoint=checkpoint)
+    dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True))
     accelerator = make_accelerator(config.train)
     evaluation = make_evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     found: Probabilities = {}

@@ -38,6 +38,8 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     """
     from safetensors.torch import save_file
 
+    if resume and RunFolder.open(output).finished:
+        return RunFolder(output)
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
@@ -47,8 +49,6 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     if config.checkpoint != "none":
         load_checkpoint(model, config.checkpoint)
     folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
-    if folder.finished:
-        return folder
     watch = accelerator.prepare_data_loader(_loader(config, test, train=False))
     job = Job(
         model=model,

@@ -23,8 +23,8 @@ def classification_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("adapter", _adapter(summary["adapter"])),
         *((_label(name), _percent(value)) for name, value in summary["metrics"].items()),
         ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
-        ("GMACs, all products", f"{gmacs['total']:.3f}"),
-        ("GMACs, literature's count", f"{gmacs['literature']:.3f} (attention products left out)"),
+        ("GMACs, all products", f"{gmacs['total']:.4g}"),
+        ("GMACs, literature's count", f"{gmacs['literature']:.4g} (attention products left out)"),
         ("training", f"{_number(summary['train_seconds'])} s, {_number(summary['seconds_per_epoch'])} s an epoch"),
         ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
         ("adapter folder", f"{summary['adapter_bytes'] / 1000:.1f} kB"),
@@ -112,8 +112,8 @@ def _percent(value: Any) -> str:
     if not isinstance(value, Mapping):
         return f"{value:.2%}"
     if value["std"] is None:
-        return f"{value['mean']:.2%} (one seed)"
-    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f} % ({len(value['values'])} seeds, sample std)"
+        return f"{value['mean']:.2%}"
+    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f} %"
 
 
 def _number(value: Any) -> str:
@@ -126,7 +126,8 @@ def _short(checkpoint: str) -> str:
 
 def _protocol(summary: Mapping[str, Any]) -> str:
     held = dict(summary["protocol"])
-    seed = f"seeds {' '.join(map(str, held['seed']))}" if isinstance(held["seed"], list) else f"seed {held['seed']}"
+    several = isinstance(held["seed"], list)
+    seed = f"mean ± sample std of seeds {', '.join(map(str, held['seed']))}" if several else f"seed {held['seed']}"
     words = [f"augmentation {held['augmentation']}", f"{held['points']} points"]
     words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
     words += [f"weights of the {held['selection']}"] if "selection" in held else []

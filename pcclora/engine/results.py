@@ -1,10 +1,11 @@
 """What a classification run leaves: test accuracy by its protocol, predictions, the adapter's files, summary.json."""
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pcclora import adapters
 from pcclora.config import to_dict
@@ -85,13 +86,15 @@ def finish(
     if not accelerator.is_main_process:
         return
     _save_adapter(model, folder)
-    columns = (evaluation.labels, evaluation.predictions, evaluation.confidences)
-    rows = [
-        [i, label, guess, f"{p:.6f}"]
-        for i, (label, guess, p) in enumerate(zip(*map(Tensor.tolist, columns), strict=True))
-    ]
-    write_rows(folder.predictions, ["index", "label", "prediction", "confidence"], rows)
+    write_predictions(folder.predictions, evaluation)
     write_json(folder.summary, _summary(config, folder, model, splits, state, metrics))
+
+
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Write one CSV line a sample: index, label, prediction, confidence."""
+    columns = (evaluation.labels.tolist(), evaluation.predictions.tolist(), evaluation.confidences.tolist())
+    rows = [[i, label, guess, f"{p:.6f}"] for i, (label, guess, p) in enumerate(zip(*columns, strict=True))]
+    write_rows(path, ["index", "label", "prediction", "confidence"], rows)
 
 
 def _save_adapter(model: nn.Module, folder: RunFolder) -> None:

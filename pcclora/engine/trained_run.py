@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -9,10 +10,11 @@ from torch import nn
 from pcclora import adapters
 from pcclora.config import load_config
 from pcclora.data import PointCloudDataset
+from pcclora.engine.atomic import creating_folder, write_json
 from pcclora.engine.classification import build_classifier
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluation
-from pcclora.engine.results import measure
+from pcclora.engine.results import measure, write_predictions
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import ClassificationRun
 from pcclora.errors import PccloraError
@@ -77,3 +79,14 @@ def evaluate_run(
     changed["protocol"] = summary["protocol"] | {key: getattr(config, key) for key in ("points", "votes")}
     kept = {key: summary[key] for key in ("model", "checkpoint", "adapter", "classes")}
     return RunEvaluation(evaluation, kept | changed)
+
+
+def write_evaluation(result: RunEvaluation, output: Path) -> None:
+    """Write summary.json and predictions.csv into a new folder.
+
+    Raises:
+        PccloraError: If something is there already.
+    """
+    with creating_folder(output) as temporary:
+        write_json(temporary / "summary.json", result.summary)
+        write_predictions(temporary / "predictions.csv", result.evaluation)

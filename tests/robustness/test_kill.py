@@ -1,0 +1,81 @@
+"""SIGKILL at any moment: the resumed run ends with the same weights, optimiser state and metrics.csv, bit for bit."""
+
+import multiprocessing
+import os
+import random
+import runpy
+import signal
+from pathlib import Path
+
+import pytest
+
+VICTIM = str(Path(__file__).with_name("victim.py"))
+WHOLE = ["metrics.csv", "checkpoint/last.safetensors"]
+LEFT = {
+    "cls": [*WHOLE, "adapter/adapter_model.safetensors", "predictions.csv"],
+    "pretrain": [*WHOLE, "model.safetensors"],
+}
+OVERRIDES = {
+    "cls": ["train.epochs=8", "selection=validation", "validation_fraction=0.3"],
+    "pretrain": ["train.epochs=8"],
+}
+MOMENTS = [("replace", 2), ("half", 1), ("replaced", 4), ("fsync", 9), ("half", 2), ("replace", 5)]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Forks a fresh process in milliseconds: torch is imported once, and nothing was computed with it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch.utils.tensorboard", "accelerate", "pcclora.engine.classification", "pcclora.engine.pretraining"]
+    )
+    return context
+
+
+def start(server, task, folder, moment=None):
+    given = {"task": task, "folder": str(folder), "overrides": OVERRIDES[task], "moment": moment}
+    process = server.Process(target=runpy.run_path, args=(VICTIM, given))
+    process.start()
+    return process
+
+
+def finish(process):
+    process.join(120)
+    code = process.exitcode
+    process.close()
+    return code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["cls", "pretrain"])
+def test_a_killed_run_ends_as_if_nothing_had_happened(server, tmp_path, task):
+    assert finish(start(server, task, tmp_path / "whole")) == 0
+    kills = 0
+    for moment in MOMENTS:
+        code = finish(start(server, task, tmp_path / "killed", moment))
+        assert code in (0, -signal.SIGKILL)
+        kills += code == -signal.SIGKILL
+    assert kills >= 6
+    assert finish(start(server, task, tmp_path / "killed")) == 0
+    assert_equal(task, tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_a_run_killed_from_outside_at_random_times(server, tmp_path):
+    assert finish(start(server, "cls", tmp_path / "whole")) == 0
+    draw, kills = random.Random(0), 0
+    while kills < 6:
+        folder = tmp_path / f"killed{kills}"
+        process = start(server, "cls", folder)
+        process.join(draw.uniform(0.05, 2.0))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+        kills += finish(process) == -signal.SIGKILL or not (folder / "summary.json").exists()
+        assert finish(start(server, "cls", folder)) == 0
+        assert_equal("cls", tmp_path / "whole", folder)
+
+
+def assert_equal(task, whole, resumed):
+    for name in LEFT[task]:
+        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
+    assert (resumed / "summary.json").is_file()
