@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-HEAVY = "torchvision timm transformers open3d sklearn matplotlib scipy h5py accelerate trimesh laspy peft tensorboard joblib"
+HEAVY = """torchvision timm transformers open3d sklearn matplotlib scipy h5py accelerate trimesh laspy peft tensorboard
+joblib"""
 
 
 def _loaded_by(statement: str) -> set[str]:

@@ -103,7 +103,7 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
 
 
 def attention_targets(model: nn.Module) -> tuple[str, ...]:
-    """Return the default of methods that add to a weight: every fused ``qkv`` as [q,k,v], and the ``proj`` beside it."""
+    """Return the default of methods that add to a weight: each fused ``qkv`` as [q,k,v], and the ``proj`` beside it."""
     modules = dict(model.named_modules())
     patterns: list[str] = []
     for name in _linears_named(modules, "qkv"):
