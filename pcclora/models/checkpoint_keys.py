@@ -25,7 +25,7 @@ _MARKS = (
     (r"label_conv|propagation_\d|dgcnn_pro_", "part segmentation"),
     (r".*_contrast\.", "ReCon"),
     (r"reduce_dim\.", "Point-BERT"),
-    (r"codebook$", "Point-BERT's dVAE"),
+    (r"codebook$", "dVAE"),
 )
 _LATER = {"part segmentation": "task 'partseg' is not available yet"}
 _PREFIXES = {"MAE_encoder.": "Point-MAE", "ACT_encoder.": "ACT"}

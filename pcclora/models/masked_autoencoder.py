@@ -53,7 +53,7 @@ class PointMAEPretrain(Backbone):
         """
         trunk, B = self.MAE_encoder, len(points)
         neighborhoods, centers = trunk.group(points)
-        mask = self._random_mask(B).to(points.device) if mask is None else self._checked(mask, B)
+        mask = (self._random_mask(B) if mask is None else self._checked(mask, B)).to(points.device)
         x = trunk.embed(_rows(neighborhoods, ~mask))
         visible = trunk.norm(trunk.blocks(x, trunk.pos_embed(_rows(centers, ~mask))))
 

@@ -64,7 +64,7 @@ class PointMAE(Trunk, Backbone):
     def features(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to what the head reads (B, 2 C)."""
         x = self.encode(points, tokens=(self.cls_token,), positions=(self.cls_pos,))
-        return torch.cat([x[:, 0], x[:, 1:].amax(dim=1)], dim=-1)
+        return torch.cat([x[:, 0], x[:, 1:].max(dim=1).values], dim=-1)
 
     def encode(self, points: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]) -> Tensor:
         """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) followed by the groups."""

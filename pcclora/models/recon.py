@@ -119,7 +119,7 @@ class ReCon(PointMAE):
             tokens=(self.cls_token, self.img_token, self.text_token),
             positions=(self.cls_pos, self.img_pos, self.text_pos),
         )
-        return torch.cat([x[:, :TOKENS].flatten(1), x[:, TOKENS:].amax(dim=1)], dim=-1)
+        return torch.cat([x[:, :TOKENS].flatten(1), x[:, TOKENS:].max(dim=1).values], dim=-1)
 
 
 class ReConPlain(PointMAE):

@@ -48,7 +48,9 @@ class PointMAEConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         self.encoder_widths = tuple(self.encoder_widths)
-        counts = {name: getattr(self, name) for name in ("dim", "depth", "heads", "num_groups", "group_size")}
+        names: tuple[str, ...] = ("dim", "depth", "heads", "num_groups", "group_size", "decoder_depth")
+        names += () if self.encoder_dim is None else ("encoder_dim",)
+        counts = {name: getattr(self, name) for name in names}
         wrong = [f"{name} is {value}, 1 or more is expected" for name, value in counts.items() if value < 1]
         rates = {name: getattr(self, name) for name in ("drop_path_rate", "head_dropout", "mask_ratio")}
         wrong += [f"{name} is {value}, it lies in [0, 1)" for name, value in rates.items() if not 0 <= value < 1]
@@ -72,7 +74,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.encoder = MiniPointNet(config.encoder_widths, config.encoder_dim or dim)
+        self.encoder = MiniPointNet(config.encoder_widths, dim if config.encoder_dim is None else config.encoder_dim)
         if config.encoder_dim is not None:
             self.reduce_dim = nn.Linear(config.encoder_dim, dim)
         self.pos_embed = position_embedding(dim)
@@ -95,7 +97,7 @@ class Trunk(nn.Module):
     def embed(self, neighborhoods: Tensor) -> Tensor:
         """Map neighbourhoods (B, G, K, 3) to tokens (B, G, C)."""
         tokens: Tensor = self.encoder(neighborhoods)
-        return self.reduce_dim(tokens) if self.config.encoder_dim else tokens
+        return tokens if self.config.encoder_dim is None else self.reduce_dim(tokens)
 
 
 def position_embedding(dim: int) -> nn.Sequential:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pcclora.errors import PccloraError
-from pcclora.models import create_model, list_models
+from pcclora.models import create_model, list_models, read_checkpoint
+from pcclora.models.checkpoints import bundled_weights
 from pcclora.models.transformer import Attention, DropPath
 
 CASES = [(name, "cls") for name in list_models()] + [("point_mae", "pretrain"), ("point_mae_tiny", "pretrain")]
@@ -81,6 +82,7 @@ def test_list_models():
         ("point_mae", {"num_group": 64}, "did you mean 'num_groups'"),
         ("point_mae", {"depth": "many"}, "depth"),
         ("point_mae", {"dim": 100}, "dim 100 is not divisible by heads 6"),
+        ("point_mae", {"depth": 0}, "depth is 0"),
         ("point_mae", {"drop_path_rate": 1.5}, "drop_path_rate is 1.5"),
         ("point_mae", {"encoder_widths": (8, 8)}, "three positive widths"),
         ("point_mae", {"task": "clss"}, "did you mean 'cls'"),
@@ -96,6 +98,18 @@ def test_list_models():
 def test_refusals(name, options, message):
     with pytest.raises(PccloraError, match=message):
         create_model(name, **options)
+
+
+def test_bundled_weights():
+    try:
+        file = bundled_weights("point_mae_tiny")
+    except PccloraError as error:
+        pytest.skip(str(error))
+    stored, state = read_checkpoint(file), create_model("point_mae_tiny", pretrained=True).state_dict()
+    trunk = {key.removeprefix("MAE_encoder."): value for key, value in stored.items() if key.startswith("MAE_encoder.")}
+    assert set(state) - set(trunk) == {key for key in state if key.startswith("cls_")}
+    for key, value in trunk.items():
+        assert torch.equal(state[key], value.to(state[key].dtype)), key
 
 
 @pytest.mark.parametrize(

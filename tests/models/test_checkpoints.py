@@ -73,7 +73,7 @@ def test_networks_without_a_counterpart(key, family, small, refused):
 
 def test_dvae_file(small, refused):
     tokenizer = {key: value for key, value in small("point_bert").state_dict().items() if key.startswith("encoder.")}
-    refused(small("point_bert"), tokenizer | {"codebook": torch.zeros(4, 2)}, "a Point-BERT's dVAE checkpoint")
+    refused(small("point_bert"), tokenizer | {"codebook": torch.zeros(4, 2)}, "a dVAE checkpoint")
 
 
 @pytest.mark.parametrize("name", ["point_mae", "point_bert", "act", "recon", "recon_plain"])
