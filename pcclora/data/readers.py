@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.files import check_points, unreadable
+from pcclora.data.text_meshes import refuse_truncated
 from pcclora.errors import PccloraError, did_you_mean
 
 FloatPoints = NDArray[np.float64]
@@ -96,6 +97,8 @@ def _npz(path: Path, _: int) -> NDArray[np.generic]:
 def _mesh(path: Path, count: int) -> NDArray[np.generic]:
     import trimesh
 
+    if path.suffix.lower() in (".ply", ".off"):
+        refuse_truncated(path)
     with path.open("rb") as file:  # from an open file trimesh follows no reference to materials or textures
         shape: Any = trimesh.load(file, file_type=path.suffix[1:].lower(), process=False)
     if isinstance(shape, trimesh.Scene):
@@ -111,16 +114,20 @@ def _mesh(path: Path, count: int) -> NDArray[np.generic]:
 def _las(path: Path, _: int) -> NDArray[np.generic]:
     import laspy
 
-    return np.asarray(laspy.read(path).xyz)
+    cloud = laspy.read(path)
+    return _whole(np.asarray(cloud.xyz), cloud.header.point_count, path)
 
 
 def _pcd(path: Path, _: int) -> NDArray[np.generic]:
     from pypcd4.pypcd4 import PointCloud
 
     cloud = PointCloud.from_path(path)
-    points = np.asarray(cloud.numpy(("x", "y", "z")))
-    if len(points) != cloud.points:
-        raise PccloraError(f"{path}: truncated, {len(points)} of {cloud.points} points; {_CHECK}")
+    return _whole(np.asarray(cloud.numpy(("x", "y", "z"))), cloud.points, path)
+
+
+def _whole(points: NDArray[np.generic], promised: int, path: Path) -> NDArray[np.generic]:
+    if len(points) != promised:  # the libraries return what there is
+        raise PccloraError(f"{path}: truncated, {len(points)} of {promised} points; {_CHECK}")
     return points
 
 

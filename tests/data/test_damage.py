@@ -1,0 +1,214 @@
+"""Every kind of damage to a benchmark's files is one PccloraError that names the file and says what to do."""
+
+import json
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pcclora.data import ModelNetConfig, PartSegH5Config
+from pcclora.data.pickles import load_pickle
+from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
+
+HTML = b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
+
+
+def read_all(root, form="auto", split="train", config=None):
+    dataset = DATASETS.build(config or ModelNetConfig(root=str(root), form=form), split=split)
+    return [dataset[index] for index in range(len(dataset))]
+
+
+def rewrite_h5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            file[key] = array
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+CLOUD, LABEL = np.zeros((2, 64, 3), np.float32), np.zeros((2, 1), np.uint8)
+NAN = CLOUD.copy()
+NAN[1, 7, 2] = np.nan
+H5 = {
+    "missing": (lambda p: p.unlink(), "1 of 2 files are absent"),
+    "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
+    "truncated": (cut, "truncated"),
+    "html": (lambda p: p.write_bytes(HTML), "web page"),
+    "random": (lambda p: p.write_bytes(bytes(range(256))), "another format"),
+    "no data": (lambda p: rewrite_h5(p, label=LABEL), "no key 'data', it has label"),
+    "no label": (lambda p: rewrite_h5(p, data=CLOUD), "no key 'label', it has data"),
+    "text labels": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL.astype("S1")), "'label' must hold whole numbers"),
+    "float labels": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL / 2), "found dtype float"),
+    "integer points": (lambda p: rewrite_h5(p, data=CLOUD.astype(int), label=LABEL), "'data' must hold floating-point"),
+    "flat points": (lambda p: rewrite_h5(p, data=CLOUD[0, :2], label=LABEL), r"must be \(samples, points, 3\)"),
+    "two columns": (lambda p: rewrite_h5(p, data=CLOUD[..., :2], label=LABEL), r"must be \(samples, points, 3\)"),
+    "lengths": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL[:1]), "one common length"),
+    "labels a point": (lambda p: rewrite_h5(p, data=CLOUD, label=np.zeros((2, 64), int)), "one number a sample"),
+    "label range": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL + 9), r"label 9 is not in 0\.\.1"),
+    "nan": (
+        lambda p: rewrite_h5(p, data=NAN, label=LABEL),
+        r"\[1\]: 1 points are NaN or infinite, the first is point 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", H5)
+def test_h5(kind, h5_tree):
+    damage, message = H5[kind]
+    damage(h5_tree / "ply_data_train1.h5")
+    with pytest.raises(PccloraError, match=message) as caught:
+        read_all(h5_tree)
+    assert "ply_data_train1.h5" in str(caught.value)
+    assert len(read_all(h5_tree, split="test")) == 2
+
+
+def with_row(text):
+    def damage(path):
+        path.write_text(path.read_text().replace("\n", f"\n{text}\n", 1))
+
+    return damage
+
+
+TEXT = {
+    "missing": (lambda p: p.unlink(), "1 of 4 files are absent"),
+    "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
+    "html": (lambda p: p.write_bytes(HTML), "web page"),
+    "word": (with_row("1,2,three"), "damaged"),
+    "ragged": (with_row("1,2,3,4"), "damaged"),
+    "nan": (with_row("1,nan,3,0,0,1"), "the first is point 1"),
+    "binary": (lambda p: p.write_bytes(bytes(range(128, 256))), "another format"),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT)
+def test_text(kind, text_tree):
+    damage, message = TEXT[kind]
+    damage(text_tree / "chair" / "chair_0002.txt")
+    with pytest.raises(PccloraError, match=message) as caught:
+        read_all(text_tree)
+    assert "chair_0002.txt" in str(caught.value)
+
+
+def test_absent_objects_are_one_error(text_tree):
+    (text_tree / "modelnet40_train.txt").write_text("\n".join(f"chair_{i:04d}" for i in range(500)))
+    with pytest.raises(PccloraError, match=r"498 of 500 files are absent: .*chair_0000\.txt.*, \.\.\.; see datasets"):
+        read_all(text_tree)
+
+
+def test_lists_that_do_not_fit(text_tree):
+    (text_tree / "modelnet40_train.txt").write_text("spaceship_0001\n")
+    with pytest.raises(PccloraError, match="'spaceship_0001' is of no class"):
+        read_all(text_tree)
+    (text_tree / "modelnet40_train.txt").write_bytes(HTML)
+    with pytest.raises(PccloraError, match="web page"):
+        read_all(text_tree)
+
+
+class _Bomb:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch exploded",)
+
+
+DAT = {
+    "empty": (b"", "the file is empty"),
+    "html": (HTML, "web page"),
+    "random": (bytes(range(256)), "another format"),
+    "bomb": (pickle.dumps([[_Bomb()], [0]]), r"wants to run posix\.system"),
+    "getattr": (b"cbuiltins\ngetattr\n.", r"wants to run builtins\.getattr"),
+    "deep name": (b"\x80\x04\x8c\x05numpy\x8c\x0bf2py.os.sys\x93.", r"wants to run numpy\.f2py"),
+    "a dict": (pickle.dumps({"train": []}), "expected"),
+    "a number": (pickle.dumps(3), "expected"),
+    "no clouds": (pickle.dumps([[], []]), "expected a list of point arrays"),
+    "lengths": (pickle.dumps([[CLOUD[0]], [0, 1]]), "expected a list of point arrays"),
+    "float label": (pickle.dumps([[CLOUD[0]], [0.5]]), "whole-number labels"),
+    "label range": (pickle.dumps([[CLOUD[0]], [np.array([7])]]), r"label 7 is not in 0\.\.1"),
+    "nan": (pickle.dumps([[NAN[1]], [0]]), "NaN or infinite"),
+    "flat": (pickle.dumps([[CLOUD[0, 0]], [0]]), r"points must be \(N, 3 or more\)"),
+    "objects": (pickle.dumps([[np.array([[1, 2, "a"]], dtype=object)], [0]]), "points must be numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", DAT)
+def test_dat(kind, dat_tree, monkeypatch):
+    monkeypatch.chdir(dat_tree)
+    content, message = DAT[kind]
+    (dat_tree / "modelnet40_train_8192pts_fps.dat").write_bytes(content)
+    with pytest.raises(PccloraError, match=message) as caught:
+        read_all(dat_tree)
+    assert "modelnet40_train_8192pts_fps.dat" in str(caught.value)
+    assert not (dat_tree / "exploded").exists()
+
+
+def test_a_truncated_pickle(dat_tree):
+    cut(dat_tree / "modelnet40_train_8192pts_fps.dat")
+    with pytest.raises(PccloraError, match="damaged"):
+        read_all(dat_tree)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=100))
+def test_arbitrary_pickles_run_nothing(tmp_path, content):
+    path = tmp_path / "any.dat"
+    path.write_bytes(content)
+    try:
+        load_pickle(path)
+    except PccloraError as error:
+        assert "any.dat" in str(error)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_pickle_protocol_of_plain_content_is_read(tmp_path, protocol):
+    content = {"train": [(CLOUD[0], 3, np.int64(4))], "names": ["a", "é"], "half": np.float32(0.5), "big": 2**80}
+    path = tmp_path / "fewshot.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    loaded = load_pickle(path)
+    np.testing.assert_array_equal(loaded["train"][0][0], CLOUD[0])
+    assert loaded["train"][0][1:] == (3, 4) and loaded["names"] == ["a", "é"] and loaded["big"] == 2**80
+
+
+def test_missing_roots_and_forms(tmp_path):
+    for root, message in (("", "no root is given"), (tmp_path / "no", "does not exist"), (tmp_path, "in any form")):
+        with pytest.raises(PccloraError, match=message) as caught:
+            read_all(root)
+        assert "datasets/modelnet40/README.md" in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(PccloraError, match="is not a folder"):
+        read_all(tmp_path / "file")
+    for form in ("prepared", "h5", "dat", "text"):
+        with pytest.raises(PccloraError):
+            read_all(tmp_path, form=form)
+    with pytest.raises(PccloraError, match="no split 'val'"):
+        read_all(tmp_path, split="val")
+    with pytest.raises(PccloraError, match="classes is 41"):
+        ModelNetConfig(classes=41)
+
+
+def test_partseg(tmp_path):
+    def read():
+        return read_all(tmp_path, config=PartSegH5Config(root=str(tmp_path)))
+
+    path = tmp_path / "ply_data_train0.h5"
+    with pytest.raises(PccloraError, match=r"neither train_hdf5_file_list\.txt nor ply_data_train\*\.h5"):
+        read()
+    (tmp_path / "train_hdf5_file_list.txt").write_text("ply_data_train0.h5\n")
+    with pytest.raises(PccloraError, match="absent"):
+        read()
+    rewrite_h5(path, data=CLOUD, label=LABEL, pid=np.zeros((2, 63), np.uint8))
+    with pytest.raises(PccloraError, match=r"'pid' must be \(2, 64\)"):
+        read()
+    rewrite_h5(path, data=CLOUD, label=LABEL, pid=np.ones((2, 64), np.uint8))
+    with pytest.raises(PccloraError, match=r"seg_classes\.json"):
+        read()
+    (tmp_path / "seg_classes.json").write_text("{")
+    with pytest.raises(PccloraError, match="damaged"):
+        read()
+    (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0, 1], "Bag": [2]}))
+    assert [sample.part_labels.sum() for sample in read()] == [64, 64]

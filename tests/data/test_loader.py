@@ -1,0 +1,196 @@
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+
+from pcclora.data import EpochSampler, ProceduralConfig, ProceduralDataset, Subset, make_loader, set_epoch
+from pcclora.data.arrays import ArrayDataset
+from pcclora.errors import PccloraError
+from pcclora.ops import sample_farthest_points
+
+DATASET = ProceduralDataset(ProceduralConfig(train=37, points=96), split="train")
+
+
+def loader(**settings):
+    options = {"points": 64, "batch_size": 8, "train": True, "seed": 3, "augmentation": "mn40_st"} | settings
+    return make_loader(options.pop("dataset", DATASET), **options)
+
+
+def cloud_dataset(clouds, *, fps_ordered=False):
+    return ArrayDataset(
+        name="test", split="test", class_names=["a"], clouds=clouds, labels=np.zeros(len(clouds), np.int64),
+        places=[f"cloud {i}" for i in range(len(clouds))], normalize=False, fps_ordered=fps_ordered,
+    )  # fmt: skip
+
+
+def collect(batches, key="points"):
+    return torch.cat([batch[key] for batch in batches])
+
+
+def test_batches_are_dicts_of_tensors():
+    batches = list(loader())
+    assert [len(batch["index"]) for batch in batches] == [8, 8, 8, 8, 5]
+    assert batches[0]["points"].shape == (8, 64, 3) and batches[0]["points"].dtype == torch.float32
+    assert batches[0]["labels"].dtype == batches[0]["index"].dtype == torch.int64
+    assert sorted(collect(batches, "index").tolist()) == list(range(37))
+    for batch in batches:
+        np.testing.assert_array_equal(batch["labels"], DATASET.labels[batch["index"]])
+    assert len(list(loader(drop_last=True))) == 4
+
+
+def test_epoch_order_is_a_pure_function_of_seed_and_epoch():
+    sampler = EpochSampler(50, shuffle=True, seed=1)
+    first = list(sampler)
+    assert first == list(sampler) and sorted(index for _, index in first) == list(range(50))
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert {epoch for epoch, _ in second} == {1} and [i for _, i in second] != [i for _, i in first]
+    assert list(EpochSampler(3, shuffle=False, seed=1)) == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_two_workers_give_what_none_gives_and_leave_the_global_random_state_alone():
+    states, epochs = [], []
+    for workers in (0, 2):
+        torch.manual_seed(0)
+        batches, current = [], loader(workers=workers)
+        for epoch in (4, 5):
+            set_epoch(current, epoch)
+            batches += list(current)
+        states.append(torch.rand(3))
+        epochs.append(batches)
+    for ours, theirs in zip(*epochs, strict=True):
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    torch.manual_seed(0)
+    assert torch.equal(states[0], torch.rand(3)) and torch.equal(states[0], states[1])
+
+
+def test_a_new_epoch_draws_anew_in_training_and_not_in_testing():
+    for train, same in ((True, False), (False, True)):
+        current = loader(train=train)
+        first = collect(current)
+        set_epoch(current, 1)
+        assert torch.equal(first, collect(current)) is same
+    voting = loader(train=False, vote=True)
+    assert collect(voting, "index").tolist() == list(range(37))
+    first = collect(voting)
+    set_epoch(voting, 1)
+    assert not torch.equal(first, collect(voting))
+
+
+def test_subset_and_point_choice_do_not_change_the_stored_cloud():
+    before = DATASET[5].points.copy()
+    collect(loader(dataset=Subset(DATASET, [5, 6])))
+    np.testing.assert_array_equal(DATASET[5].points, before)
+
+
+def test_accelerate_keeps_epochs_on_one_process():
+    plain, prepared = loader(), Accelerator(cpu=True).prepare(loader())
+    for epoch in (2, 0, 7):
+        set_epoch(plain, epoch)
+        set_epoch(prepared, epoch)
+        assert torch.equal(collect(plain), collect(prepared))
+
+
+def test_accelerate_deals_one_epoch_to_two_processes():
+    plain = loader()
+    shards = [prepare_data_loader(loader(), num_processes=2, process_index=rank) for rank in (0, 1)]
+    for epoch in (1, 2):
+        set_epoch(plain, epoch)
+        whole = list(plain)
+        dealt = []
+        for shard in shards:
+            set_epoch(shard, epoch)
+            dealt.append(list(shard))
+        assert torch.equal(collect(dealt[0][:2]), collect(whole[0:4:2]))
+        assert torch.equal(collect(dealt[1][:2]), collect(whole[1:4:2]))
+        together = [i for pair in zip(*dealt, strict=True) for batch in pair for i in batch["index"].tolist()]
+        assert together[:37] == collect(whole, "index").tolist()  # what gather_for_metrics keeps
+        assert shards[0].remainder == 37 % 16
+
+
+def test_accelerate_skips_batches_of_the_chosen_epoch():
+    accelerator, plain = Accelerator(cpu=True), loader()
+    skipped = accelerator.skip_first_batches(accelerator.prepare(loader()), 3)
+    set_epoch(plain, 6)
+    set_epoch(skipped, 6)
+    assert torch.equal(collect(skipped), collect(list(plain)[3:]))
+
+
+def test_set_epoch_refuses_a_foreign_loader():
+    with pytest.raises(PccloraError, match="make_loader"):
+        set_epoch(torch.utils.data.DataLoader([1, 2, 3]), 0)
+
+
+def test_testing_takes_the_farthest_points_and_full_clouds_as_they_are():
+    cloud = np.random.default_rng(0).normal(size=(1, 200, 3)).astype(np.float32)
+    expected, _ = sample_farthest_points(torch.from_numpy(cloud), K=50)
+    options = {"batch_size": 1, "train": False}
+    assert torch.equal(collect(make_loader(cloud_dataset(cloud), points=50, **options)), expected)
+    assert torch.equal(collect(make_loader(cloud_dataset(cloud), points=200, **options)), torch.from_numpy(cloud))
+    ordered = make_loader(cloud_dataset(cloud, fps_ordered=True), points=50, **options)
+    assert torch.equal(collect(ordered), torch.from_numpy(cloud[:, :50]))
+
+
+def test_training_draws_from_all_points_or_from_point_maes_pool():
+    cloud = np.arange(600, dtype=np.float32).reshape(1, 200, 3)
+    options = {"points": 64, "batch_size": 1, "train": True}
+
+    def drawn(**extra):
+        current = make_loader(cloud_dataset(cloud), **options, **extra)
+        rows = set()
+        for epoch in range(40):
+            set_epoch(current, epoch)
+            rows |= {int(x) // 3 for x in collect(current)[0, :, 0]}
+        return rows
+
+    assert drawn() == set(range(200))
+    assert drawn(sampling="first") == set(range(75))  # 64 x 1200 / 1024
+    farthest = sample_farthest_points(torch.from_numpy(cloud), K=75)[1]
+    assert drawn(sampling="fps") == set(farthest[0].tolist())
+
+
+def test_too_few_points_are_repeated_with_one_warning_or_refused():
+    cloud = np.random.default_rng(0).normal(size=(3, 10, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="cloud 0 has 10 points, 16 are needed") as caught:
+        current = make_loader(cloud_dataset(cloud), points=16, batch_size=2, train=False)
+        batches = collect(current)
+        again = collect(current)
+    assert len(caught) == 1 and torch.equal(batches, again)
+    assert torch.equal(batches[:, :10], torch.from_numpy(cloud))
+    assert {tuple(row) for row in batches[0].tolist()} == {tuple(row) for row in cloud[0].tolist()}
+    with pytest.raises(PccloraError, match="cloud 0 has 10 points"):
+        make_loader(cloud_dataset(cloud), points=16, batch_size=2, train=False, strict=True)
+
+
+def test_an_error_in_a_worker_keeps_its_type_and_text():
+    clouds = [np.ones((8, 3), np.float32), np.full((8, 3), np.nan, np.float32)]
+    current = make_loader(cloud_dataset(clouds), points=8, batch_size=1, train=False, workers=1)
+    with pytest.raises(PccloraError, match="cloud 1: 8 points are NaN"):
+        list(current)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"points": 0}, "points is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"workers": -1}, "workers is -1"),
+        ({"augmentation": "mn40"}, "did you mean 'mn40_st'"),
+        ({"sampling": "voxel"}, "fps, first, random"),
+        ({"dataset": Subset(DATASET, [])}, "no samples"),
+    ],
+)
+def test_bad_arguments_are_refused(settings, message):
+    with pytest.raises(PccloraError, match=message):
+        loader(**settings)
+
+
+def test_a_loader_can_be_sent_to_another_process():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy = pickle.loads(pickle.dumps(loader().dataset))
+    np.testing.assert_array_equal(copy[2, 5][0], loader().dataset[2, 5][0])
