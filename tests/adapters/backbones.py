@@ -1,0 +1,136 @@
+"""Models small enough to train in milliseconds, each with a fixed input: what every adapter promise is tried on.
+
+``mlp`` is plain and has a BatchNorm in its frozen part; ``fused_vit`` is a ViT as timm writes it; ``split_vit`` keeps
+q, k and v apart; ``point_mae_tiny`` is ours. All are float32, in eval mode, and the same on every call.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.models import create_model
+
+DIM, HEADS, TOKENS, CLASSES = 16, 2, 6, 5
+
+
+class FusedAttention(nn.Module):
+    """q, k and v from one linear map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(DIM, 3 * DIM)
+        self.proj = nn.Linear(DIM, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(attend(*self.qkv(x).chunk(3, dim=-1)))
+
+
+class SplitAttention(nn.Module):
+    """q, k and v from three linear maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+        self.proj = nn.Linear(DIM, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(attend(self.q(x), self.k(x), self.v(x)))
+
+
+class Mlp(nn.Module):
+    """The feed-forward half of a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(DIM, 2 * DIM), nn.Linear(2 * DIM, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """One transformer block."""
+
+    def __init__(self, attention: type[nn.Module]) -> None:
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(DIM), attention()
+        self.norm2, self.mlp = nn.LayerNorm(DIM), Mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class ViT(nn.Module):
+    """A vision transformer on tokens: class token, blocks, head with a BatchNorm of its own."""
+
+    modules_to_save = ("head", "cls_token")
+
+    def __init__(self, attention: type[nn.Module], depth: int = 2) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.randn(1, 1, DIM))
+        self.blocks = nn.Sequential(*(Block(attention) for _ in range(depth)))
+        self.norm = nn.LayerNorm(DIM)
+        self.head = nn.Sequential(nn.BatchNorm1d(DIM), nn.Linear(DIM, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, T, DIM) to logits (B, CLASSES)."""
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention over tokens (B, T, DIM) in HEADS heads."""
+    q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def mlp() -> tuple[nn.Module, Tensor]:
+    """A plain nn.Sequential (fc1, norm, act, fc2, head) that declares no modules_to_save, and an input (B, 8)."""
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("fc1", nn.Linear(8, 16))
+    model.add_module("norm", nn.BatchNorm1d(16))
+    model.add_module("act", nn.GELU())
+    model.add_module("fc2", nn.Linear(16, 16))
+    model.add_module("head", nn.Linear(16, CLASSES))
+    return _settled(model), torch.randn(4, 8)
+
+
+def fused_vit() -> tuple[nn.Module, Tensor]:
+    """A ViT with a fused qkv, and an input (B, T, DIM)."""
+    torch.manual_seed(1)
+    return _settled(ViT(FusedAttention)), torch.randn(4, TOKENS, DIM)
+
+
+def split_vit() -> tuple[nn.Module, Tensor]:
+    """A ViT with separate q, k and v, and an input (B, T, DIM)."""
+    torch.manual_seed(2)
+    return _settled(ViT(SplitAttention)), torch.randn(4, TOKENS, DIM)
+
+
+def point_mae_tiny() -> tuple[nn.Module, Tensor]:
+    """Point-MAE, still smaller, and points (B, N, 3)."""
+    torch.manual_seed(3)
+    sizes = {"dim": 24, "depth": 2, "heads": 3, "num_groups": 8, "group_size": 6, "encoder_widths": (6, 8, 10)}
+    model = create_model("point_mae_tiny", num_classes=CLASSES, **sizes)
+    return _settled(model), torch.randn(4, 32, 3)
+
+
+BACKBONES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
+    "mlp": mlp,
+    "fused_vit": fused_vit,
+    "split_vit": split_vit,
+    "point_mae_tiny": point_mae_tiny,
+}
+
+
+def _settled(model: nn.Module) -> nn.Module:
+    """Give every BatchNorm statistics that are not those of a new one, so that eval and train mode differ."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return model.eval()
