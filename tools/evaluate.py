@@ -10,8 +10,9 @@ accelerate launch --num_processes 2 tools/evaluate.py --run ...
 import sys
 from pathlib import Path
 
+from pcclora.atomic import refuse_existing
+
 from pcclora.engine import cli
-from pcclora.engine.atomic import refuse_existing
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pcclora.engine.atomic import replacing
+from pcclora.atomic import replacing
 from pcclora.errors import PccloraError
 
 Tensors = dict[str, Tensor]

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora import adapters
+from pcclora.atomic import refuse_existing
 from pcclora.config import to_yaml
 from pcclora.data import Batch, PointCloudDataset, make_loader
-from pcclora.engine.atomic import refuse_existing
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.loop import Job, fit

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pcclora.atomic import refuse_existing, replacing, write_json
 from pcclora.config import to_yaml
 from pcclora.data import Batch, PointCloudDataset, make_loader, set_epoch
-from pcclora.engine.atomic import refuse_existing, replacing, write_json
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.loop import Job, fit

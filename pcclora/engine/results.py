@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from pcclora import adapters
+from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import PointCloudDataset
-from pcclora.engine.atomic import write_json
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.evaluate import Evaluation, Evaluator
 from pcclora.engine.run_folder import RunFolder, read_rows, write_rows

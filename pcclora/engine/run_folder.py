@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcclora.engine.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.atomic import creating_folder, read_json, write_json, write_text
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from pcclora.atomic import creating_folder, read_json, write_json, write_text
 from pcclora.config import load_config, to_yaml
-from pcclora.engine.atomic import creating_folder, read_json, write_json, write_text
 from pcclora.engine.classification import train_classifier
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import ClassificationRun

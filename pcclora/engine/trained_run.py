@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from pcclora import adapters
+from pcclora.atomic import creating_folder, write_json
 from pcclora.config import load_config
 from pcclora.data import PointCloudDataset
-from pcclora.engine.atomic import creating_folder, write_json
 from pcclora.engine.classification import build_classifier
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.engine.atomic import replacing
+from pcclora.atomic import replacing
 from pcclora.engine.evaluate import Evaluation
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
