@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from pcclora.atomic import creating_folder, read_json, refuse_existing, replacing, write_json, write_text
 
+from pcclora.atomic import creating_folder, read_json, refuse_existing, replacing, write_json, write_text
 from pcclora.errors import PccloraError
 
 

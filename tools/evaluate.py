@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from pcclora.atomic import refuse_existing
-
 from pcclora.engine import cli
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
