@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from pcclora import adapters
 from pcclora.atomic import refuse_existing
 from pcclora.config import to_yaml
-from pcclora.data import Batch, PointCloudDataset, make_loader
+from pcclora.data import Batch, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.loop import Job, fit
+from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.results import finish, make_evaluator
 from pcclora.engine.run_folder import RunFolder, open_run
 from pcclora.engine.settings import ClassificationRun
-from pcclora.engine.splits import load_splits
+from pcclora.engine.splits import Splits, load_splits
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import bundled_weights, load_checkpoint
 from pcclora.registry import MODELS
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = False) -> RunFolder:
@@ -43,25 +46,31 @@ def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = 
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
+    splits, job = prepare(config, accelerator)
+    folder = open_run(output, to_yaml(config), _base(config, job.model), accelerator, resume=resume)
+    state = fit(job, config.train, folder, accelerator, seed=config.seed)
+    finish(config, folder, job.model, splits, state, accelerator)
+    return folder
+
+
+def prepare(config: ClassificationRun, accelerator: "Accelerator") -> tuple[Splits, Job]:
+    """Build all that a run needs and pass one cloud through it; nothing is written.
+
+    Args:
+        config: The run.
+        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+
+    Returns:
+        Its data, and what the training loop needs.
+
+    Raises:
+        PccloraError: If anything that the run needs cannot be used.
+    """
     splits = load_splits(config)
     model = build_classifier(config, num_classes=len(splits.train.class_names))
-    adapter = adapters.attach(model, config.adapter)
-    folder = open_run(output, to_yaml(config), _base(config, model), accelerator, resume=resume)
-    watch = make_evaluator(config, splits.watched, accelerator)
-    watched = "validation" if config.selection == "validation" else "test"
-    job = Job(
-        model=model,
-        loader=_training_loader(config, splits.train),
-        loss=partial(_loss, adapter, config.train.label_smoothing),
-        evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
-        evaluations=tuple(f"{watched}_{k}" for k in ("loss", "accuracy", "mean_class_accuracy")),
-        weights=partial(adapters.adapter_tensors, model),
-        load_weights=partial(adapters.load_adapter_tensors, model),
-        select_by=None if config.selection == "last" else f"{watched}_accuracy",
-    )
-    state = fit(job, config.train, folder, accelerator, seed=config.seed)
-    finish(config, folder, model, splits, state, accelerator)
-    return folder
+    job = _job(config, model, adapters.attach(model, config.adapter), splits, accelerator)
+    try_one_cloud(model, job.loader)
+    return splits, job
 
 
 def build_classifier(config: ClassificationRun, *, num_classes: int, checkpoint: str | None = None) -> nn.Module:
@@ -104,16 +113,28 @@ def _base(config: ClassificationRun, model: nn.Module) -> dict[str, Any]:
     return {"checkpoint": config.checkpoint, "path": path, "fingerprint": adapters.base_fingerprint(model)}
 
 
-def _training_loader(config: ClassificationRun, dataset: PointCloudDataset) -> Any:
-    return make_loader(
-        dataset,
+def _job(config: ClassificationRun, model: nn.Module, adapter: Any, splits: Splits, accelerator: "Accelerator") -> Job:
+    watch = make_evaluator(config, splits.watched, accelerator)
+    watched = "validation" if config.selection == "validation" else "test"
+    loader = make_loader(
+        splits.train,
         points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
+        batch_size=min(config.train.batch_size, len(splits.train)),
         train=True,
         seed=config.seed,
         augmentation=config.augmentation,
         workers=config.train.workers,
         drop_last=True,  # a batch of one would stop a head with batch norm
+    )
+    return Job(
+        model=model,
+        loader=loader,
+        loss=partial(_loss, adapter, config.train.label_smoothing),
+        evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
+        evaluations=tuple(f"{watched}_{k}" for k in ("loss", "accuracy", "mean_class_accuracy")),
+        weights=partial(adapters.adapter_tensors, model),
+        load_weights=partial(adapters.load_adapter_tensors, model),
+        select_by=None if config.selection == "last" else f"{watched}_accuracy",
     )
 
 

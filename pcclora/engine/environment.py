@@ -41,8 +41,9 @@ def make_accelerator(training: Training) -> "Accelerator":
 
 def agree(training: Training, value: T) -> T:
     """Return the main process's ``value`` on every process: a folder named after the time differs between them."""
-    if make_accelerator(training).num_processes == 1:
+    if single_process():
         return value
+    make_accelerator(training)  # joins the processes
     from accelerate.utils import broadcast_object_list
 
     values = [value]
@@ -53,6 +54,11 @@ def agree(training: Training, value: T) -> T:
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def single_process() -> bool:
+    """Whether this is not one of several processes of ``accelerate launch``."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def describe_environment(accelerator: "Accelerator") -> dict[str, Any]:

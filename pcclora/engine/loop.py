@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from pcclora.data import Batch, set_epoch
@@ -22,6 +23,7 @@ from pcclora.engine.optim import learning_rate, make_optimizer
 from pcclora.engine.run_folder import RunFolder, append_row
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
+from pcclora.metrics.counts import count_macs
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -90,6 +92,20 @@ def fit(job: Job, training: Training, folder: RunFolder, accelerator: "Accelerat
     if state.best:
         job.load_weights(state.best)
     return state
+
+
+def try_one_cloud(model: nn.Module, loader: Any) -> None:
+    """Pass one cloud through a model, so that settings which do not fit are refused before a folder is made for them.
+
+    Args:
+        model: It is left as it was.
+        loader: Training batches.
+
+    Raises:
+        PccloraError: As the model does, for instance for fewer points than it groups.
+    """
+    points, _, _ = loader.dataset[0, 0]
+    count_macs(model, torch.from_numpy(points)[None].to(next(model.parameters()).device))
 
 
 def _train_epoch(

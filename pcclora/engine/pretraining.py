@@ -12,7 +12,7 @@ from pcclora.config import to_yaml
 from pcclora.data import Batch, PointCloudDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.loop import Job, fit
+from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
 from pcclora.models import load_checkpoint
@@ -48,7 +48,6 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     model: nn.Module = MODELS.build(config.model, task="pretrain", num_classes=1)
     if config.checkpoint != "none":
         load_checkpoint(model, config.checkpoint)
-    folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
     watch = accelerator.prepare_data_loader(_loader(config, test, train=False))
     job = Job(
         model=model,
@@ -59,6 +58,8 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
         weights=model.state_dict,
         load_weights=partial(_load, model),
     )
+    try_one_cloud(model, job.loader)
+    folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
     fit(job, config.train, folder, accelerator, seed=config.seed)
     if accelerator.is_main_process:
         with replacing(folder.model) as temporary:

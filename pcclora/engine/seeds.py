@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
 from pcclora.config import load_config, to_yaml
-from pcclora.engine.classification import train_classifier
+from pcclora.engine.classification import prepare, train_classifier
+from pcclora.engine.environment import is_main_process, make_accelerator, single_process
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import ClassificationRun
 from pcclora.errors import PccloraError
@@ -42,9 +43,16 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise PccloraError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, from 0 up")
-    with creating_folder(output) as temporary:
-        write_text(temporary / "config.yaml", to_yaml(config))
-        write_json(temporary / "seeds.json", {"seeds": list(seeds)})
+    _check_jobs(jobs)
+    accelerator = make_accelerator(config.train)
+    if accelerator.is_main_process:
+        refuse_existing(output)
+    prepare(config, accelerator)  # what is wrong shows before a folder is made for it
+    if accelerator.is_main_process:
+        with creating_folder(output) as temporary:
+            write_text(temporary / "config.yaml", to_yaml(config))
+            write_json(temporary / "seeds.json", {"seeds": list(seeds)})
+    accelerator.wait_for_everyone()
     return resume_seeds(output, jobs=jobs, plugins=plugins)
 
 
@@ -59,17 +67,21 @@ def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plug
 
     Returns:
         ``output``.
+
+    Raises:
+        PccloraError: If the folder was not made by :func:`train_seeds`, or a seed's run cannot go on.
     """
     from joblib import Parallel, delayed
 
+    _check_jobs(jobs)
     all_seeds = list(dict.fromkeys([*read_json(output / "seeds.json")["seeds"], *seeds]))
-    write_json(output / "seeds.json", {"seeds": all_seeds})
-    threads = max(torch.get_num_threads() // jobs, 1)
-    folders = Parallel(n_jobs=jobs)(
-        delayed(_one_seed)(output, seed, [str(p) for p in plugins], threads if jobs > 1 else None) for seed in all_seeds
-    )
-    summaries = [RunFolder(folder).read_summary() for folder in folders]
-    write_json(output / "summary.json", summarize_seeds(summaries))
+    if is_main_process():
+        write_json(output / "seeds.json", {"seeds": all_seeds})
+    threads = max(torch.get_num_threads() // jobs, 1) if jobs > 1 else None
+    call = delayed(_one_seed)
+    folders = Parallel(n_jobs=jobs)(call(output, seed, [str(p) for p in plugins], threads) for seed in all_seeds)
+    if is_main_process():
+        write_json(output / "summary.json", summarize_seeds([RunFolder(f).read_summary() for f in folders]))
     return output
 
 
@@ -89,6 +101,11 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     combined |= {key: asdict(spread([s[key] for s in summaries])) for key in AVERAGED}
     combined["protocol"] = first["protocol"] | {"seed": [s["protocol"]["seed"] for s in summaries]}
     return combined
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs < 1 or (jobs > 1 and not single_process()):
+        raise PccloraError(f"--jobs {jobs}: choose at least 1, and 1 under accelerate launch")
 
 
 def _one_seed(output: Path, seed: int, plugins: Sequence[str], threads: int | None) -> Path:

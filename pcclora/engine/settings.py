@@ -37,7 +37,7 @@ class Training:
         checkpoint_every: Epochs between checkpoints.
     """
 
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 32
     lr: float = 2e-3
     min_lr: float = 1e-6

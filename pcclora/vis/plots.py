@@ -31,6 +31,7 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
     rows = read_rows(metrics)
     quantities = [name for name in ("loss", "accuracy") if any(f"train_{name}" in row for row in rows)]
     figure = _figure(4.6 * len(quantities) + 0.6, 3.9)
+    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]
     for place, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), place + 1)
         factor = 100.0 if quantity == "accuracy" else 1.0
@@ -57,16 +58,16 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tar
     """
     C = len(class_names)
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 0.32 * C + 2.4)
+    side = max(5.0, 0.26 * C + 3.0)
     figure = _figure(side + 0.8, side)
     axes = figure.add_subplot()
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    size = 9 if C <= 20 else 7
+    size = 9 if C <= 20 else 8
     axes.set_xticks(range(C), class_names, rotation=90, fontsize=size)
     axes.set_yticks(range(C), class_names, fontsize=size)
     for true, guess in np.argwhere(confusion):
         shade = "white" if share[true, guess] > 0.55 else "black"
-        axes.text(guess, true, str(confusion[true, guess]), ha="center", va="center", fontsize=size - 2, color=shade)
+        axes.text(guess, true, str(confusion[true, guess]), ha="center", va="center", fontsize=size - 1, color=shade)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(length=0)
@@ -124,7 +125,7 @@ def _curve(axes: "Axes", drawn: Sequence[tuple[float, float]], split: str, colou
 def _tidy(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25)
     axes.tick_params(colors=GREY)
     for side in ("top", "right"):

@@ -147,5 +147,5 @@ def test_pretrained_weights_serve_a_classifier(tmp_path):
     assert full.keys() == half.keys() and half["mask_token"].dtype == torch.float16
     for file, tolerance in ((folder.model, 0.0), (tmp_path / "released.safetensors", 1e-3)):
         model = build_classifier(cls(f"checkpoint={file}"), num_classes=16)
-        key = "blocks.blocks.0.attn.qkv.weight"
+        key = "blocks.0.attn.qkv.weight"
         torch.testing.assert_close(model.state_dict()[key], full[f"MAE_encoder.{key}"], atol=tolerance, rtol=tolerance)

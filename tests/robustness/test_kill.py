@@ -26,8 +26,9 @@ MOMENTS = [("replace", 2), ("half", 1), ("replaced", 4), ("fsync", 9), ("half", 
 def server():
     """Forks a fresh process in milliseconds: torch is imported once, and nothing was computed with it."""
     context = multiprocessing.get_context("forkserver")
+    torch_parts = ["torch.utils.tensorboard", "torch._dynamo"]
     context.set_forkserver_preload(
-        ["torch.utils.tensorboard", "accelerate", "pcclora.engine.classification", "pcclora.engine.pretraining"]
+        [*torch_parts, "accelerate", "pcclora.engine.classification", "pcclora.engine.pretraining"]
     )
     return context
 
