@@ -1,7 +1,7 @@
 """Whose checkpoint is it? Families are told apart by their keys, never by a name in a YAML file.
 
 Every released form is brought to one: the keys of the trunk without a prefix (``encoder.*``, ``pos_embed.*``,
-``blocks.blocks.i.*``, ``norm.*``, ``cls_token``), all others as they are.
+``blocks.i.*``, which the files call ``blocks.blocks.i.*``, ``norm.*``, ``cls_token``), all others as they are.
 """
 
 import re
@@ -16,7 +16,7 @@ MODEL_OF_FAMILY = {"Point-MAE": "point_mae", "ACT": "act", "ReCon": "recon", "Po
 # First match wins: the specific before the general. None of the keys of one family occurs in those below it.
 _MARKS = (
     (r"h_encoder\.", "Point-M2AE"),
-    (r"blocks\.blocks\.\d+\.cls\.", "Point-FEMAE"),
+    (r"blocks\.\d+\.cls\.", "Point-FEMAE"),
     (r"blocks\.cls\.", "IDPT"),
     (r".*(tfts_|Adapter)", "DAPT"),
     (r".*(shape_feature_mlp|point_prompt|shift_net)", "GAPrompt"),
@@ -60,7 +60,9 @@ def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor]
             plain = {key.removeprefix(branch): value for key, value in plain.items() if key.startswith(branch)}
             break
     prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in plain)), "")
-    plain = _rename(plain, [(key, key.removeprefix(prefix)) for key in plain], where)
+    plain = _rename(
+        plain, [(key, re.sub(r"^blocks\.blocks\.", "blocks.", key.removeprefix(prefix))) for key in plain], where
+    )
     return plain, family_of(plain) or _PREFIXES.get(prefix)
 
 

@@ -193,10 +193,10 @@ def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[
 
 def _summary(keys: Iterable[str], limit: int = 6) -> list[str]:
     """Shorten a list of keys to stems with counts, as ``MAE_decoder.* (46)`` or ``blocks.*.norm1_contrast.* (24)``."""
-    stems = Counter(re.sub(r"^(?:blocks\.blocks\.\d+\.(\w+)|(\w+)).*", _stem, key) for key in keys)
+    stems = Counter(re.sub(r"^(?:blocks\.\d+\.(\w+)|(\w+)).*", _stem, key) for key in keys)
     names = [stem if count == 1 else f"{stem}.* ({count})" for stem, count in stems.items()]
     return names if len(names) <= limit else [*names[:limit], f"and {len(names) - limit} more"]
 
 
 def _stem(match: re.Match[str]) -> str:
-    return match[2] or f"blocks.blocks.*.{match[1]}"
+    return match[2] or f"blocks.*.{match[1]}"

@@ -5,6 +5,8 @@ differs from timm's ViT where released weights depend on it: ``qkv`` has no bias
 block, and LayerNorm's eps is torch's 1e-5, not timm's 1e-6.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,8 +100,10 @@ class Block(nn.Module):
         return x
 
 
-class Transformer(nn.Module):
+class Transformer(nn.ModuleList):
     """A stack of blocks; the position is added before each of them and stays in the residual stream.
+
+    Its blocks are called ``blocks.0``. Released files call them ``blocks.blocks.0``; such keys load as well.
 
     Args:
         dim: Width C of a token.
@@ -114,20 +118,29 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         rates = torch.linspace(0, drop_path_rate, depth).tolist()
-        self.blocks = nn.ModuleList(block(dim, heads, drop_path=rate) for rate in rates)
+        self.extend(block(dim, heads, drop_path=rate) for rate in rates)
+        self.register_load_state_dict_pre_hook(_drop_released_prefix)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         """Map tokens and positions, both (B, T, C), to (B, T, C)."""
-        for block in self.blocks:
+        for block in self:
             x = block(x + position)
         return x
 
 
-class Decoder(Transformer):
-    """The light decoder of masked autoencoding: a :class:`Transformer` with a norm on the tokens to be predicted."""
+class Decoder(nn.Module):
+    """The light decoder of masked autoencoding: a :class:`Transformer`, and a norm on the tokens to be predicted.
+
+    Args:
+        dim: Width C of a token.
+        depth: Number of blocks.
+        heads: Number of attention heads.
+        drop_path_rate: Rate of the last block.
+    """
 
     def __init__(self, dim: int, *, depth: int, heads: int, drop_path_rate: float = 0.0) -> None:
-        super().__init__(dim, depth=depth, heads=heads, drop_path_rate=drop_path_rate)
+        super().__init__()
+        self.blocks = Transformer(dim, depth=depth, heads=heads, drop_path_rate=drop_path_rate)
         self.norm = nn.LayerNorm(dim)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -137,8 +150,13 @@ class Decoder(Transformer):
 
     def predict(self, x: Tensor, position: Tensor, *, last: int) -> Tensor:
         """Map tokens (B, T, C) to the normalised last ones (B, last, C)."""
-        predicted: Tensor = self.norm(self(x, position)[:, -last:])
+        predicted: Tensor = self.norm(self.blocks(x, position)[:, -last:])
         return predicted
+
+
+def _drop_released_prefix(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+    for key in [key for key in state if key.startswith(f"{prefix}blocks.")]:
+        state[prefix + key.removeprefix(f"{prefix}blocks.")] = state.pop(key)
 
 
 def init_trunk(module: nn.Module) -> None:

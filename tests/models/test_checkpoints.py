@@ -57,10 +57,10 @@ def test_wrong_family_of_a_pretraining_file(small, refused):
     ("key", "family"),
     [
         ("h_encoder.token_embed.0.first_conv.0.weight", "Point-M2AE"),
-        ("blocks.blocks.0.cls.conv1.weight", "Point-FEMAE"),
+        ("blocks.0.cls.conv1.weight", "Point-FEMAE"),
         ("blocks.cls.conv1.0.weight", "IDPT"),
-        ("blocks.blocks.0.tfts_gamma_1", "DAPT"),
-        ("blocks.blocks.0.adapt.down.weight", "PointGST"),
+        ("blocks.0.tfts_gamma_1", "DAPT"),
+        ("blocks.0.adapt.down.weight", "PointGST"),
         ("shape_feature_mlp.0.weight", "GAPrompt"),
         ("blocks.prompt_all_mlp.0.weight", "PPT"),
         ("label_conv.0.weight", "part segmentation"),
@@ -79,7 +79,7 @@ def test_dvae_file(small, refused):
 @pytest.mark.parametrize("name", ["point_mae", "point_bert", "act", "recon", "recon_plain"])
 def test_each_missing_trunk_tensor_is_noticed(name, small, refused):
     state = small(name).state_dict()
-    for key in ("encoder.first_conv.1.running_var", "blocks.blocks.1.attn.qkv.weight", "norm.bias", "pos_embed.2.bias"):
+    for key in ("encoder.first_conv.1.running_var", "blocks.1.attn.qkv.weight", "norm.bias", "pos_embed.2.bias"):
         refused(small(name), {k: v for k, v in state.items() if k != key}, "1 are not.*not a whole")
     if name != "point_mae":  # only Point-MAE is pre-trained without a class token
         refused(small(name), {k: v for k, v in state.items() if k != "cls_token"}, "1 are not")
@@ -95,13 +95,13 @@ def test_a_part_that_is_there_must_be_whole(task, key, part, small, refused):
 
 
 def test_a_shallower_file_is_noticed(small, refused):
-    refused(small(depth=3), small().state_dict(), r"are not \(blocks.blocks.\*.norm1")
+    refused(small(depth=3), small().state_dict(), r"are not \(blocks.\*.norm1")
 
 
 def test_shape_dtype_and_nan(small, refused):
     state = small().state_dict()
-    key = "blocks.blocks.0.mlp.fc1.weight"
-    refused(small(), state | {key: state[key].T}, re.escape("'blocks.blocks.0.mlp.fc1.weight' is (24, 96)"))
+    key = "blocks.0.mlp.fc1.weight"
+    refused(small(), state | {key: state[key].T}, re.escape("'blocks.0.mlp.fc1.weight' is (24, 96)"))
     refused(small(), state | {key: state[key].long()}, "torch.int64")
     refused(small(), state | {key: state[key] / 0}, "NaN or infinite")
 
@@ -151,7 +151,7 @@ def test_point_lora_file_merges(small, tmp_path):
     state = dict(expected)
     for i in range(2):
         for name in ("qkv", "proj"):
-            place = f"blocks.blocks.{i}.attn.{name}."
+            place = f"blocks.{i}.attn.{name}."
             weight = state.pop(place + "weight")
             A, B = torch.randn(2, weight.shape[1]), torch.randn(len(weight), 2)
             state |= {place + "linear.weight": weight, place + "lora_A": A, place + "lora_B": B}

@@ -18,6 +18,11 @@ def prefixed(state: dict, prefix: str) -> dict:
     return {prefix + key: value for key, value in state.items()}
 
 
+def ours(state: dict) -> dict:
+    """Under our names: the blocks are `blocks.0`, where released files say `blocks.blocks.0`."""
+    return {key.replace("blocks.blocks.", "blocks."): value for key, value in state.items()}
+
+
 def without_head(state: dict) -> dict:
     return {key: value for key, value in state.items() if not key.startswith("cls_head_finetune")}
 
@@ -71,7 +76,9 @@ def logits_agree(model: Backbone, arrays: dict) -> None:
 def test_classifier(name, file, golden, tmp_path):
     state, arrays = golden(file)
     model = create_model(name)
-    assert {key: value.shape for key, value in model.state_dict().items()} == {k: v.shape for k, v in state.items()}
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        k: v.shape for k, v in ours(state).items()
+    }
     report = load(model, {"base_model": prefixed(state, "module.")}, tmp_path)
     assert len(report.loaded) == len(state) and report.head_loaded
     assert not (report.missing or report.unexpected or report.dropped or report.notes)
@@ -83,7 +90,15 @@ def test_every_container(form, golden, tmp_path):
     state, arrays = golden("point_mae_cls")
     model = create_model("point_mae")
     report = load(model, FORMS[form](state), tmp_path)
-    assert set(report.loaded) == set(state) and not report.missing
+    assert set(report.loaded) == set(ours(state)) and not report.missing
+    logits_agree(model, arrays)
+
+
+@pytest.mark.parametrize("names", [ours, dict])
+def test_released_and_own_names_load_strictly(names, golden):
+    state, arrays = golden("point_mae_cls")
+    model = create_model("point_mae")
+    model.load_state_dict(names(state))
     logits_agree(model, arrays)
 
 
@@ -137,9 +152,11 @@ def test_point_mae_tokens(golden, tmp_path):
 def test_point_mae_pretraining_loss(golden, tmp_path):
     state, arrays = golden("point_mae_pretrain")
     model = create_model("point_mae", task="pretrain")
-    assert {key: value.shape for key, value in model.state_dict().items()} == {k: v.shape for k, v in state.items()}
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        k: v.shape for k, v in ours(state).items()
+    }
     report = load(model, {"base_model": prefixed(state, "module."), **METRICS}, tmp_path)
-    assert set(report.loaded) == set(state) and report.family == "Point-MAE"
+    assert set(report.loaded) == set(ours(state)) and report.family == "Point-MAE"
     with torch.no_grad():
         agree(model.eval()(arrays["points"], mask=arrays["mask"]), arrays["loss"])
 
@@ -151,13 +168,15 @@ def test_point_mae_pretraining_file_into_a_classifier(golden, tmp_path):
     assert len(report.loaded) == 156 and len(report.dropped) == 53 and not report.unexpected
     assert {key.split(".")[0] for key in report.missing} == {"cls_token", "cls_pos", "cls_head_finetune"}
     for key in report.loaded:
-        assert torch.equal(model.state_dict()[key], state[f"MAE_encoder.{key}"])
+        assert torch.equal(model.state_dict()[key], ours(state)[f"MAE_encoder.{key}"])
 
 
 def test_recon_file_into_the_plain_model(golden, tmp_path):
     state, _ = golden("recon_cls")
     model = create_model("recon_plain")
     report = load(model, {"base_model": state}, tmp_path)
-    assert len(report.loaded) == 158 and all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
+    assert len(report.loaded) == 158 and all(
+        torch.equal(model.state_dict()[key], ours(state)[key]) for key in report.loaded
+    )
     assert "head dropped: 3 layers from 1536 features to 40 classes" in str(report)
     assert {key.split(".")[0] for key in report.missing} == {"cls_head_finetune"}
