@@ -30,8 +30,6 @@ def test_a_folder_a_class_is_split_by_class_and_seed(tmp_path):
     for index, sample in enumerate(train):
         assert sample.path == str(train.files[index]) and train.class_names[sample.label] in sample.path
         np.testing.assert_allclose(np.linalg.norm(sample.points, axis=1).max(), 1, rtol=1e-5)
-        if index == len(train) - 1:
-            break
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -125,9 +125,11 @@ def test_a_file_cut_anywhere_is_refused(kind, tmp_path):
     whole = tmp_path / f"whole.{kind}"
     write(whole, POINTS)
     content = whole.read_bytes()
+    text = kind.startswith("ascii") or kind in ("csv.txt", "xyz")
+    last = max(content.rstrip().rfind(mark) for mark in b" ,") if text else len(content) - 1  # the last whole number
 
     @ON_DISK
-    @given(st.integers(0, len(content) - 12))
+    @given(st.integers(0, last))
     def check(length):
         path = tmp_path / f"cut.{kind}"
         path.write_bytes(content[:length])
@@ -146,9 +148,10 @@ def test_a_mesh_cut_anywhere_is_refused(kind, tmp_path):
     options = {"encoding": "ascii"} if kind == "ascii.ply" else {}
     whole = trimesh.creation.box().export(file_type="stl_ascii" if kind == "ascii.stl" else kind[-3:], **options)
     content = whole.encode() if isinstance(whole, str) else whole
+    last = len(content) - 1 if kind in ("ply", "stl") else content.rstrip().rfind(b" ")
 
     @ON_DISK
-    @given(st.integers(0, len(content) - 12))
+    @given(st.integers(0, last))
     def check(length):
         path = tmp_path / f"cut.{kind}"
         path.write_bytes(content[:length])
