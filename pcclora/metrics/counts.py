@@ -1,14 +1,15 @@
 """What a model costs: parameters, and multiply-accumulates in both conventions.
 
 The "GFLOPs" of the point-cloud literature are billions of multiply-accumulates (MACs) *without* the two products inside
-attention: Point-MAE's 4.8 is 4.76 at 128 groups, 4.91 with them. Counted here are the products that are carried out,
-by torch's FlopCounterMode (one MAC is two of its FLOPs), un-merged adapters included. A model that computes the same
-numbers in fewer operations than the published one therefore counts less.
+attention, of the published form of a network: Point-MAE's 4.8 is 4.76 at 128 groups, 4.91 with them. ``literature`` is
+that figure. ``total`` is what is carried out here, by torch's FlopCounterMode (one MAC is two of its FLOPs): attention
+included, and a part that computes the same numbers in fewer operations counts less. Both include un-merged adapters.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,8 +40,9 @@ class MacCount:
     """Multiply-accumulates of one forward pass on one cloud, in eval mode.
 
     Attributes:
-        total: All products, those inside attention too.
-        literature: Without the products inside attention (queries x keys, weights x values).
+        total: All products that are carried out, those inside attention too.
+        literature: As papers count: without the products inside attention (queries x keys, weights x values), and with
+            each module that has a method ``published_macs(*inputs)`` at what that says.
         parts: ``total`` by part, as the model declares them in ``parts``; what it does not name is its ``trunk``.
     """
 
@@ -70,7 +72,14 @@ def count_macs(model: nn.Module, points: Tensor) -> MacCount:
     attention = _AttentionCounter()
     flops = FlopCounterMode(display=False)
     # the plain backend spells attention out as products, which the counter sees on every device
-    with _undisturbed(model, points), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flops, attention:
+    with (
+        _undisturbed(model, points),
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        _published_forms(model) as published,
+        flops,
+        attention,
+    ):
         model(points)
     by_module = {name.split(".", 1)[-1]: sum(ops.values()) // 2 for name, ops in flops.get_flop_counts().items()}
     total = flops.get_total_flops() // 2
@@ -78,7 +87,8 @@ def count_macs(model: nn.Module, points: Tensor) -> MacCount:
     declared: dict[str, tuple[str, ...]] = getattr(model, "parts", {})
     parts = {part: sum(by_module.get(name, 0) for name in names) for part, names in declared.items()}
     parts["trunk"] = total - sum(parts.values())
-    return MacCount(total // B, (total - attention.macs) // B, {part: macs // B for part, macs in parts.items()})
+    literature = total - attention.macs + sum(macs - by_module.get(name, 0) for name, macs in published.items())
+    return MacCount(total // B, literature // B, {part: macs // B for part, macs in parts.items()})
 
 
 class _AttentionCounter(TorchFunctionMode):
@@ -96,6 +106,26 @@ class _AttentionCounter(TorchFunctionMode):
             query, key, value = (*args, *(t for n in ("query", "key", "value") if (t := named(n)) is not None))[:3]
             self.macs += query.numel() * key.shape[-2] + query[..., 0].numel() * value.shape[-1] * key.shape[-2]
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _published_forms(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Collect, by module name, the MACs of the published form of modules that compute the same in another one."""
+    macs: dict[str, int] = {}
+
+    def record(name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
+        macs[name] = macs.get(name, 0) + module.published_macs(*inputs)
+
+    hooks = [
+        module.register_forward_pre_hook(partial(record, name))
+        for name, module in model.named_modules()
+        if hasattr(module, "published_macs")
+    ]
+    try:
+        yield macs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -79,6 +79,11 @@ class MiniPointNet(nn.Module):
             tokens = self._encode(groups, products)
         return tokens.view(B, G, -1)
 
+    def published_macs(self, neighborhoods: Tensor) -> int:
+        """Return the multiply-accumulates of the originals' form: four layers, each applied to every point."""
+        first, second = _layers(self.first_conv), _layers(self.second_conv)
+        return neighborhoods[..., 0].numel() * sum(layer.weight.numel() for layer in (*first[::2], *second[::2]))
+
     def _products(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Return weight and bias of each linear map, with what can be folded into them."""
         enter1, norm1, leave1 = _layers(self.first_conv)
