@@ -1,0 +1,66 @@
+"""What is seen of a run while it trains: a progress bar, a line an evaluation, metrics.csv, timing.csv, TensorBoard."""
+
+import logging
+from types import TracebackType
+from typing import Any, Self
+
+from pcclora.engine.run_folder import RunFolder, append_row
+
+logger = logging.getLogger("pcclora")
+QUANTITIES = ("loss", "accuracy")
+
+
+class EpochLog:
+    """Writes epochs, from the main process; a context.
+
+    Args:
+        folder: The run.
+        epochs: Of the whole run.
+        steps: Batches of an epoch.
+        done: Epochs done before this start; TensorBoard forgets later ones.
+        active: False on all but the main process.
+    """
+
+    def __init__(self, folder: RunFolder, epochs: int, steps: int, done: int, *, active: bool) -> None:
+        self.folder, self.epochs, self.steps, self.done, self.active = folder, epochs, steps, done, active
+
+    def __enter__(self) -> Self:
+        from tqdm import tqdm
+
+        shape = {"total": self.epochs * self.steps, "initial": self.done * self.steps, "dynamic_ncols": True}
+        quiet = None if self.active else True  # None: off where there is no terminal
+        self.bar: Any = tqdm(desc="training", unit="step", disable=quiet, **shape)
+        if self.active:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.events = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.done + 1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.close()
+        if self.active:
+            self.events.close()
+
+    def step(self) -> None:
+        """Note one batch done."""
+        self.bar.update()
+
+    def write(self, row: dict[str, float | None], timing: dict[str, float]) -> None:
+        """Write an epoch down.
+
+        Args:
+            row: A line of metrics.csv, with ``epoch``; None where nothing was evaluated.
+            timing: Seconds and memory.
+        """
+        if not self.active:
+            return
+        epoch = int(row["epoch"] or 0)
+        append_row(self.folder.timing, {"epoch": epoch, **timing})
+        append_row(self.folder.metrics, row)
+        known = {name: value for name, value in row.items() if value is not None and name != "epoch"}
+        for name, value in (known | timing).items():
+            self.events.add_scalar(name.replace("_", "/", 1), value, epoch)
+        self.events.flush()
+        if any(name.startswith(("test", "validation")) for name in known):
+            shown = [f"{k.replace('_', ' ')} {v:.4g}" for k, v in known.items() if k.partition("_")[2] in QUANTITIES]
+            logger.info("epoch %d of %d: %s", epoch, self.epochs, ", ".join(shown))
