@@ -46,10 +46,21 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
     errors: list[str] = []
     for override in overrides:
         _apply(values, override, errors)
-    config = _build(schema, values, "", errors)
-    if errors:
-        raise PccloraError(f"{file or 'configuration'}: " + "\n  ".join(["cannot be used:", *errors]))
-    return cast("T", config)
+    return _checked(schema, values, str(file or "configuration"), errors)
+
+
+def from_dict(schema: type[T], values: Mapping[str, Any], *, source: str) -> T:
+    """Build a dataclass from plain values, as :func:`to_dict` gives them.
+
+    Args:
+        schema: The dataclass.
+        values: Its fields; those left out keep their defaults.
+        source: Where the values come from, for the message.
+
+    Raises:
+        PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
+    """
+    return _checked(schema, values, source, [])
 
 
 def read_yaml(file: str | Path) -> dict[str, Any]:
@@ -87,6 +98,13 @@ def to_dict(config: Any) -> dict[str, Any]:
 def to_yaml(config: Any) -> str:
     """Return a dataclass as the text of a YAML file that :func:`load_config` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def _checked(schema: type[T], values: Mapping[str, Any], source: str, errors: list[str]) -> T:
+    config = _build(schema, values, "", errors)
+    if errors:
+        raise PccloraError(f"{source}: " + "\n  ".join(["cannot be used:", *errors]))
+    return cast("T", config)
 
 
 def _apply(values: dict[str, Any], override: str, errors: list[str]) -> None:

@@ -1,8 +1,9 @@
 """Put adapters on a model, choose between them, merge them into its weights, take them off again."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from torch import nn
 
@@ -33,7 +34,7 @@ def attach(model: nn.Module, config: Any, *, name: str = "default") -> Adapter:
     host = getattr(model, "adapters", None)
     if host is not None and not isinstance(host, AdapterHost):
         raise PccloraError(f"{type(model).__name__} has an attribute 'adapters' of its own; it cannot be adapted")
-    if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+    if not name.isidentifier() or hasattr(AdapterHost(nn.Identity()), name):
         raise PccloraError(f"'{name}' cannot name an adapter; use letters, digits and underscores")
     if host is not None and name in host:
         raise PccloraError(f"the model has an adapter '{name}' already; detach it, or choose another name")
@@ -68,11 +69,11 @@ def detach(model: nn.Module, name: str | None = None) -> None:
     if name is not None and name not in host:
         raise PccloraError(f"no adapter '{name}'{did_you_mean(name, host)}")
     if name is not None and len(host) > 1:
-        if host.merged:
+        if host.merged is not None:
             raise PccloraError(f"adapter '{host.active}' is merged; unmerge it, or detach all adapters")
         host.discard(name)
         return
-    if not host.merged:
+    if host.merged is None:
         host.activate(None)
     host.dissolve()
 
@@ -93,7 +94,7 @@ def set_adapter(model: nn.Module, name: str) -> None:
 def disabled(model: nn.Module) -> Iterator[None]:
     """Use the original model inside a ``with`` block."""
     host = host_of(model)
-    active, merged = host.active, bool(host.merged)
+    active, merged = host.active, host.merged is not None
     if merged:
         host.unmerge()
     host.activate(None)
@@ -109,7 +110,7 @@ def merge(model: nn.Module) -> None:
     """Put the active adapter into the weights, so that it costs nothing; the model is in eval mode then.
 
     Raises:
-        PccloraError: If no adapter is active, one is merged already, or it changes no linear map.
+        PccloraError: If no adapter is active, one is merged already, or it is of a kind that no weight can hold.
     """
     host_of(model).merge()
 
@@ -121,6 +122,20 @@ def unmerge(model: nn.Module) -> None:
         PccloraError: If none is merged.
     """
     host_of(model).unmerge()
+
+
+def print_trainable_parameters(model: nn.Module, *, stream: TextIO | None = None) -> None:
+    """Write how many parameters train, in Hugging Face peft's words.
+
+    Args:
+        model: Any module; the adapters of it that are not active count among all parameters.
+        stream: Where to; None is standard output.
+    """
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    share = 100 * trained / max(total, 1)
+    line = f"trainable params: {trained:,d} || all params: {total:,d} || trainable%: {share:.4f}\n"
+    (sys.stdout if stream is None else stream).write(line)
 
 
 def active_adapter(model: nn.Module, name: str | None = None) -> tuple[str, Adapter]:

@@ -5,7 +5,7 @@ class token), biases, everything. They are listed here by name; :mod:`pcclora.ad
 of its own, so that adapters can be exchanged and the originals come back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ class Adapter(nn.Module):
         self.config = config
         self.targets = tuple(targets)
         self.acts_on = frozenset(target.module for target in self.targets)
-        parameters, buffers = saved_tensors(model, config.modules_to_save)
+        self.modules_to_save = saved_names(model, config.modules_to_save)
+        parameters, buffers = tensors_inside(model, self.modules_to_save)
         self.trained_parameters = tuple(dict.fromkeys([*parameters, *also_trained]))
         self.trained_buffers = tuple(dict.fromkeys([*buffers, *also_moved]))
         adapted = {f"{target.module}.weight" for target in self.targets}
@@ -83,8 +84,8 @@ class Adapter(nn.Module):
         return torch.zeros(())
 
 
-def saved_tensors(model: nn.Module, patterns: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Return the parameters and the buffers that ``modules_to_save`` names, in the model's order.
+def saved_names(model: nn.Module, patterns: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the modules and parameters that ``modules_to_save`` means, in the model's order.
 
     Args:
         model: Where to look.
@@ -94,15 +95,24 @@ def saved_tensors(model: nn.Module, patterns: Sequence[str] | None) -> tuple[lis
         PccloraError: If a pattern matches nothing.
     """
     wanted = getattr(model, "modules_to_save", ()) if patterns is None else patterns
-    parameters = [name for name, _ in model.named_parameters() if not name.startswith("adapters.")]
-    modules = [name for name, _ in model.named_modules() if name and not name.startswith("adapters")]
-    chosen = set(select(wanted, [*modules, *parameters], what="modules_to_save"))
+    modules = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
+    return tuple(select(wanted, [*modules, *parameter_names(model)], what="modules_to_save"))
+
+
+def tensors_inside(model: nn.Module, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the parameters and the buffers that are named, or are inside a named module, in the model's order."""
+    chosen = set(names)
 
     def inside(name: str) -> bool:
         parts = name.split(".")
         return any(".".join(parts[:i]) in chosen for i in range(1, len(parts) + 1))
 
-    return [n for n in parameters if inside(n)], [n for n in buffer_names(model) if inside(n)]
+    return [n for n in parameter_names(model) if inside(n)], [n for n in buffer_names(model) if inside(n)]
+
+
+def parameter_names(model: nn.Module) -> list[str]:
+    """Return the names of the model's parameters, without those of adapters."""
+    return [name for name, _ in model.named_parameters() if not name.startswith("adapters.")]
 
 
 def buffer_names(model: nn.Module) -> list[str]:

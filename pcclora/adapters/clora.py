@@ -172,6 +172,25 @@ class CLoRA(LowRankAdapter):
                 merged[rows] += delta.T
         return merged
 
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D stacked, once for all slices of a shape, and Q U of each slice in its rows; rank p r a shape."""
+        A, B = [], []
+        for share in self.shares[module]:
+            bases = self._bases(share)
+            A.append(bases.D.transpose(1, 2).flatten(0, 1))
+            up = (bases.cores(share.members) @ bases.U).flatten(1, 2)  # (n, p r, width)
+            if self.config.placement == "input":
+                B.append(weight @ up[0].T)
+                continue
+            B.append(up.new_zeros(len(weight), up.shape[1]))
+            for rows, part in zip(share.rows, up, strict=True):
+                B[-1][rows] = part.T
+        return torch.cat(A), torch.cat(B, dim=1)
+
+    def lora_alpha(self, rank: int) -> float:
+        """Return the scale times the rank."""
+        return self.config.scale * rank
+
     def regularization(self) -> Tensor:
         """Return ``diversity`` * mean over targets of SADE, a scalar."""
         groups = [cast("SharedBases", group) for group in self.groups.values()]

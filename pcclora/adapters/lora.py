@@ -109,5 +109,20 @@ class LoRA(LowRankAdapter):
                 merged[rows] += delta
         return merged
 
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slices' A stacked, and their B in their own rows and columns."""
+        A, B = [], []
+        for share in self.shares[module]:
+            factors = self._factors(share)
+            for rows, a, b in zip(share.rows, factors.A[share.members], factors.B[share.members], strict=True):
+                A.append(a)
+                B.append(b.new_zeros(len(weight), self.config.r))
+                B[-1][rows] = b
+        return torch.cat(A), torch.cat(B, dim=1)
+
+    def lora_alpha(self, rank: int) -> float:
+        """Return that of the config, scaled with the rank."""
+        return rank / self.config.r * self.config.lora_alpha  # exactly its own at its own rank
+
     def _factors(self, share: Share) -> Factors:
         return cast("Factors", self.groups[share.group])

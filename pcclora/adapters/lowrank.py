@@ -74,3 +74,19 @@ class LowRankAdapter(Adapter):
     def make_group(self, d_in: int, d_out: int, members: int) -> nn.Module:
         """Return the factors of all ``members`` targets of one shape."""
         raise NotImplementedError
+
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the method does to one linear map as plain LoRA: its factors, all slices together.
+
+        Args:
+            module: The map's name.
+            weight: Its frozen weight (d_out, d_in).
+
+        Returns:
+            A (R, d_in) and B (d_out, R): the update is x A^T B^T * lora_alpha(R) / R.
+        """
+        raise NotImplementedError
+
+    def lora_alpha(self, rank: int) -> float:
+        """Return the ``lora_alpha`` that scales the factors of :meth:`lora_form`, if they have this rank, rightly."""
+        raise NotImplementedError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig, buffer_names
+from pcclora.adapters.base import Adapter, AdapterConfig, buffer_names, parameter_names
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -47,7 +47,7 @@ def linear(config: LinearConfig, model: nn.Module) -> Adapter:
 @ADAPTERS.register("bitfit", config=BitFitConfig)
 def bitfit(config: BitFitConfig, model: nn.Module) -> Adapter:
     """Train every existing bias, and what ``modules_to_save`` names."""
-    biases = [name for name in _parameters(model) if name.rpartition(".")[2] == "bias"]
+    biases = [name for name in parameter_names(model) if name.rpartition(".")[2] == "bias"]
     if not biases:
         raise PccloraError(f"{type(model).__name__} has no bias for BitFit to train")
     return Adapter(config, model, also_trained=biases)
@@ -56,8 +56,4 @@ def bitfit(config: BitFitConfig, model: nn.Module) -> Adapter:
 @ADAPTERS.register("full", config=FullConfig)
 def full(config: FullConfig, model: nn.Module) -> Adapter:
     """Train everything."""
-    return Adapter(config, model, also_trained=_parameters(model), also_moved=buffer_names(model))
-
-
-def _parameters(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_parameters() if not name.startswith("adapters.")]
+    return Adapter(config, model, also_trained=parameter_names(model), also_moved=buffer_names(model))

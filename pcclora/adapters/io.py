@@ -1,0 +1,157 @@
+"""Save an adapter, load it again: a few hundred kilobytes that turn base weights into a trained model.
+
+The files are those of :mod:`pcclora.adapters.folder`. LoRA that peft can hold is in peft's form
+(:mod:`pcclora.adapters.peft_format`), everything else under the names of :mod:`pcclora.adapters.state`; the tensors'
+names tell which.
+"""
+
+import warnings
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from pcclora.adapters import peft_format
+from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
+from pcclora.adapters.base import Adapter
+from pcclora.adapters.folder import CONFIG, TENSORS, AdapterFiles, check_same_save, read_files, write_files
+from pcclora.adapters.host import AdapterHost
+from pcclora.adapters.lora import LoRA
+from pcclora.adapters.state import adapter_tensors, base_fingerprint, fit, load_adapter_tensors
+from pcclora.config import from_dict, to_dict
+from pcclora.errors import PccloraError
+from pcclora.registry import ADAPTERS
+
+
+def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = None) -> None:
+    """Write an adapter with all that it trains: adapter_config.json and adapter_model.safetensors.
+
+    Args:
+        model: An adapted model, merged or not.
+        folder: Where; an adapter that is there is replaced.
+        name: Which adapter; None is the active one.
+
+    Raises:
+        PccloraError: If there is no such adapter, one of its tensors is not finite, or nothing can be written there.
+    """
+    name, adapter = active_adapter(model, name)
+    fingerprint = base_fingerprint(model, exclude=host_of(model).aside[name])
+    if isinstance(adapter, LoRA) and peft_format.is_native_to_peft(model, adapter):
+        config, tensors = peft_format.as_peft(model, name, adapter)
+    else:
+        config, tensors = _describe(adapter), adapter_tensors(model, name)
+    write_files(Path(folder), config, tensors, fingerprint)
+
+
+def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default") -> Adapter:
+    """Load an adapter that :func:`save_adapter` or peft wrote, onto the base weights it was trained on.
+
+    It is attached first. If the model has an adapter of this name already, the file must have the very same settings,
+    and is loaded into it.
+
+    Args:
+        model: Has its base weights.
+        folder: With adapter_config.json and adapter_model.safetensors.
+        name: What to call the adapter.
+
+    Returns:
+        The adapter, active.
+
+    Raises:
+        PccloraError: If a file is absent or damaged, or does not belong to this model, these base weights or the
+            adapter that is there. The model is unchanged then.
+    """
+    files = read_files(Path(folder))
+    config = _read_config(files, model)
+    check_same_save(files)
+    host = getattr(model, "adapters", None)
+    if isinstance(host, AdapterHost) and name in host:
+        _check_same_settings(cast("Adapter", host[name]), config, name, files)
+        _fill(model, files, name)
+        if host.active != name:
+            set_adapter(model, name)
+        return cast("Adapter", host[name])
+    active = host.active if isinstance(host, AdapterHost) else None
+    with torch.random.fork_rng(devices=[]):  # what it starts from is overwritten: no random number is used up
+        adapter = _attach(model, config, name, files)
+    try:
+        _fill(model, files, name)
+    except BaseException:
+        detach(model, name)
+        if active is not None:
+            set_adapter(model, active)
+        raise
+    return adapter
+
+
+def _attach(model: nn.Module, config: Any, name: str, files: AdapterFiles) -> Adapter:
+    try:
+        return attach(model, config, name=name)
+    except PccloraError as error:
+        raise PccloraError(f"{files.path / CONFIG}: cannot be put on this {type(model).__name__}: {error}") from error
+
+
+def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
+    """Check the tensors and the base, then load."""
+    _, adapter = active_adapter(model, name)
+    tensors, place = files.tensors, files.path / TENSORS
+    if peft_format.is_peft(tensors):
+        lora = cast("LoRA", adapter)
+        tensors = peft_format.from_peft(lora, fit(tensors, peft_format.as_peft(model, name, lora)[1], where=str(place)))
+    else:
+        fit(tensors, adapter_tensors(model, name), where=str(place))
+    here = base_fingerprint(model, exclude=host_of(model).aside[name])
+    if files.fingerprint is None:
+        warnings.warn(f"{place} has no fingerprint: that its base weights are these is not checked", stacklevel=3)
+    elif files.fingerprint != here:
+        raise PccloraError(
+            f"{place}: trained on other base weights (fingerprint {files.fingerprint[:12]}, here {here[:12]}); "
+            "load the checkpoint that it was trained on into the model first"
+        )
+    load_adapter_tensors(model, tensors, name)
+
+
+def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
+    place = files.path / CONFIG
+    if peft_format.is_peft(files.tensors):
+        return peft_format.read_config(files, model)
+    if files.fingerprint is None:
+        raise PccloraError(f"{files.path / TENSORS}: written neither by save_adapter nor by peft's LoRA")
+    values = dict(files.config)
+    values.pop("base_model_name_or_path", None)
+    method = str(values.pop("peft_type", "absent"))
+    try:
+        entry = ADAPTERS.get(method.lower())
+    except PccloraError as error:
+        raise PccloraError(f"{place}: peft_type {method}: {error}") from error
+    return from_dict(entry.config, values, source=str(place))
+
+
+def _describe(adapter: Adapter) -> dict[str, Any]:
+    method = ADAPTERS.name_of(adapter.config).upper()
+    return {"peft_type": method, "base_model_name_or_path": None, **_settings(adapter)}
+
+
+def _settings(adapter: Adapter) -> dict[str, Any]:
+    """Return the settings with what their patterns have found."""
+    found: dict[str, Any] = {"modules_to_save": adapter.modules_to_save}
+    if any(field.name == "target_modules" for field in fields(adapter.config)):
+        found["target_modules"] = tuple(map(str, adapter.targets))
+    return to_dict(replace(adapter.config, **found))
+
+
+def _check_same_settings(adapter: Adapter, config: Any, name: str, files: AdapterFiles) -> None:
+    if type(config) is not type(adapter.config):
+        raise PccloraError(
+            f"{files.path / CONFIG}: holds {type(config).__name__}, adapter '{name}' of the model has "
+            f"{type(adapter.config).__name__}; detach it, or load under another name"
+        )
+    there, here = to_dict(config), _settings(adapter)
+    for key, value in there.items():
+        if value != here[key]:
+            raise PccloraError(
+                f"{files.path / CONFIG}: {key} is {value}, adapter '{name}' of the model has {here[key]}; "
+                "detach it, or load under another name"
+            )

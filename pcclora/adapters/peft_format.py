@@ -1,0 +1,185 @@
+"""Hugging Face peft's LoRA files, both ways.
+
+LoRA on whole linear maps is written under peft's own names, and peft's folders are read: the same outputs, difference
+0.0. LoRA on slices and CLoRA are exported as one plain LoRA for each linear map, equal up to rounding
+(tests/adapters/test_peft.py compares all with peft itself).
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mode
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcclora.adapters.attach import active_adapter, host_of
+from pcclora.adapters.base import Adapter
+from pcclora.adapters.folder import CONFIG, AdapterFiles, write_files
+from pcclora.adapters.lora import LoRA, LoRAConfig
+from pcclora.adapters.lowrank import LowRankAdapter
+from pcclora.adapters.state import base_fingerprint
+from pcclora.config import from_dict
+from pcclora.errors import PccloraError
+
+_PREFIX = "base_model.model."
+_NUMBERS = ("r", "lora_alpha", "lora_dropout")
+_NAMES = ("target_modules", "exclude_modules", "modules_to_save")
+_NO_MATTER = (  # true or not, they change nothing of what a saved adapter computes
+    *("peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "task_type"),
+    *("inference_mode", "fan_in_fan_out", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
+)
+
+
+def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None) -> None:
+    """Write a LoRA or CLoRA adapter as plain LoRA that Hugging Face peft loads.
+
+    Args:
+        model: An adapted model.
+        folder: Gets adapter_config.json and adapter_model.safetensors.
+        name: Which adapter; None is the active one.
+
+    Raises:
+        PccloraError: If the adapter is of another method, or trains tensors that peft cannot hold.
+    """
+    name, adapter = active_adapter(model, name)
+    if not isinstance(adapter, LowRankAdapter):
+        raise PccloraError(f"adapter '{name}' is no low-rank method, and peft has no form for it; use save_adapter")
+    reason = obstacle(model, adapter)
+    if reason is not None:
+        raise PccloraError(f"adapter '{name}': {reason}; attach with other modules_to_save, or merge instead")
+    config, tensors = as_peft(model, name, adapter)
+    write_files(Path(folder), config, tensors, base_fingerprint(model, exclude=host_of(model).aside[name]))
+
+
+def is_native_to_peft(model: nn.Module, adapter: Adapter) -> bool:
+    """Tell whether an adapter is exactly what peft has too: LoRA on whole linear maps, and whole modules beside it."""
+    whole = isinstance(adapter, LoRA) and all(target.rows is None for target in adapter.targets)
+    return whole and obstacle(model, adapter) is None
+
+
+def is_peft(names: Iterable[str]) -> bool:
+    """Tell from the names of its tensors whether a file is in peft's form."""
+    return any(name.startswith(_PREFIX) for name in names)
+
+
+def obstacle(model: nn.Module, adapter: Adapter) -> str | None:
+    """Return why peft cannot hold what an adapter trains beside its maps, or None."""
+    modules = dict(model.named_modules())
+    for name in adapter.modules_to_save:
+        if name not in modules:
+            return f"'{name}' is a bare parameter, and peft saves whole modules only"
+        if isinstance(modules[name], nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
+            return f"'{name}' is a {type(modules[name]).__name__}, which peft does not save"
+    return _mistaken(model, adapter)
+
+
+def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the settings and the tensors of a low-rank adapter in peft's form."""
+    host = host_of(model)
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
+    with torch.no_grad():
+        for module in adapter.shares:
+            A, B = adapter.lora_form(module, host.original(f"{module}.weight"))
+            tensors |= {f"{_PREFIX}{module}.lora_A.weight": A, f"{_PREFIX}{module}.lora_B.weight": B}
+            ranks[module] = len(A)
+    for key in (*adapter.trained_parameters, *adapter.trained_buffers):
+        tensors[_PREFIX + key] = host.copy_of(name, key)
+    return _config(model, adapter, ranks), tensors
+
+
+def from_peft(adapter: LoRA, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of :func:`as_peft`'s names under the names that the adapter has for them."""
+    members: dict[str, dict[int, Tensor]] = {}
+    for module, (share,) in adapter.shares.items():
+        for factor in "AB":
+            parts = members.setdefault(f"groups.{share.group}.{factor}", {})
+            parts[share.members.start] = tensors[f"{_PREFIX}{module}.lora_{factor}.weight"]
+    own = {key: torch.stack([parts[i] for i in sorted(parts)]) for key, parts in members.items()}
+    return own | {key: tensors[_PREFIX + key] for key in (*adapter.trained_parameters, *adapter.trained_buffers)}
+
+
+def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
+    """Return the settings of a folder in peft's form, with the full names of what it adapts in this model.
+
+    Raises:
+        PccloraError: If it uses what only peft can do.
+    """
+    values, place = files.config, files.path / CONFIG
+    for key, value in values.items():
+        idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
+        if key not in (*_NUMBERS, *_NAMES, *_NO_MATTER) and not idle:
+            raise PccloraError(f"{place}: {key} = {value!r} is unknown here, or only peft can do it; merge it there")
+    numbers: dict[str, Any] = {key: values[key] for key in _NUMBERS if key in values}
+    try:
+        saved = _saved(model, values.get("modules_to_save") or ())
+        targets = _adapted(model, values.get("target_modules") or (), values.get("exclude_modules") or (), saved)
+    except (TypeError, re.error) as error:
+        raise PccloraError(f"{place}: target_modules or modules_to_save cannot be read: {error}") from error
+    if not targets:
+        raise PccloraError(f"{place}: target_modules {values.get('target_modules')} match nothing in this model")
+    names = {"target_modules": targets, "modules_to_save": saved}
+    return from_dict(LoRAConfig, numbers | names, source=str(place))
+
+
+def _config(model: nn.Module, adapter: LowRankAdapter, ranks: dict[str, int]) -> dict[str, Any]:
+    common = mode(ranks.values())
+    other = {f"^{re.escape(module)}": rank for module, rank in ranks.items() if rank != common}
+    config: dict[str, Any] = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": None,
+        "task_type": None,
+        "inference_mode": True,
+        "r": common,
+        "lora_alpha": adapter.lora_alpha(common),
+        "lora_dropout": adapter.config.lora_dropout if isinstance(adapter, LoRA) else 0.0,
+        "bias": "none",
+        "target_modules": list(ranks),
+        "modules_to_save": list(adapter.modules_to_save) or None,
+    }
+    if other:
+        config["rank_pattern"] = other
+        config["alpha_pattern"] = {key: adapter.lora_alpha(rank) for key, rank in other.items()}
+    exclude = _excluded(model, adapter)
+    return config | ({"exclude_modules": exclude} if exclude else {})
+
+
+def _excluded(model: nn.Module, adapter: Adapter) -> list[str]:
+    """Return what peft, to which a name is an ending of names, must be told not to adapt."""
+    targets = adapter.acts_on
+    return [name for name in _adapted(model, targets, (), adapter.modules_to_save) if name not in targets]
+
+
+def _mistaken(model: nn.Module, adapter: Adapter) -> str | None:
+    """Return what peft would take for something else because of its name, or None."""
+    saved = adapter.modules_to_save
+    for name in _saved(model, saved):
+        if not any(name == known or name.startswith(f"{known}.") for known in saved):
+            return f"peft would save '{name}' too, since its name ends like one of modules_to_save"
+    lost = adapter.acts_on.difference(_adapted(model, adapter.acts_on, _excluded(model, adapter), saved))
+    return f"peft would not adapt '{min(lost)}', since its name is like one of another module" if lost else None
+
+
+def _saved(model: nn.Module, endings: Iterable[str]) -> list[str]:
+    """Return the modules that peft's ``modules_to_save`` means: those whose names end so."""
+    ends = tuple(endings)
+    return [name for name in _names(model) if name.endswith(ends)] if ends else []
+
+
+def _adapted(model: nn.Module, targets: Any, exclude: Any, saved: Iterable[str]) -> list[str]:
+    """Return the modules that peft's ``target_modules`` mean: a regular expression, or a list of endings."""
+    inside = [re.compile(rf"(^|.*\.){name}($|\..*)") for name in saved]
+
+    def means(patterns: Any, name: str) -> bool:
+        if isinstance(patterns, str):
+            return re.fullmatch(patterns, name) is not None
+        return any(name == ending or name.endswith(f".{ending}") for ending in patterns)
+
+    names = [name for name in _names(model) if means(targets, name) and not means(exclude, name)]
+    return [name for name in names if not any(pattern.match(name) for pattern in inside)]
+
+
+def _names(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]

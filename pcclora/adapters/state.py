@@ -1,0 +1,135 @@
+"""What an adapter is on disk: its tensors by name, and the fingerprint of the base weights it was trained on.
+
+The tensors are ``adapter.state_dict()`` and, under the names they have in the model, the adapter's copies of what else
+it trains (head, class token, biases) with the buffers that move along. Shared bases are in it once.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pcclora.adapters.attach import active_adapter, host_of
+from pcclora.adapters.base import buffer_names, parameter_names
+from pcclora.adapters.host import AdapterHost
+from pcclora.errors import PccloraError
+
+
+def adapter_tensors(model: nn.Module, name: str | None = None) -> dict[str, Tensor]:
+    """Return everything that an adapter trains or moves: what its file holds, and a training checkpoint needs.
+
+    Args:
+        model: An adapted model.
+        name: Which adapter; None is the active one.
+
+    Returns:
+        The tensors themselves, as in a state dict, not copies.
+
+    Raises:
+        PccloraError: If there is no such adapter.
+    """
+    name, adapter = active_adapter(model, name)
+    host = host_of(model)
+    borrowed = (*adapter.trained_parameters, *adapter.trained_buffers)
+    return dict(adapter.state_dict()) | {key: host.copy_of(name, key).detach() for key in borrowed}
+
+
+def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, Tensor], name: str | None = None) -> None:
+    """Put tensors into an adapter.
+
+    Args:
+        model: An adapted model.
+        tensors: All that :func:`adapter_tensors` returns, and nothing else.
+        name: Which adapter; None is the active one.
+
+    Raises:
+        PccloraError: If the adapter is merged, or a tensor is missing, unknown, of another shape or not finite. The
+            model is unchanged then.
+    """
+    name, _ = active_adapter(model, name)
+    host = host_of(model)
+    if host.merged is not None and host.active == name:
+        raise PccloraError(f"adapter '{name}' is merged into the weights; unmerge it before loading into it")
+    places = adapter_tensors(model, name)
+    fitting = fit(tensors, places, where=f"adapter '{name}'")
+    with torch.no_grad():
+        for key, place in places.items():
+            place.copy_(fitting[key])
+
+
+def fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
+    """Check that tensors are those that are expected.
+
+    Args:
+        found: What a file holds.
+        expected: Tensors of the names, shapes and types that it should hold.
+        where: The file, for messages.
+
+    Returns:
+        The tensors in the expected type.
+
+    Raises:
+        PccloraError: If they are not.
+    """
+    missing, extra = _some(expected.keys() - found.keys()), _some(found.keys() - expected.keys())
+    if missing:
+        also = f", and {extra} is unknown" if extra else ""
+        raise PccloraError(f"{where}: {missing} is missing{also}; it is incomplete, or from another architecture")
+    if extra:
+        raise PccloraError(f"{where}: {extra} is unknown to this adapter; it is from another architecture or method")
+    return {key: _fitting(found[key], place, f"{where}: '{key}'") for key, place in expected.items()}
+
+
+def _fitting(tensor: Tensor, place: Tensor, where: str) -> Tensor:
+    if tensor.shape != place.shape:
+        raise PccloraError(
+            f"{where} has shape {tuple(tensor.shape)}, {tuple(place.shape)} is expected: another rank or architecture; "
+            "load it into the model and with the settings that it was trained with"
+        )
+    if tensor.is_floating_point() != place.is_floating_point():
+        raise PccloraError(f"{where} is {tensor.dtype}, {place.dtype} is expected; the file is damaged, write it again")
+    fitting = tensor.to(place.dtype)
+    bad = int((~fitting.isfinite()).sum())
+    if bad:
+        raise PccloraError(
+            f"{where} holds {bad} values that are NaN or infinite; train again with a lower learning rate, "
+            "or use an earlier file"
+        )
+    return fitting
+
+
+def _some(names: Collection[str]) -> str:
+    first = ", ".join(f"'{name}'" for name in sorted(names)[:3])
+    return f"{first} and {len(names) - 3} more" if len(names) > 3 else first
+
+
+def base_fingerprint(model: nn.Module, *, exclude: Collection[str] | None = None) -> str:
+    """Return a sha256 over the frozen parameters and buffers of a model: names, shapes and values as float32.
+
+    An adapter changes nothing of it: originals count, also while it is merged or has put its own copies in place.
+
+    Args:
+        model: Adapted or not.
+        exclude: Names that are not frozen. None takes what the active adapter trains or moves; nothing, if none is.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    adapters = getattr(model, "adapters", None)
+    host = adapters if isinstance(adapters, AdapterHost) else None
+    if exclude is None:
+        exclude = host.aside[host.active].keys() if host is not None and host.active is not None else ()
+    names = sorted({*parameter_names(model), *buffer_names(model)} - {*exclude})
+    state = model.state_dict()
+    return digest({name: (host.original(name) if host is not None else state[name]).float() for name in names})
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a sha256 over the names, types, shapes and bytes of tensors."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
