@@ -8,9 +8,8 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-UNIX = ["-std=c++17", "-O3", "-g0", "-pthread", "-fvisibility=hidden", "-fopenmp-simd"]
-# No fused multiply-add, so that all backends agree bit for bit; the next three let `max` and `min` vectorise.
-ARITHMETIC = ["-ffp-contract=off", "-ffinite-math-only", "-fno-signed-zeros", "-fno-trapping-math"]
+# No fused multiply-add, so that all backends agree bit for bit; nothing else of the arithmetic is relaxed.
+UNIX = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fopenmp-simd", "-fvisibility=hidden", "-pthread"]
 MSVC = ["/std:c++17", "/O2", "/EHsc", "/fp:precise"]
 
 
@@ -27,7 +26,7 @@ class BuildLibrary(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Build with the flags of the compiler at hand."""
-        ext.extra_compile_args = MSVC if self.compiler.compiler_type == "msvc" else UNIX + ARITHMETIC
+        ext.extra_compile_args = MSVC if self.compiler.compiler_type == "msvc" else UNIX
         ext.extra_link_args = [] if self.compiler.compiler_type == "msvc" else ["-pthread"]
         super().build_extension(ext)
 

@@ -75,15 +75,17 @@ template <class T> struct Scratch {
   std::vector<typename Lane<T>::Int> rank, order, candidate;
 };
 
-// Whether all `n` numbers are finite; by their bits, since the compiler is told that they are.
+// The bits of a number as an integer. Those of numbers >= 0 sort as the numbers do, and -1 sorts below them; unlike
+// the numbers, a compiler may take their largest in any order without leave to break the rules of arithmetic.
+template <class T> INLINE typename Lane<T>::Int bits_of(T value) {
+  typename Lane<T>::Int bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 template <class T> INLINE bool finite(const T* RESTRICT values, Index n) {
-  using Int = typename Lane<T>::Int;
-  Int bad = 0;
-  for (Index i = 0; i < n; ++i) {
-    Int bits;
-    std::memcpy(&bits, values + i, sizeof bits);
-    bad |= (bits & Lane<T>::EXPONENT) == Lane<T>::EXPONENT;
-  }
+  typename Lane<T>::Int bad = 0;
+  for (Index i = 0; i < n; ++i) bad |= (bits_of(values[i]) & Lane<T>::EXPONENT) == Lane<T>::EXPONENT;
   return !bad;
 }
 
@@ -113,26 +115,23 @@ INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, 
   for (Index j = 0; j < k; ++j) {
     out[j] = last;
     const T px = x[last], py = y[last], pz = z[last];
-    T best = -2;
+    Int best = std::numeric_limits<Int>::min();
     Index winner = 0;
     for (Index base = 0; base < padded; base += BLOCK) {
-      T top = -2;
+      Int top = std::numeric_limits<Int>::min();
 #pragma omp simd reduction(max : top)
       for (Index i = base; i < base + BLOCK; ++i) {
         const T d = squared(x[i] - px, y[i] - py, z[i] - pz);
         const T nearest = d < dist[i] ? d : dist[i];
         dist[i] = nearest;
-        top = nearest > top ? nearest : top;
+        top = std::max(top, bits_of(nearest));
       }
       if (top > best) best = top, winner = base;
     }
     const T* RESTRICT block = dist + winner;
     Int first = Int(BLOCK - 1);
 #pragma omp simd reduction(min : first)
-    for (Int i = 0; i < Int(BLOCK); ++i) {
-      const Int here = block[i] == best ? i : Int(BLOCK - 1);
-      first = here < first ? here : first;
-    }
+    for (Int i = 0; i < Int(BLOCK); ++i) first = std::min(first, bits_of(block[i]) == best ? i : Int(BLOCK - 1));
     last = std::min(winner + Index(first), n - 1);
   }
   return OK;
@@ -160,12 +159,11 @@ template <class T, class Int> INLINE T kth_smallest(T* RESTRICT value, Index n, 
     return value[k - 1];
   }
   count_smaller(value, n, n, rank);
-  T kth = 0;
-#pragma omp simd reduction(max : kth)
-  for (Index j = 0; j < n; ++j) {
-    const T low = rank[j] < k ? value[j] : T(0);
-    kth = low > kth ? low : kth;
-  }
+  Int largest = 0;
+#pragma omp simd reduction(max : largest)
+  for (Index j = 0; j < n; ++j) largest = std::max(largest, rank[j] < k ? bits_of(value[j]) : Int(0));
+  T kth;
+  std::memcpy(&kth, &largest, sizeof kth);
   return kth;
 }
 
@@ -315,7 +313,7 @@ TARGET("avx2") void work_avx2(const Job& job, Scratch<typename Job::Type>& scrat
 }
 
 template <class Job>
-TARGET("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+TARGET("avx512f,avx512bw,avx512dq,avx512vl")
 void work_avx512(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
   work(job, scratch, shared);
 }
@@ -323,6 +321,7 @@ void work_avx512(const Job& job, Scratch<typename Job::Type>& scratch, Shared& s
 
 int widest() {
 #ifdef X86_WIDTHS
+  __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
     return 2;
@@ -331,7 +330,7 @@ int widest() {
   return 0;
 }
 
-template <class Job> Worker<Job> worker(int width) {
+template <class Job> Worker<Job> worker([[maybe_unused]] int width) {
 #ifdef X86_WIDTHS
   if (width == 2) return work_avx512<Job>;
   if (width == 1) return work_avx2<Job>;
