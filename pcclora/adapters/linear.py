@@ -26,8 +26,6 @@ class AdaptedLinear(nn.Linear):
             return F.linear(input, self.weight, self.bias)
         return adapter.linear(self.adapter_key, input, self.weight, self.bias)
 
-    adapted_forward = forward
-
 
 def adapt(linear: nn.Linear, host: "AdapterHost", key: str) -> AdaptedLinear:
     """Turn a linear map into an adapted one; ``key`` is its name in the model."""

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
+from functools import cache
 from itertools import pairwise
+from typing import cast
 
 from torch import nn
 
+from pcclora.adapters.linear import AdaptedLinear
 from pcclora.errors import PccloraError
 
 _PATTERN = re.compile(r"(?P<path>[^\[\]]+)(?:\[(?P<rows>[^\[\]]*)\])?")
@@ -51,7 +53,7 @@ class Target:
 def matches(pattern: str, name: str) -> bool:
     """Tell whether a dotted pattern, ``*`` for one segment, matches the whole dotted name."""
     parts, segments = pattern.split("."), name.split(".")
-    return len(parts) == len(segments) and all(map(fnmatchcase, segments, parts))
+    return len(parts) == len(segments) and all(part in ("*", own) for part, own in zip(parts, segments, strict=True))
 
 
 def select(patterns: Iterable[str], names: Sequence[str], *, what: str) -> list[str]:
@@ -60,6 +62,7 @@ def select(patterns: Iterable[str], names: Sequence[str], *, what: str) -> list[
     Raises:
         PccloraError: If a pattern matches nothing; the message has the nearest name.
     """
+    _refuse_string(patterns, what)
     chosen: set[str] = set()
     for pattern in patterns:
         found = [name for name in names if matches(pattern, name)]
@@ -82,11 +85,12 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         The targets, module by module in the model's order, rows ascending.
 
     Raises:
-        PccloraError: If a pattern matches nothing or no linear map, rows do not exist or are named twice, or a module
-            is never called by its parent, so that an adapter on it would be dead.
+        PccloraError: If a pattern matches nothing or no plain linear map, rows do not exist or are named twice, or a
+            module's weight is read past its forward, so that an adapter on it would be dead.
     """
-    names = [name for name, _ in model.named_modules() if name and not name.startswith("adapters.")]
+    names = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
     found: list[Target] = []
+    _refuse_string(patterns, "target_modules")
     for text in patterns:
         match = _PATTERN.fullmatch(text)
         if match is None:
@@ -119,6 +123,11 @@ def input_targets(model: nn.Module) -> tuple[str, ...]:
     return _found(_linears_named(modules, "qkv") + _linears_named(modules, "fc1"), model, "qkv or fc1")
 
 
+def _refuse_string(patterns: Iterable[str], what: str) -> None:
+    if isinstance(patterns, str):
+        raise PccloraError(f"{what} is the string '{patterns}'; write a list of patterns: ['{patterns}']")
+
+
 def _linears_named(modules: dict[str, nn.Module], last: str) -> list[str]:
     return [n for n, m in modules.items() if n.rpartition(".")[2] == last and isinstance(m, nn.Linear)]
 
@@ -131,29 +140,41 @@ def _found(patterns: list[str], model: nn.Module, what: str) -> tuple[str, ...]:
 
 def _checked(model: nn.Module, name: str) -> nn.Linear:
     module = model.get_submodule(name)
-    if not isinstance(module, nn.Linear):
-        raise PccloraError(f"target '{name}' is a {type(module).__name__}; only nn.Linear can be adapted")
-    parent_name, _, leaf = name.rpartition(".")
-    parent = model.get_submodule(parent_name)
-    if type(module).forward not in (nn.Linear.forward, getattr(type(module), "adapted_forward", None)):
+    reader = _reader(model, name)
+    if reader is not None:
         raise PccloraError(
-            f"target '{name}' is a {type(module).__name__} with a forward of its own; it cannot be adapted"
+            f"target '{name}': {reader} reads its weight without calling it, so an adapter on it would be dead; choose "
+            "another target or a model that calls its linear maps"
         )
-    if isinstance(parent, nn.MultiheadAttention) or _reads_weight(parent, leaf):
-        raise PccloraError(
-            f"target '{name}': {type(parent).__name__} reads {leaf}.weight without calling {leaf}, so an adapter on it "
-            "would be dead; choose another target or a model that calls its linear maps"
-        )
-    return module
+    if type(module) not in (nn.Linear, AdaptedLinear) or "forward" in vars(module):
+        raise PccloraError(f"target '{name}' is no plain nn.Linear but {type(module).__name__}; it cannot be adapted")
+    return cast("nn.Linear", module)
 
 
-def _reads_weight(parent: nn.Module, leaf: str) -> bool:
-    """Tell from its source whether the parent's forward uses ``self.leaf.weight``."""
-    try:
-        source = inspect.getsource(type(parent).forward)
-    except (OSError, TypeError):
-        return False
-    return re.search(rf"self\.{re.escape(leaf)}\.(weight|bias)\b", source) is not None
+def _reader(model: nn.Module, name: str) -> str | None:
+    """Return the class around a linear map whose forward uses ``self.<path>.weight``, as its source tells."""
+    parts = name.split(".")
+    for i in range(len(parts)):
+        owner, path = type(model.get_submodule(".".join(parts[:i]))), re.escape(".".join(parts[i:]))
+        if re.search(rf"self\.{path}\.(weight|bias)\b(?!\.(dtype|device|shape|size)\b)", _forward_source(owner)):  # type: ignore[arg-type]
+            return owner.__name__
+    return None
+
+
+@cache
+def _forward_source(owner: type) -> str:
+    """Return the source of a class's forward and of the methods that it calls, as far as there is source."""
+    sources: dict[str, str] = {}
+    wanted = ["forward"]
+    while wanted:
+        name = wanted.pop()
+        if name not in sources:
+            try:
+                sources[name] = inspect.getsource(getattr(owner, name, None))  # type: ignore[arg-type]
+            except (OSError, TypeError):  # no method, or none written in Python
+                sources[name] = ""
+            wanted += re.findall(r"self\.(\w+)\(", sources[name])
+    return "".join(sources.values())
 
 
 def _rows(name: str, linear: nn.Linear, rows: str | None) -> list[Target]:
@@ -169,13 +190,13 @@ def _slice(name: str, linear: nn.Linear, rows: str) -> Target:
         start, stop = int(numbers["start"]), int(numbers["stop"])
         if not start < stop <= total:
             raise PccloraError(f"target '{name}[{rows}]': rows {start} to {stop} of {total} do not exist")
-    elif len(rows) == 1 and rows in last and total % len(last) == 0:
+    elif len(rows) == 1 and last.count(rows) == 1 and total % len(last) == 0:
         size = total // len(last)
         start = last.index(rows) * size
         stop = start + size
     else:
         raise PccloraError(
-            f"target '{name}[{rows}]': '{rows}' is no letter of '{last}' that splits its {total} rows evenly; "
+            f"target '{name}[{rows}]': '{rows}' is no single letter of '{last}' that splits its {total} rows evenly; "
             "write letters as 'qkv[q,v]' or a range as '[0:96]'"
         )
     return Target(name, start, stop, rows, linear.in_features)

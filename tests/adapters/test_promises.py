@@ -244,7 +244,7 @@ def test_a_state_with_a_hole_or_a_stranger_is_refused(method: str, backbone: str
 
 
 def test_a_base_that_lacks_the_head_leaves_the_original_head() -> None:
-    model, adapter, x = attached("clora", "fused_vit", steps=2)
+    model, _, x = attached("clora", "fused_vit", steps=2)
     base, _ = BACKBONES["fused_vit"]()
     trained_head = model.head[1].weight.detach().clone()
     trunk = {key: value for key, value in base.state_dict().items() if not key.startswith("head")}
