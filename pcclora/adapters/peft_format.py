@@ -45,7 +45,11 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
     """
     name, adapter = active_adapter(model, name)
     if not isinstance(adapter, LowRankAdapter):
-        raise PccloraError(f"adapter '{name}' is no low-rank method, and peft has no form for it; use save_adapter")
+        trained = ", ".join(f"'{key}'" for key in adapter.trained_parameters[:3])
+        raise PccloraError(
+            f"adapter '{name}': {type(adapter.config).__name__} is no low-rank method, and peft cannot hold what it "
+            f"trains ({trained}, ...); use save_adapter"
+        )
     reason = obstacle(model, adapter)
     if reason is not None:
         raise PccloraError(f"adapter '{name}': {reason}; attach with other modules_to_save, or merge instead")
@@ -67,11 +71,12 @@ def is_peft(names: Iterable[str]) -> bool:
 def obstacle(model: nn.Module, adapter: Adapter) -> str | None:
     """Return why peft cannot hold what an adapter trains beside its maps, or None."""
     modules = dict(model.named_modules())
+    bare = [f"'{name}'" for name in adapter.modules_to_save if name not in modules]
+    if bare:
+        return f"peft saves whole modules, and cannot hold the bare parameter {', '.join(bare)}"
     for name in adapter.modules_to_save:
-        if name not in modules:
-            return f"'{name}' is a bare parameter, and peft saves whole modules only"
         if isinstance(modules[name], nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
-            return f"'{name}' is a {type(modules[name]).__name__}, which peft does not save"
+            return f"peft does not save a {type(modules[name]).__name__} as '{name}' is"
     return _mistaken(model, adapter)
 
 

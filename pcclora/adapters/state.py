@@ -72,12 +72,12 @@ def fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: s
     Raises:
         PccloraError: If they are not.
     """
-    missing, extra = _some(expected.keys() - found.keys()), _some(found.keys() - expected.keys())
-    if missing:
-        also = f", and {extra} is unknown" if extra else ""
-        raise PccloraError(f"{where}: {missing} is missing{also}; it is incomplete, or from another architecture")
-    if extra:
-        raise PccloraError(f"{where}: {extra} is unknown to this adapter; it is from another architecture or method")
+    wrong = {"missing": expected.keys() - found.keys(), "unknown": found.keys() - expected.keys()}
+    if any(wrong.values()):
+        named = ", ".join(f"{what} {_some(names)}" for what, names in wrong.items() if names)
+        raise PccloraError(
+            f"{where}: {named}; use all of the file, with the architecture and the method that it was trained with"
+        )
     return {key: _fitting(found[key], place, f"{where}: '{key}'") for key, place in expected.items()}
 
 
