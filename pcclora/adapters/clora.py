@@ -19,6 +19,7 @@ gradients agree with the plain form to 1e-12 in float64 (tests/adapters/test_clo
 """
 
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Literal, cast
 
 import torch
@@ -64,8 +65,14 @@ class CLoRAConfig(AdapterConfig):
         """Refuse values that have no meaning."""
         if self.r < 1 or self.bases < 1:
             raise PccloraError(f"r is {self.r} and bases is {self.bases}; both are at least 1")
-        if not 0 <= self.dropout < 1 or self.diversity < 0:
-            raise PccloraError(f"dropout is {self.dropout}, in [0, 1); diversity is {self.diversity}, at least 0")
+        if not (0 <= self.dropout < 1 and 0 <= self.diversity < inf and isfinite(self.scale)):
+            raise PccloraError(
+                f"dropout is {self.dropout}, in [0, 1); diversity is {self.diversity}, at least 0; scale is "
+                f"{self.scale}, finite"
+            )
+        for name, known in (("diversity_form", ("frobenius", "cosine")), ("placement", ("weight", "input"))):
+            if getattr(self, name) not in known:
+                raise PccloraError(f"{name} is '{getattr(self, name)}'; it is one of {', '.join(known)}")
 
 
 class SharedBases(nn.Module):

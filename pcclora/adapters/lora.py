@@ -6,6 +6,7 @@ Initialisation and order of operations are Hugging Face peft's, so on whole line
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import cast
 
 import torch
@@ -38,8 +39,11 @@ class LoRAConfig(AdapterConfig):
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
-        if self.r < 1 or not 0 <= self.lora_dropout < 1:
-            raise PccloraError(f"r is {self.r}, at least 1; lora_dropout is {self.lora_dropout}, in [0, 1)")
+        if self.r < 1 or not 0 <= self.lora_dropout < 1 or not isfinite(self.lora_alpha):
+            raise PccloraError(
+                f"r is {self.r}, at least 1; lora_dropout is {self.lora_dropout}, in [0, 1); lora_alpha is "
+                f"{self.lora_alpha}, finite"
+            )
 
 
 class Factors(nn.Module):

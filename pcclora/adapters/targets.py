@@ -91,6 +91,8 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
     names = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
     found: list[Target] = []
     _refuse_string(patterns, "target_modules")
+    if not patterns:
+        raise PccloraError("target_modules is empty; name a linear map, or leave it out for the default")
     for text in patterns:
         match = _PATTERN.fullmatch(text)
         if match is None:

@@ -103,6 +103,7 @@ def test_defaults() -> None:
         (["blocks.*.attn.proj", "blocks.0.attn.proj"], "share rows"),
         (["blocks.*.attn.qkv[q"], "cannot be read; write it as"),
         (["[q]"], "cannot be read"),
+        ([], "target_modules is empty"),
         ("blocks.*.attn.qkv", r"target_modules is the string .*write a list"),
     ],
 )
