@@ -1,5 +1,6 @@
 """One classification run, from its configuration to its finished folder. What ``tools/train_cls.py`` calls."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ def train_classifier(config: ClassificationRun, output: Path, *, resume: bool = 
     """
     if resume and RunFolder.open(output).finished:
         return RunFolder(output)
+    config = anchored(config)
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
@@ -92,6 +94,13 @@ def build_classifier(config: ClassificationRun, *, num_classes: int, checkpoint:
     return model
 
 
+def anchored(config: ClassificationRun) -> ClassificationRun:
+    """Return the run with the absolute path of its checkpoint: a run is used again from other folders than its first."""
+    if config.checkpoint in ("none", "bundled"):
+        return config
+    return replace(config, checkpoint=str(Path(config.checkpoint).expanduser().resolve()))
+
+
 def base_checkpoint(config: ClassificationRun, moved_to: str | None = None) -> Path | None:
     """Return the file of the base weights, or None for random ones.
 
@@ -103,14 +112,20 @@ def base_checkpoint(config: ClassificationRun, moved_to: str | None = None) -> P
         return None
     path = Path(bundled_weights(MODELS.name_of(config.model)) if source == "bundled" else source)
     if not path.is_file():
-        raise PccloraError(f"checkpoint {path}: no such file; if it has moved, say where by --checkpoint FILE")
+        raise PccloraError(
+            f"checkpoint {path}: no such file; if it has moved, say where: --checkpoint FILE for a finished run, "
+            "checkpoint=FILE for another"
+        )
     return path
 
 
 def _base(config: ClassificationRun, model: nn.Module) -> dict[str, Any]:
-    source = base_checkpoint(config)
-    path = None if source is None else str(source.resolve())
-    return {"checkpoint": config.checkpoint, "path": path, "fingerprint": adapters.base_fingerprint(model)}
+    path = base_checkpoint(config)
+    return {
+        "checkpoint": config.checkpoint,
+        "path": None if path is None else str(path),
+        "fingerprint": adapters.base_fingerprint(model),
+    }
 
 
 def _job(config: ClassificationRun, model: nn.Module, adapter: Any, splits: Splits, accelerator: "Accelerator") -> Job:

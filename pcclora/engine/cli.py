@@ -59,17 +59,20 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = Non
 
 
 def resolve(schema: type[T], arguments: argparse.Namespace) -> T:
-    """Return the configuration that the run options ask for; a resumed run has its own.
+    """Return the configuration that the run options ask for; a resumed run has its own,
+    and may be told by ``checkpoint=FILE`` where its base weights are now.
 
     Raises:
         PccloraError: If it is wrong, or if a resumed run is asked to be another.
     """
     if arguments.resume is None:
         return load_config(schema, file=arguments.config, overrides=arguments.overrides)
-    extra = [f"--{name}" for name in ("config", "output") if getattr(arguments, name)] + arguments.overrides
+    moved = [word for word in arguments.overrides if word.startswith("checkpoint=")]  # the fingerprint is compared
+    extra = [f"--{name}" for name in ("config", "output") if getattr(arguments, name)]
+    extra += [word for word in arguments.overrides if word not in moved]
     if extra:
         raise PccloraError(f"--resume {arguments.resume}: goes on as it was begun; leave out {' '.join(extra)}")
-    return load_config(schema, file=RunFolder(arguments.resume).config)
+    return load_config(schema, file=RunFolder(arguments.resume).config, overrides=moved)
 
 
 def config_of(arguments: argparse.Namespace) -> object | None:

@@ -12,7 +12,7 @@ import torch
 
 from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
 from pcclora.config import load_config, to_yaml
-from pcclora.engine.classification import prepare, train_classifier
+from pcclora.engine.classification import anchored, prepare, train_classifier
 from pcclora.engine.environment import is_main_process, make_accelerator, single_process
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import ClassificationRun
@@ -44,6 +44,7 @@ def train_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise PccloraError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, from 0 up")
     _check_jobs(jobs)
+    config = anchored(config)
     accelerator = make_accelerator(config.train)
     if accelerator.is_main_process:
         refuse_existing(output)

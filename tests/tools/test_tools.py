@@ -219,6 +219,13 @@ def test_a_moved_checkpoint_is_said_where(run, base, tmp_path, capsys):
         moved.rename(base)
 
 
+def test_a_run_is_used_from_another_folder(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(base.parent)
+    assert train(tmp_path / "run", f"checkpoint={base.name}", "train.epochs=1") == 0
+    monkeypatch.chdir(tmp_path)
+    assert call("evaluate", "--run", "run") == 0
+
+
 def test_other_base_weights_are_refused(run, tmp_path, capsys):
     other = tmp_path / "other.safetensors"
     arguments = ["--config", TINY / "pretrain.yaml", "seed=1", "train.epochs=1", "--output", tmp_path / "other"]
