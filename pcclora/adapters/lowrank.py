@@ -88,5 +88,5 @@ class LowRankAdapter(Adapter):
         raise NotImplementedError
 
     def lora_alpha(self, rank: int) -> float:
-        """Return the ``lora_alpha`` that scales the factors of :meth:`lora_form`, if they have this rank, rightly."""
+        """Return what to divide by the rank of :meth:`lora_form`'s factors to get the scale of their product."""
         raise NotImplementedError

@@ -86,7 +86,7 @@ def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     with torch.no_grad():
-        for module in adapter.shares:
+        for module in dict.fromkeys(target.module for target in adapter.targets):
             A, B = adapter.lora_form(module, host.original(f"{module}.weight"))
             tensors |= {f"{_PREFIX}{module}.lora_A.weight": A, f"{_PREFIX}{module}.lora_B.weight": B}
             ranks[module] = len(A)
@@ -113,6 +113,8 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
         PccloraError: If it uses what only peft can do.
     """
     values, place = files.config, files.path / CONFIG
+    if values.get("peft_type") != "LORA":
+        raise PccloraError(f"{place}: peft_type is {values.get('peft_type')}; of peft's methods only LORA is read here")
     for key, value in values.items():
         idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
         if key not in (*_NUMBERS, *_NAMES, *_NO_MATTER) and not idle:

@@ -125,6 +125,13 @@ def test_what_only_peft_can_do_is_refused(options, name, tmp_path):
     assert name in str(caught.value)
 
 
+def test_other_methods_of_peft_are_refused(tmp_path):
+    config = peft.IA3Config(target_modules=["proj"], feedforward_modules=[])
+    peft.get_peft_model(fused_vit()[0], config).save_pretrained(tmp_path)
+    with pytest.raises(PccloraError, match="peft_type is IA3; of peft's methods only LORA is read here"):
+        ad.load_adapter(fused_vit()[0], tmp_path)
+
+
 def test_a_map_without_tensors_is_missed_without_a_checksum_too(tmp_path):
     written_by_peft(tmp_path, "fused_vit", target_modules=["qkv"])
     file = tmp_path / "adapter_model.safetensors"
