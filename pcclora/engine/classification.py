@@ -95,7 +95,7 @@ def build_classifier(config: ClassificationRun, *, num_classes: int, checkpoint:
 
 
 def anchored(config: ClassificationRun) -> ClassificationRun:
-    """Return the run with the absolute path of its checkpoint: a run is used again from other folders than its first."""
+    """Return the run with the absolute path of its checkpoint: it may be used again from another working folder."""
     if config.checkpoint in ("none", "bundled"):
         return config
     return replace(config, checkpoint=str(Path(config.checkpoint).expanduser().resolve()))
@@ -119,13 +119,10 @@ def base_checkpoint(config: ClassificationRun, moved_to: str | None = None) -> P
     return path
 
 
-def _base(config: ClassificationRun, model: nn.Module) -> dict[str, Any]:
+def _base(config: ClassificationRun, model: nn.Module) -> dict[str, str | None]:
     path = base_checkpoint(config)
-    return {
-        "checkpoint": config.checkpoint,
-        "path": None if path is None else str(path),
-        "fingerprint": adapters.base_fingerprint(model),
-    }
+    held = None if path is None else str(path)
+    return {"checkpoint": config.checkpoint, "path": held, "fingerprint": adapters.base_fingerprint(model)}
 
 
 def _job(config: ClassificationRun, model: nn.Module, adapter: Any, splits: Splits, accelerator: "Accelerator") -> Job:

@@ -59,8 +59,9 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = Non
 
 
 def resolve(schema: type[T], arguments: argparse.Namespace) -> T:
-    """Return the configuration that the run options ask for; a resumed run has its own,
-    and may be told by ``checkpoint=FILE`` where its base weights are now.
+    """Return the configuration that the run options ask for; a resumed run has its own.
+
+    All that it may be told anew is, by ``checkpoint=FILE``, where its base weights are now.
 
     Raises:
         PccloraError: If it is wrong, or if a resumed run is asked to be another.
