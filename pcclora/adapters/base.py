@@ -40,6 +40,9 @@ class Adapter(nn.Module):
         targets: The linear maps that it acts on.
         also_trained: Names of further parameters of the model that it trains.
         also_moved: Names of further buffers that may change while it trains.
+
+    Raises:
+        PccloraError: If a tensor is both a target and trained as it is, or shared by two modules.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Adapter(nn.Module):
         both = adapted.intersection(self.trained_parameters)
         if both:
             raise PccloraError(f"'{sorted(both)[0]}' is a target and in modules_to_save; it can be one of them")
+        _refuse_tied(model, adapted.union(self.trained_parameters))
 
     def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute what an adapted linear map returns.
@@ -108,6 +112,17 @@ def tensors_inside(model: nn.Module, names: Iterable[str]) -> tuple[list[str], l
         return any(".".join(parts[:i]) in chosen for i in range(1, len(parts) + 1))
 
     return [n for n in parameter_names(model) if inside(n)], [n for n in buffer_names(model) if inside(n)]
+
+
+def _refuse_tied(model: nn.Module, changed: set[str]) -> None:
+    """Refuse to change a parameter that two modules share: it would change in one of them only."""
+    first: dict[int, str] = {}
+    for module_name, module in model.named_modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            name = f"{module_name}.{leaf}".removeprefix(".")
+            other = first.setdefault(id(parameter), name)
+            if other != name and not changed.isdisjoint((name, other)):
+                raise PccloraError(f"'{other}' and '{name}' are one tensor; a tied weight cannot be adapted or trained")
 
 
 def parameter_names(model: nn.Module) -> list[str]:

@@ -219,3 +219,4 @@ def _after_load(model: nn.Module, _: Any) -> None:
             for key in host.loading.intersection(host.aside[host.active]):
                 place, leaf = host._place(key)
                 host.aside[host.active][key].copy_(place[leaf])
+    host.loading = None

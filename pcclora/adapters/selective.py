@@ -46,7 +46,7 @@ def linear(config: LinearConfig, model: nn.Module) -> Adapter:
 
 @ADAPTERS.register("bitfit", config=BitFitConfig)
 def bitfit(config: BitFitConfig, model: nn.Module) -> Adapter:
-    """Train every existing bias, and what ``modules_to_save`` names."""
+    """Train every existing bias (``bias`` in its own name, as in peft), and what ``modules_to_save`` names."""
     biases = [name for name in parameter_names(model) if "bias" in name.rpartition(".")[2]]
     if not biases:
         raise PccloraError(f"{type(model).__name__} has no bias for BitFit to train")

@@ -111,12 +111,17 @@ def split_vit() -> tuple[nn.Module, Tensor]:
     return _settled(ViT(SplitAttention)), torch.randn(4, TOKENS, DIM)
 
 
-def point_mae_tiny() -> tuple[nn.Module, Tensor]:
-    """Point-MAE, still smaller, and points (B, N, 3)."""
+def point_transformer(name: str) -> tuple[nn.Module, Tensor]:
+    """A classifier of ours, still smaller than its smallest, and points (B, N, 3)."""
     torch.manual_seed(3)
     sizes = {"dim": 24, "depth": 2, "heads": 3, "num_groups": 8, "group_size": 6, "encoder_widths": (6, 8, 10)}
-    model = create_model("point_mae_tiny", num_classes=CLASSES, **sizes)
+    model = create_model(name, num_classes=CLASSES, **sizes)
     return _settled(model), torch.randn(4, 32, 3)
+
+
+def point_mae_tiny() -> tuple[nn.Module, Tensor]:
+    """Point-MAE, and points (B, N, 3)."""
+    return point_transformer("point_mae_tiny")
 
 
 BACKBONES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {

@@ -1,0 +1,119 @@
+"""Every method with settings that fit every backbone, and what the promises' tests do with them."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import pcclora
+from pcclora import BitFitConfig, CLoRAConfig, FullConfig, LinearConfig, LoRAConfig
+from pcclora.adapters import Adapter
+from tests.adapters.backbones import BACKBONES, CLASSES
+
+Case = tuple[nn.Module, Adapter, Tensor]
+
+ATTENTION = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
+WHOLE = {
+    "mlp": ("fc1", "fc2"),
+    "fused_vit": ATTENTION,
+    "split_vit": tuple(f"blocks.*.attn.{name}" for name in ("q", "k", "v", "proj")),
+    "point_mae_tiny": ATTENTION,
+}
+SLICED = {
+    "mlp": ("fc1[0:4,4:16]", "fc2[0:4,12:16]"),
+    "fused_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
+    "split_vit": ("blocks.*.attn.k[0:8]", "blocks.*.attn.v", "blocks.*.mlp.fc2"),
+    "point_mae_tiny": ("blocks.*.attn.qkv[q,k,v]", "blocks.*.attn.proj"),
+}
+CLORA: dict[str, dict[str, Any]] = {
+    "clora": {},
+    "clora_slices": {"sliced": True},
+    "clora_input": {"placement": "input"},
+    "clora_shared_cores": {"share_cores": True, "diversity": 0.1},
+    "clora_cosine": {"diversity_form": "cosine", "diversity": 0.1, "sliced": True},
+    "clora_dropout": {"dropout": 0.3, "sliced": True},
+    "clora_one_basis": {"bases": 1, "scale": 0.5},
+}
+LORA: dict[str, dict[str, Any]] = {"lora": {"lora_dropout": 0.1}, "lora_slices": {"sliced": True, "lora_alpha": 4.0}}
+SELECTIVE = {"linear": LinearConfig, "bitfit": BitFitConfig, "full": FullConfig}
+METHODS = [*CLORA, *LORA, *SELECTIVE]
+
+every = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in BACKBONES for m in METHODS])
+several = pytest.mark.parametrize(
+    ("method", "backbone"),
+    [
+        ("clora_slices", "mlp"),
+        ("clora_slices", "point_mae_tiny"),
+        ("lora", "split_vit"),
+        ("bitfit", "fused_vit"),
+        ("full", "fused_vit"),
+        ("full", "mlp"),
+        ("linear", "point_mae_tiny"),
+    ],
+)
+
+
+def config(method: str, backbone: str) -> Any:
+    """A method's settings, with targets that fit the backbone."""
+    saved = ("head",) if backbone == "mlp" else None
+    if method in SELECTIVE:
+        return SELECTIVE[method](modules_to_save=saved)
+    options = dict({**CLORA, **LORA}[method])
+    targets = (SLICED if options.pop("sliced", False) else WHOLE)[backbone]
+    if method in CLORA:
+        options = {"bases": 2, **options}
+    return (CLoRAConfig if method in CLORA else LoRAConfig)(
+        r=2, target_modules=targets, modules_to_save=saved, **options
+    )
+
+
+def attached(method: str, backbone: str, *, steps: int = 0, dtype: torch.dtype = torch.float32) -> Case:
+    """A backbone with an adapter on it, in eval mode, after some steps of training."""
+    model, x = BACKBONES[backbone]()
+    model, x = model.to(dtype), x.to(dtype)
+    adapter = pcclora.attach(model, config(method, backbone))
+    train(model, adapter, x, steps=steps)
+    return model, adapter, x
+
+
+def train(model: nn.Module, adapter: Adapter, x: Tensor, *, steps: int) -> None:
+    """A few steps of Adam, without weight decay: what has no gradient does not move."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=1e-2)
+    model.train()
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (F.cross_entropy(model(x), torch.arange(len(x)) % CLASSES) + adapter.regularization()).backward()
+        optimiser.step()
+    model.eval()
+
+
+def output(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)
+
+
+def is_the_base(model: nn.Module, backbone: str, dtype: torch.dtype = torch.float32) -> bool:
+    """Tell whether state, output, types and modes are those of a model that never met an adapter."""
+    base, x = BACKBONES[backbone]()
+    base, x = base.to(dtype), x.to(dtype)
+    return (
+        same(state(model), state(base))
+        and torch.equal(output(model, x), output(base, x))
+        and [(name, type(module)) for name, module in model.named_modules()]
+        == [(name, type(module)) for name, module in base.named_modules()]
+        and all(vars(model.get_submodule(name)).keys() == vars(module).keys() for name, module in base.named_modules())
+        and not model._load_state_dict_pre_hooks
+        and not model._load_state_dict_post_hooks
+        and all(parameter.requires_grad for parameter in model.parameters())
+    )
