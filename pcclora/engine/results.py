@@ -36,7 +36,7 @@ def make_evaluator(
     return Evaluator(
         dataset,
         points=config.points,
-        batch_size=config.train.batch_size,
+        batch_size=min(config.train.batch_size, len(dataset)),
         accelerator=accelerator,
         workers=config.train.workers,
         votes=votes,

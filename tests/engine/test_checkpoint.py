@@ -5,6 +5,8 @@ import random
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from pcclora.engine import checkpoint as checkpoints
@@ -84,6 +86,22 @@ def test_a_damaged_file_is_named(tmp_path):
     checkpoints.save(path, state(*trained()))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(PccloraError, match="damaged"):
+        checkpoints.load(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "last.safetensors"
+    checkpoints.save(path, state(*trained()))
+    return path.read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_file_cut_anywhere_is_refused(whole, tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cut") / "last.safetensors"
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(PccloraError, match="last.safetensors"):
         checkpoints.load(path)
 
 

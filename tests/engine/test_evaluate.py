@@ -1,0 +1,80 @@
+"""Every sample once, in its place, with the logits that it has alone."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pcclora.data import ProceduralConfig, ProceduralDataset, make_loader, set_epoch
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.evaluate import Evaluation, Evaluator
+from pcclora.engine.settings import Training
+
+CLASSES = 16
+
+
+class Net(nn.Module):
+    """Each cloud for itself, so that a batch must not matter; dropout, so that the mode does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.drop, self.second = nn.Linear(3, 32), nn.Dropout(0.5), nn.Linear(32, CLASSES)
+
+    def forward(self, points):
+        return self.second(self.drop(self.first(points).relu()).amax(dim=1))
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return ProceduralDataset(ProceduralConfig(train=16, test=19, points=64), split="test")
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Net()
+
+
+def evaluator(dataset, **options):
+    return Evaluator(dataset, points=32, accelerator=make_accelerator(Training(device="cpu")), **options)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 19])
+def test_logits_are_those_of_each_sample_alone(dataset, model, batch_size):
+    found = evaluator(dataset, batch_size=batch_size)(model)
+    assert model.training and found.logits.shape == (19, CLASSES)
+    assert torch.equal(found.labels, torch.from_numpy(dataset.labels))
+    model.eval()
+    for batch in make_loader(dataset, points=32, batch_size=1, train=False):
+        torch.testing.assert_close(found.logits[batch["index"]], model(batch["points"]).detach())
+
+
+def test_votes_are_the_mean_logits_of_augmented_passes(dataset, model):
+    found = evaluator(dataset, batch_size=8, votes=3, augmentation="mn40_st", seed=5)(model)
+    loader = make_loader(dataset, points=32, batch_size=19, train=False, seed=5, augmentation="mn40_st", vote=True)
+    model.eval()
+    passes = []
+    for vote in range(3):
+        set_epoch(loader, vote)
+        (batch,) = loader
+        passes.append(model(batch["points"]).detach())
+    assert not torch.allclose(passes[0], passes[1])
+    torch.testing.assert_close(found.logits, torch.stack(passes).mean(dim=0))
+
+
+def test_evaluation_draws_nothing_from_the_generator_of_the_training(dataset, model):
+    before = torch.get_rng_state()
+    evaluator(dataset, batch_size=8, votes=2, augmentation="mn40_st")(model)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_numbers_agree_with_their_definition():
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
+    labels = torch.tensor([0, 0, 1, 2])
+    found = Evaluation(logits, labels)
+    assert found.predictions.tolist() == [0, 1, 1, 2]
+    metrics = found.metrics()
+    assert metrics["accuracy"] == pytest.approx(0.75)
+    assert metrics["mean_class_accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert metrics["loss"] == pytest.approx(F.cross_entropy(logits, labels).item())
+    torch.testing.assert_close(found.confidences, torch.softmax(logits, 1).max(1).values)
