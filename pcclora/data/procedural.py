@@ -37,6 +37,7 @@ class ProceduralConfig:
         noise: Largest standard deviation of the jitter, in units of the object's radius.
         occlusion: Largest share of the surface that something in front hides from a random viewpoint.
         density: Largest change of the sampling density over the object: exp(density x position towards a viewpoint).
+        cache: Keep objects in memory once they are made.
     """
 
     train: int = 1600
@@ -49,6 +50,7 @@ class ProceduralConfig:
     noise: float = 0.03
     occlusion: float = 0.4
     density: float = 1.0
+    cache: bool = True
 
     def __post_init__(self) -> None:
         for name in ("train", "test", "points"):
@@ -80,10 +82,17 @@ class ProceduralDataset(PointCloudDataset):
             raise PccloraError(f"procedural: no split '{split}'; there are {', '.join(SPLITS)}")
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
         self.labels = np.arange(config.train if split == "train" else config.test) % len(CLASS_NAMES)
+        self._made: dict[int, Sample] = {}
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"procedural: index {index} of {len(self)} samples")
+        sample = self._made.get(index) or self._make(index)
+        if self.config.cache:
+            self._made[index] = sample
+        return sample
+
+    def _make(self, index: int) -> Sample:
         entropy = (self.config.seed, SPLITS.index(self.split), index)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         points, parts = make_object(int(self.labels[index]), self.config, rng)

@@ -4,17 +4,32 @@ A finished seed is never trained again, and a setting that did not finish stays 
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pcclora.atomic import read_json
 from pcclora.config import load_config
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.trained_run import evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
+from pcclora.metrics.accuracy import spread
 
-COLUMNS = ("setting", "accuracy", "mean class acc.", "trained", "GMACs", "lit. GMACs", "s / epoch", "file", "options")
+CHOICE = "accuracy to choose on"
+COLUMNS = (
+    "setting",
+    CHOICE,
+    "accuracy",
+    "mean class acc.",
+    "trained",
+    "GMACs",
+    "lit. GMACs",
+    "s / epoch",
+    "file",
+    "options",
+)
 
 
 @dataclass
@@ -25,12 +40,14 @@ class Comparison:
         config: The configuration that all settings start from.
         seeds: Of each setting's runs.
         options: ``key=value`` for all settings.
+        choose_on: A split of the data set that settings may be chosen on, as ``val``: every run is evaluated on it too.
         settings: Name of a setting -> its own ``key=value``.
     """
 
     config: str = ""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     options: list[str] = field(default_factory=list)
+    choose_on: str = ""
     settings: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,14 +77,19 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: i
 
     runs = {name: comparison.run(name, options) for name in comparison.settings}  # a wrong one shows before any trains
     threads = max(torch.get_num_threads() // jobs, 1)
-    tasks = (delayed(_train)(run, comparison.seeds, folder_of(output, name), threads) for name, run in runs.items())
-    Parallel(n_jobs=jobs)(tasks)
+    Parallel(n_jobs=jobs)(
+        delayed(_train)(run, comparison, folder_of(output, name), threads) for name, run in runs.items()
+    )
 
 
 def table(comparison: Comparison, output: Path) -> str:
     """Return the settings as a Markdown table: mean ± sample std over the seeds, in percent."""
-    rows = [_row(name, comparison.settings[name], folder_of(output, name)) for name in comparison.settings]
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    rows = [
+        {"setting": name, "options": f"`{' '.join(own)}`", **_figures(folder_of(output, name), comparison.choose_on)}
+        for name, own in comparison.settings.items()
+    ]
+    columns = [c for c in COLUMNS if c != CHOICE or comparison.choose_on]
+    lines = [columns, ["---"] * len(columns), *[[row[c] for c in columns] for row in rows]]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -76,32 +98,36 @@ def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _train(run: ClassificationRun, seeds: list[int], folder: Path, threads: int) -> None:
+def _train(run: ClassificationRun, comparison: Comparison, folder: Path, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
     if not holds_seeds(folder):
-        train_seeds(run, folder, seeds=seeds)
+        train_seeds(run, folder, seeds=comparison.seeds)
     elif not RunFolder(folder).finished:
         resume_seeds(folder)
+    split = comparison.choose_on
+    for seed in folder.glob("seed_*") if split else ():
+        if not (seed / split).is_dir():
+            write_evaluation(evaluate_run(RunFolder.open(seed), split=split), seed / split)
 
 
-def _row(name: str, options: list[str], folder: Path) -> list[str]:
+def _figures(folder: Path, choose_on: str) -> dict[str, str]:
     if not RunFolder(folder).finished:
-        return [name, "missing", *[""] * (len(COLUMNS) - 3), f"`{' '.join(options)}`"]
+        return dict.fromkeys(COLUMNS[1:-1], "") | {"accuracy": "missing"}
     summary = RunFolder(folder).read_summary()
     metrics, gmacs = summary["metrics"], summary["gmacs"]
-    return [
-        name,
-        _percent(metrics, "accuracy"),
-        _percent(metrics, "mean_class_accuracy"),
-        f"{summary['parameters']['trained']:,}",
-        f"{gmacs['total']:.4f}",
-        f"{gmacs['literature']:.4f}",
-        f"{summary['seconds_per_epoch']['mean']:.1f}",
-        f"{summary['adapter_bytes'] / 1000:.0f} kB",
-        f"`{' '.join(options)}`",
-    ]
+    chosen = [read_json(file)["metrics"]["accuracy"] for file in folder.glob(f"seed_*/{choose_on}/summary.json")]
+    return {
+        CHOICE: _percent({"accuracy": asdict(spread(chosen))}, "accuracy") if choose_on and chosen else "",
+        "accuracy": _percent(metrics, "accuracy"),
+        "mean class acc.": _percent(metrics, "mean_class_accuracy"),
+        "trained": f"{summary['parameters']['trained']:,}",
+        "GMACs": f"{gmacs['total']:.4f}",
+        "lit. GMACs": f"{gmacs['literature']:.4f}",
+        "s / epoch": f"{summary['seconds_per_epoch']['mean']:.1f}",
+        "file": f"{summary['adapter_bytes'] / 1000:.0f} kB",
+    }
 
 
 def _percent(metrics: dict[str, Any], name: str) -> str:

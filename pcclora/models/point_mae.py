@@ -29,6 +29,7 @@ class PointMAETinyConfig(PointMAEConfig):
     num_groups: int = 32
     encoder_widths: tuple[int, ...] = (32, 64, 128)
     drop_path_rate: float = 0.0
+    head_dropout: float = 0.1
     decoder_depth: int = 2
 
 
