@@ -14,7 +14,6 @@
 #include <functional>
 #include <limits>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,6 +48,7 @@ enum Status { OK = 0, NOT_FINITE = 1, NO_MEMORY = 2 };
 
 constexpr Index BLOCK = 256;        // points whose largest distance is kept, so that only one block is searched
 constexpr Index LANES = 16;         // floats in the widest vector
+constexpr std::size_t LINE = 64;    // bytes of a cache line
 constexpr Index WORD = 64;          // points whose flags fill a word
 constexpr Index RANK_LIMIT = 256;   // up to here counting ranks, without a branch, beats std::nth_element
 constexpr Index PARALLEL = 1 << 18; // distances below which a thread costs more than it saves
@@ -69,10 +69,24 @@ INLINE int first_bit(std::uint64_t bits) {
 
 INLINE Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+// Numbers that begin with a cache line, so that no vector lies across two.
+template <class T> class Row {
+  std::vector<T> store;
+  T* first = nullptr;
+
+ public:
+  void resize(Index n) {
+    store.resize(std::size_t(n) + LINE / sizeof(T));
+    first = store.data() + (LINE - reinterpret_cast<std::uintptr_t>(store.data()) % LINE) / sizeof(T);
+  }
+  T* data() { return first; }
+  T& operator[](Index i) { return first[i]; }
+};
+
 // What one thread writes to; sized before the threads start, so that none of them allocates.
 template <class T> struct Scratch {
-  std::vector<T> x, y, z, row, smallest, value;
-  std::vector<typename Lane<T>::Int> rank, order, candidate;
+  Row<T> x, y, z, row, smallest, value;
+  Row<typename Lane<T>::Int> rank, order, candidate;
 };
 
 // The bits of a number as an integer. Those of numbers >= 0 sort as the numbers do, and -1 sorts below them; unlike
@@ -250,8 +264,7 @@ template <class T> struct Fps {
   Index tasks() const { return clouds; }
   Index work() const { return clouds * n * k; }
   void reserve(Scratch<T>& s) const {
-    const auto padded = std::size_t(round_up(n, BLOCK));
-    for (auto* row : {&s.x, &s.y, &s.z, &s.row}) row->resize(padded);
+    for (auto* row : {&s.x, &s.y, &s.z, &s.row}) row->resize(round_up(n, BLOCK));
   }
   INLINE int run(Index b, Scratch<T>& s) const {
     return fps_cloud(points + b * n * 3, n, k, start, skip, s, idx + b * k);
@@ -271,11 +284,11 @@ template <class T> struct Knn {
   Index tasks() const { return clouds * parts(); }
   Index work() const { return clouds * g * n; }
   void reserve(Scratch<T>& s) const {
-    const auto padded = std::size_t(round_up(n, WORD)), minima = std::size_t(classes());
+    const Index padded = round_up(n, WORD);
     for (auto* row : {&s.x, &s.y, &s.z, &s.row, &s.value}) row->resize(padded);
-    std::fill(s.x.begin() + n, s.x.end(), std::numeric_limits<T>::infinity());  // padding is farther than any point
-    s.smallest.resize(minima);
-    s.rank.resize(std::max(padded, minima));
+    std::fill(&s.x[n], &s.x[padded], std::numeric_limits<T>::infinity());  // padding is farther than any point
+    s.smallest.resize(classes());
+    s.rank.resize(std::max(padded, classes()));
     s.order.resize(padded);
     s.candidate.resize(padded);
   }
@@ -349,7 +362,7 @@ template <class Job> int run(const Job& job, int threads, int width) try {
   Shared shared;
   for (std::size_t i = 1; i < scratch.size(); ++i) try {
       pool.emplace_back(function, std::cref(job), std::ref(scratch[i]), std::ref(shared));
-    } catch (const std::system_error&) {
+    } catch (...) {
       break;  // the machine has no thread to spare: those we have do the work
     }
   function(job, scratch[0], shared);

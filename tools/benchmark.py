@@ -1,0 +1,63 @@
+"""Measure pcclora beside its peers on this machine.
+
+    python tools/benchmark.py --only ops --csv ops.csv
+
+One thread, process CPU time, all methods in turn in one run: only ratios within one table mean something. A peer that
+is not installed has no row.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from benchmarks import GROUPS
+from benchmarks.timing import Row
+
+from pcclora.ops import backends
+
+HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "against")
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="what to measure")
+    parser.add_argument("--rounds", type=int, default=7, help="samples of each method (default: 7)")
+    parser.add_argument("--csv", type=Path, help="also write the rows to this file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that some measurements start
+    print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, {os.cpu_count()} cores; {backends()['cpu']}")
+    table: list[tuple[str, ...]] = []
+    for group in arguments.only:
+        measured = GROUPS[group](arguments.rounds)
+        for _, rows in groupby(measured, key=lambda row: row.case):
+            table += show(sorted(rows, key=lambda row: row.median))
+    if arguments.csv:
+        with arguments.csv.open("w", newline="") as file:
+            csv.writer(file).writerows([HEADER, *table])
+
+
+def show(rows: list[Row]) -> list[tuple[str, ...]]:
+    """Print the rows of one case and return them as text."""
+    print("\n{:<14} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*HEADER))
+    by_method = {row.method: row for row in rows}
+    lines = [cells(row, by_method[row.reference]) for row in rows]
+    for line in lines:
+        print("{:<14} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*line))
+    return lines
+
+
+def cells(row: Row, reference: Row) -> tuple[str, ...]:
+    """Return the row as text; its speed is the reference's time over its own, by medians and by minima."""
+    speeds = (reference.median / row.median, reference.minimum / row.minimum)
+    times = (row.median * 1e3, row.minimum * 1e3)
+    return (row.case, row.method, *(f"{t:.2f}" for t in times), *(f"{s:.2f}" for s in speeds), row.reference)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""What `tools/benchmark.py` measures. One file a group, with `measure(rounds) -> list[Row]`; GROUPS names them."""
+
+from collections.abc import Callable
+
+from benchmarks import imports, ops
+from benchmarks.timing import Row
+
+GROUPS: dict[str, Callable[[int], list[Row]]] = {"import": imports.measure, "ops": ops.measure}
