@@ -63,7 +63,6 @@ class AdapterHost(nn.ModuleDict):
         for key in adapter.trained_buffers:
             aside[key] = buffers[key].detach().clone()
         self[name], self.aside[name] = adapter, aside
-        adapter.requires_grad_(False)
         for target in adapter.targets:
             if target.module not in self.linears:
                 linear = self.model.get_submodule(target.module)
