@@ -7,6 +7,7 @@ from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
 from pcclora.data.readers import read_points
+from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.transforms import PRESETS, Preset, augment
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ProceduralConfig",
     "ProceduralDataset",
     "Sample",
+    "ShapeNet55Config",
     "Subset",
     "augment",
     "make_loader",
@@ -30,5 +32,6 @@ __all__ = [
     "partseg_h5",
     "read_points",
     "set_epoch",
+    "shapenet55",
     "stratified_split",
 ]
