@@ -37,9 +37,9 @@ class Training:
         checkpoint_every: Epochs between checkpoints.
     """
 
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 32
-    lr: float = 2e-3
+    lr: float = 3e-3
     min_lr: float = 1e-6
     weight_decay: float = 0.05
     warmup_epochs: float = 2.0
