@@ -1,49 +1,61 @@
 #!/usr/bin/env python3
-"""Evaluate a finished run again: on its own test set, on other data, with votes, or on several processes.
+"""Evaluate a finished run again: on its own test set, on other data, with votes; or a released file as it is.
 
 python tools/evaluate.py --run runs/cls/...
 python tools/evaluate.py --run runs/cls/... --checkpoint MOVED.pth votes=10
 python tools/evaluate.py --run runs/cls/... data=folder data.root=MY_SCANS --output results
+python tools/evaluate.py --config configs/cls/modelnet40/point_mae_full.yaml --checkpoint FILE data.root=DATA
 accelerate launch --multi_gpu --num_processes 2 tools/evaluate.py --run ...
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 from pcclora.atomic import refuse_existing
+from pcclora.config import load_config
 from pcclora.engine import cli
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.trained_run import evaluate_run, write_evaluation
+from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.trained_run import evaluate_released, evaluate_run, write_evaluation
+from pcclora.errors import PccloraError
 from pcclora.vis import draw_confusion_of
 
 
 def main() -> None:
     """Parse, build, call."""
     parser = cli.make_parser(__doc__)
-    cli.add_trained_run_options(parser)
+    cli.add_trained_run_options(parser, required=False)
+    parser.add_argument("--config", type=Path, help="without --run: evaluate the released file of --checkpoint by this")
     parser.add_argument("--split", default="test", help="split of the data set (default: test)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write numbers, predictions and matrix there")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="another protocol or data set, as votes=10")
     arguments = cli.parse(parser)
+    if (arguments.run is None) == (arguments.config is None) or (arguments.config and not arguments.checkpoint):
+        raise PccloraError("give --run DIR for a finished run, or --config FILE --checkpoint FILE for a released file")
     if arguments.dry_run:
-        cli.show_dry_run(cli.config_of(arguments), arguments)
+        cli.show_dry_run(_released(arguments) if arguments.config else cli.config_of(arguments), arguments)
         return
     if arguments.output and is_main_process():
         refuse_existing(arguments.output)
-    result = evaluate_run(
-        RunFolder.open(arguments.run),
-        checkpoint=arguments.checkpoint,
-        split=arguments.split,
-        overrides=arguments.overrides,
-    )
+    if arguments.config:
+        result = evaluate_released(_released(arguments), split=arguments.split)
+    else:
+        run, options = RunFolder.open(arguments.run), {"split": arguments.split, "overrides": arguments.overrides}
+        result = evaluate_run(run, checkpoint=arguments.checkpoint, **options)
     if not is_main_process():
         return
-    sys.stdout.write(evaluation_table(result.summary, arguments.run))
+    sys.stdout.write(evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint)))
     if arguments.output:
         write_evaluation(result, arguments.output)
         draw_confusion_of(result.evaluation, result.summary, arguments.output / "confusion.png")
+
+
+def _released(arguments: argparse.Namespace) -> ClassificationRun:
+    overrides = [*arguments.overrides, f"checkpoint={arguments.checkpoint}"]
+    return load_config(ClassificationRun, file=arguments.config, overrides=overrides)
 
 
 if __name__ == "__main__":

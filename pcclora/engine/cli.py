@@ -40,9 +40,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as adapter=lora adapter.r=4 train.epochs=10")
 
 
-def add_trained_run_options(parser: argparse.ArgumentParser) -> None:
+def add_trained_run_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options of a tool that uses a finished run."""
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of a finished run")
+    parser.add_argument("--run", type=Path, required=required, metavar="DIR", help="folder of a finished run")
     parser.add_argument("--checkpoint", metavar="FILE", help="the base checkpoint, if it has moved since")
 
 

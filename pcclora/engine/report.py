@@ -126,9 +126,13 @@ def _short(checkpoint: str) -> str:
 
 def _protocol(summary: Mapping[str, Any]) -> str:
     held = dict(summary["protocol"])
-    several = isinstance(held["seed"], list)
-    seed = f"mean ± sample std of seeds {', '.join(map(str, held['seed']))}" if several else f"seed {held['seed']}"
     words = [f"augmentation {held['augmentation']}", f"{held['points']} points"]
     words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
     words += [f"weights of the {held['selection']}"] if "selection" in held else []
-    return ", ".join([*words, f"{held['epochs']} epochs", seed])
+    words += [f"{held['epochs']} epochs"] if "epochs" in held else []
+    match held.get("seed"):
+        case list(seeds):
+            words += [f"mean ± sample std of seeds {', '.join(map(str, seeds))}"]
+        case int(seed):
+            words += [f"seed {seed}"]
+    return ", ".join(words)

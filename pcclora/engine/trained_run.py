@@ -11,14 +11,15 @@ from pcclora import adapters
 from pcclora.atomic import creating_folder, write_json
 from pcclora.config import load_config
 from pcclora.data import PointCloudDataset
-from pcclora.engine.classification import build_classifier
+from pcclora.engine.classification import base_checkpoint, build_classifier
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluation
 from pcclora.engine.results import measure, write_predictions
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import ClassificationRun
 from pcclora.errors import PccloraError
-from pcclora.registry import DATASETS
+from pcclora.models.checkpoints import load_checkpoint
+from pcclora.registry import DATASETS, MODELS
 
 
 def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[ClassificationRun, nn.Module]:
@@ -79,6 +80,40 @@ def evaluate_run(
     changed["protocol"] = summary["protocol"] | {key: getattr(config, key) for key in ("points", "votes")}
     kept = {key: summary[key] for key in ("model", "checkpoint", "adapter", "classes")}
     return RunEvaluation(evaluation, kept | changed)
+
+
+def evaluate_released(config: ClassificationRun, *, split: str = "test") -> RunEvaluation:
+    """Evaluate a fine-tuned classifier as it was released: no adapter, its own head.
+
+    Args:
+        config: ``model``, ``checkpoint`` (the released file), data and protocol.
+        split: Split of the data set.
+
+    Raises:
+        PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes.
+    """
+    dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
+    model: nn.Module = MODELS.build(config.model, task="cls", num_classes=len(dataset.class_names))
+    path = base_checkpoint(config)
+    if path is None or not (report := load_checkpoint(model, path)).head_loaded:
+        detail = "" if path is None else f"\n  {report}"
+        raise PccloraError(
+            f"checkpoint '{config.checkpoint}' has no classification head for the {len(dataset.class_names)} classes "
+            f"of {dataset.name}, so there is nothing to evaluate: give a fine-tuned file, or train first{detail}"
+        )
+    accelerator = make_accelerator(config.train)
+    evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
+    summary = {
+        "data": f"{dataset.name}, split {split}",
+        "model": MODELS.name_of(config.model),
+        "checkpoint": config.checkpoint,
+        "adapter": {"name": "none, as released"},
+        "metrics": metrics,
+        "protocol": {"points": config.points, "votes": config.votes, "augmentation": config.augmentation},
+        "samples": {split: len(dataset)},
+        "classes": list(dataset.class_names),
+    }
+    return RunEvaluation(evaluation, summary)
 
 
 def write_evaluation(result: RunEvaluation, output: Path) -> None:
