@@ -36,27 +36,29 @@ def main() -> None:
     for group in arguments.only:
         measured = GROUPS[group](arguments.rounds)
         for _, rows in groupby(measured, key=lambda row: row.case):
-            table += show(sorted(rows, key=lambda row: row.median))
+            table += show(list(rows))
     if arguments.csv:
         with arguments.csv.open("w", newline="") as file:
             csv.writer(file).writerows([HEADER, *table])
 
 
 def show(rows: list[Row]) -> list[tuple[str, ...]]:
-    """Print the rows of one case and return them as text."""
-    print("\n{:<14} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*HEADER))
+    """Print the rows of one case, the fastest first, and return them as text."""
     by_method = {row.method: row for row in rows}
-    lines = [cells(row, by_method[row.reference]) for row in rows]
-    for line in lines:
-        print("{:<14} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*line))
+    lines = [cells(row, by_method.get(row.reference)) for row in sorted(rows, key=lambda row: row.median)]
+    print()
+    for line in (HEADER, *lines):
+        print("{:<13} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*line).rstrip())
     return lines
 
 
-def cells(row: Row, reference: Row) -> tuple[str, ...]:
+def cells(row: Row, reference: Row | None) -> tuple[str, ...]:
     """Return the row as text; its speed is the reference's time over its own, by medians and by minima."""
-    speeds = (reference.median / row.median, reference.minimum / row.minimum)
-    times = (row.median * 1e3, row.minimum * 1e3)
-    return (row.case, row.method, *(f"{t:.2f}" for t in times), *(f"{s:.2f}" for s in speeds), row.reference)
+    times = (f"{row.median * 1e3:.2f}", f"{row.minimum * 1e3:.2f}")
+    if reference is None:
+        return (row.case, row.method, *times, "", "", "")
+    speeds = (f"{reference.median / row.median:.2f}", f"{reference.minimum / row.minimum:.2f}")
+    return (row.case, row.method, *times, *speeds, row.reference)
 
 
 if __name__ == "__main__":

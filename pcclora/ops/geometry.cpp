@@ -15,26 +15,21 @@
 #include <limits>
 #include <new>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#if defined(__GNUC__) || defined(__clang__)
+#ifdef __GNUC__  // clang too
 #define INLINE inline __attribute__((always_inline))
-#define RESTRICT __restrict__
 #define API extern "C" __attribute__((visibility("default")))
+#define FIRST_BIT(bits) __builtin_ctzll(bits)
 #else
+#include <intrin.h>
 #define INLINE inline
-#define RESTRICT __restrict
 #define API extern "C" __declspec(dllexport)
+#define FIRST_BIT(bits) _tzcnt_u64(bits)
 #endif
 
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#if defined(__GNUC__) && defined(__x86_64__)
 #define X86_WIDTHS 1
-#define TARGET(features) __attribute__((target(features)))
-#endif
-
-#ifdef __clang__
-#pragma STDC FP_CONTRACT OFF
 #endif
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -57,16 +52,6 @@ template <class T> struct Lane;  // an integer as wide as T: masks and indices t
 template <> struct Lane<float> { using Int = std::int32_t; static constexpr Int EXPONENT = 0x7f800000; };
 template <> struct Lane<double> { using Int = std::int64_t; static constexpr Int EXPONENT = 0x7ff0000000000000; };
 
-INLINE int first_bit(std::uint64_t bits) {
-#if defined(__GNUC__) || defined(__clang__)
-  return __builtin_ctzll(bits);
-#else
-  int i = 0;
-  while (!(bits >> i & 1)) ++i;
-  return i;
-#endif
-}
-
 INLINE Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // Numbers that begin with a cache line, so that no vector lies across two.
@@ -79,8 +64,8 @@ template <class T> class Row {
     store.resize(std::size_t(n) + LINE / sizeof(T));
     first = store.data() + (LINE - reinterpret_cast<std::uintptr_t>(store.data()) % LINE) / sizeof(T);
   }
-  T* data() { return first; }
-  T& operator[](Index i) { return first[i]; }
+  T* data() const { return first; }
+  T& operator[](Index i) const { return first[i]; }
 };
 
 // What one thread writes to; sized before the threads start, so that none of them allocates.
@@ -97,15 +82,15 @@ template <class T> INLINE typename Lane<T>::Int bits_of(T value) {
   return bits;
 }
 
-template <class T> INLINE bool finite(const T* RESTRICT values, Index n) {
+template <class T> INLINE bool finite(const T* __restrict values, Index n) {
   typename Lane<T>::Int bad = 0;
   for (Index i = 0; i < n; ++i) bad |= (bits_of(values[i]) & Lane<T>::EXPONENT) == Lane<T>::EXPONENT;
   return !bad;
 }
 
 // (N, 3) -> the three rows x, y, z. Returns false where a coordinate is not finite.
-template <class T> INLINE bool transpose(const T* RESTRICT points, Index n, Scratch<T>& s) {
-  T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
+template <class T> INLINE bool transpose(const T* __restrict points, Index n, Scratch<T>& s) {
+  T *__restrict x = s.x.data(), *__restrict y = s.y.data(), *__restrict z = s.z.data();
   for (Index i = 0; i < n; ++i) x[i] = points[3 * i], y[i] = points[3 * i + 1], z[i] = points[3 * i + 2];
   return finite(points, 3 * n);
 }
@@ -115,12 +100,12 @@ template <class T> INLINE T squared(T dx, T dy, T dz) { return (dx * dx + dy * d
 // ------------------------------------------------------------------------------------------ farthest point sampling
 
 template <class T>
-INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, Scratch<T>& s, Index* RESTRICT out) {
+INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, Scratch<T>& s, Index* __restrict out) {
   using Int = typename Lane<T>::Int;
-  const Index padded = round_up(n, BLOCK);
   if (!transpose(points, n, s)) return NOT_FINITE;
-  const T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
-  T* RESTRICT dist = s.row.data();
+  const Index padded = round_up(n, BLOCK);
+  const T *__restrict x = s.x.data(), *__restrict y = s.y.data(), *__restrict z = s.z.data();
+  T* __restrict dist = s.row.data();
   for (Index i = 0; i < padded; ++i) {
     const bool never = i >= n || (skip && double(squared(x[i], y[i], z[i])) <= 1e-3);
     dist[i] = never ? T(-1) : std::numeric_limits<T>::max();
@@ -142,7 +127,7 @@ INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, 
       }
       if (top > best) best = top, winner = base;
     }
-    const T* RESTRICT block = dist + winner;
+    const T* __restrict block = dist + winner;
     Int first = Int(BLOCK - 1);
 #pragma omp simd reduction(min : first)
     for (Int i = 0; i < Int(BLOCK); ++i) first = std::min(first, bits_of(block[i]) == best ? i : Int(BLOCK - 1));
@@ -155,7 +140,7 @@ INLINE int fps_cloud(const T* points, Index n, Index k, Index start, bool skip, 
 
 // rank[j] = how many of value[0, n) are smaller than value[j], for all j of [0, padded): no branch, no sort.
 template <class T, class Int>
-INLINE void count_smaller(const T* RESTRICT value, Index n, Index padded, Int* RESTRICT rank) {
+INLINE void count_smaller(const T* __restrict value, Index n, Index padded, Int* __restrict rank) {
 #pragma omp simd
   for (Index j = 0; j < padded; ++j) {
     const T v = value[j];
@@ -166,7 +151,7 @@ INLINE void count_smaller(const T* RESTRICT value, Index n, Index padded, Int* R
 }
 
 // The k-th smallest of `value[0, n)`, all >= 0; may change their order.
-template <class T, class Int> INLINE T kth_smallest(T* RESTRICT value, Index n, Index k, Int* RESTRICT rank) {
+template <class T, class Int> INLINE T kth_smallest(T* __restrict value, Index n, Index k, Int* __restrict rank) {
   if (k == 1) return *std::min_element(value, value + n);
   if (n > RANK_LIMIT) {
     std::nth_element(value, value + k - 1, value + n);
@@ -183,7 +168,7 @@ template <class T, class Int> INLINE T kth_smallest(T* RESTRICT value, Index n, 
 
 // order[0, k) = the places of the k smallest of value[0, m), equal ones in their given order.
 template <class T, class Int>
-INLINE void order_smallest(T* RESTRICT value, Index m, Index k, Int* RESTRICT rank, Int* RESTRICT order) {
+INLINE void order_smallest(T* __restrict value, Index m, Index k, Int* __restrict rank, Int* __restrict order) {
   if (m > RANK_LIMIT) {
     for (Index j = 0; j < m; ++j) order[j] = Int(j);
     std::partial_sort(order, order + k, order + m,
@@ -200,12 +185,12 @@ INLINE void order_smallest(T* RESTRICT value, Index m, Index k, Int* RESTRICT ra
 
 // Distances of one query to the cloud, and the smallest of each class of points: i, i + classes, i + 2 * classes, ...
 template <class T> INLINE void distances(const T* q, Index padded, Index classes, Scratch<T>& s) {
-  const T *RESTRICT x = s.x.data(), *RESTRICT y = s.y.data(), *RESTRICT z = s.z.data();
+  const T *__restrict x = s.x.data(), *__restrict y = s.y.data(), *__restrict z = s.z.data();
   const T qx = q[0], qy = q[1], qz = q[2];
   for (Index j = 0; j < classes; ++j) s.smallest[j] = std::numeric_limits<T>::infinity();
   Index part = 0;
   for (Index base = 0; base < padded; base += WORD) {
-    T *RESTRICT row = s.row.data() + base, *RESTRICT smallest = s.smallest.data() + part;
+    T *__restrict row = s.row.data() + base, *__restrict smallest = s.smallest.data() + part;
 #pragma omp simd
     for (Index j = 0; j < WORD; ++j) {
       const T d = squared(qx - x[base + j], qy - y[base + j], qz - z[base + j]);
@@ -219,9 +204,9 @@ template <class T> INLINE void distances(const T* q, Index padded, Index classes
 // Collects all points within `bound`, in the order of their indices; returns how many.
 template <class T> INLINE Index collect(T bound, Index padded, Scratch<T>& s) {
   using Int = typename Lane<T>::Int;
-  const T* RESTRICT row = s.row.data();
-  T* RESTRICT value = s.value.data();
-  Int* RESTRICT candidate = s.candidate.data();
+  const T* __restrict row = s.row.data();
+  T* __restrict value = s.value.data();
+  Int* __restrict candidate = s.candidate.data();
   Index m = 0;
   for (Index base = 0; base < padded; base += WORD) {
     std::uint8_t flag[WORD];
@@ -231,24 +216,39 @@ template <class T> INLINE Index collect(T bound, Index padded, Scratch<T>& s) {
     std::memcpy(word, flag, WORD);
     for (int j = 0; j < WORD / 8; ++j) bits |= (word[j] * 0x0102040810204080 >> 56) << (8 * j);  // eight flags, a byte
     for (; bits; bits &= bits - 1) {
-      const Index i = base + first_bit(bits);
+      const Index i = base + Index(FIRST_BIT(bits));
       candidate[m] = Int(i), value[m] = row[i], ++m;
     }
   }
   return m;
 }
 
+// Bounds the candidates once more, among themselves: many are left where the points of a file lie in rows whose length
+// the number of classes divides, and neighbours therefore share a class. Returns how many remain. Rare, so not inline.
+template <class T> Index tighten(Index m, Index k, Index classes, Scratch<T>& s) {
+  std::fill(&s.smallest[0], &s.smallest[classes], std::numeric_limits<T>::infinity());
+  for (Index base = 0; base < m; base += classes)
+    for (Index j = base; j < std::min(base + classes, m); ++j)
+      s.smallest[j - base] = std::min(s.smallest[j - base], s.value[j]);
+  const T bound = kth_smallest(s.smallest.data(), classes, k, s.rank.data());
+  Index kept = 0;
+  for (Index j = 0; j < m; ++j)
+    if (s.value[j] <= bound) s.value[kept] = s.value[j], s.candidate[kept] = s.candidate[j], ++kept;
+  return kept;
+}
+
 // One query. The k-th smallest of the class minima bounds the k-th distance from above and lets few others through,
 // since points that follow each other in a file, and are often near each other, fall into different classes.
 template <class T>
-INLINE void knn_query(const T* q, Index n, Index k, Index classes, Scratch<T>& s, T* RESTRICT dists, Index* RESTRICT idx) {
+INLINE void knn_query(const T* q, Index n, Index k, Index classes, Scratch<T>& s, T* dists, Index* idx) {
   using Int = typename Lane<T>::Int;
   const Index padded = round_up(n, WORD);
   distances(q, padded, classes, s);
   const T bound = kth_smallest(s.smallest.data(), classes, k, s.rank.data());
-  const Index m = collect(bound, padded, s);
+  Index m = collect(bound, padded, s);
+  if (m > 2 * classes) m = tighten(m, k, classes, s);
   order_smallest(s.value.data(), m, k, s.rank.data(), s.order.data());
-  const Int* RESTRICT order = s.order.data();
+  const Int* __restrict order = s.order.data();
   for (Index j = 0; j < k; ++j) dists[j] = s.value[order[j]], idx[j] = s.candidate[order[j]];
 }
 
@@ -321,12 +321,12 @@ template <class Job> void work_plain(const Job& job, Scratch<typename Job::Type>
 
 #ifdef X86_WIDTHS
 template <class Job>
-TARGET("avx2") void work_avx2(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
+__attribute__((target("avx2"))) void work_avx2(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
   work(job, scratch, shared);
 }
 
 template <class Job>
-TARGET("avx512f,avx512bw,avx512dq,avx512vl")
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 void work_avx512(const Job& job, Scratch<typename Job::Type>& scratch, Shared& shared) {
   work(job, scratch, shared);
 }
@@ -381,19 +381,18 @@ API int pcclora_geometry_version() { return 1; }
 API int pcclora_geometry_widest() { return widest(); }
 
 // points (clouds, n, 3), idx (clouds, k); each returns a Status.
-#define FPS(NAME, T)                                                                                              \
-  API int NAME(const T* points, Index clouds, Index n, Index k, Index start, int skip, int threads, int width,    \
-               Index* idx) {                                                                                      \
-    return run(Fps<T>{points, clouds, n, k, start, skip != 0, idx}, threads, width);                              \
+#define FPS(NAME, T)                                                                                                   \
+  API int NAME(const T* p, Index b, Index n, Index k, Index start, int skip, int threads, int width, Index* idx) {     \
+    return run(Fps<T>{p, b, n, k, start, skip != 0, idx}, threads, width);                                             \
   }
 FPS(pcclora_fps_f32, float)
 FPS(pcclora_fps_f64, double)
 
 // query (clouds, g, 3), points (clouds, n, 3), dists and idx (clouds, g, k).
-#define KNN(NAME, T)                                                                                              \
-  API int NAME(const T* query, const T* points, Index clouds, Index g, Index n, Index k, int threads, int width,  \
-               T* dists, Index* idx) {                                                                            \
-    return run(Knn<T>{query, points, clouds, g, n, k, dists, idx}, threads, width);                               \
+#define KNN(NAME, T)                                                                                                   \
+  API int NAME(const T* query, const T* points, Index b, Index g, Index n, Index k, int threads, int width, T* dists,  \
+               Index* idx) {                                                                                           \
+    return run(Knn<T>{query, points, b, g, n, k, dists, idx}, threads, width);                                         \
   }
 KNN(pcclora_knn_f32, float)
 KNN(pcclora_knn_f64, double)

@@ -16,7 +16,7 @@ class Row:
         case: What was computed.
         method: By what.
         samples: Seconds of process CPU time of one call, a number a round.
-        reference: The method that this one's speed is given in multiples of, in the same case.
+        reference: The method of the same case that this one's speed is given in multiples of; none where empty.
     """
 
     case: str

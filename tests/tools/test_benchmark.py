@@ -1,0 +1,49 @@
+"""The benchmark measures what it says, at sizes small enough for a test."""
+
+import csv
+import importlib
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def benchmark(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "tools")
+    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmark", "benchmarks")]:
+        monkeypatch.delitem(sys.modules, name)
+    ops = importlib.import_module("benchmarks.ops")
+    for name, value in {"SIZES": ((64, 8),), "B": 2, "K": 4}.items():
+        monkeypatch.setattr(ops, name, value)
+    return importlib.import_module("benchmark")
+
+
+def test_ops_by_every_method_in_80_columns(benchmark, monkeypatch, capsys, tmp_path):
+    table = tmp_path / "table.csv"
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--only", "ops", "--rounds", "2", "--csv", str(table)])
+    benchmark.main()
+    rows = list(csv.DictReader(table.open()))
+    assert {row["case"] for row in rows} == {"fps 64/8", "knn 64/8"}
+    for case in ("fps 64/8", "knn 64/8"):
+        assert {"torch", "bound"} <= {row["method"] for row in rows if row["case"] == case}
+    assert {"cKDTree", "nanoflann", "cdist+topk"} <= {row["method"] for row in rows}
+    assert all(float(row["median ms"]) >= float(row["min ms"]) >= 0 for row in rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+
+
+def test_methods_that_disagree_are_not_timed(benchmark):
+    import benchmarks.ops
+    import torch
+
+    with pytest.raises(AssertionError, match="peer and torch differ"):
+        benchmarks.ops._require_equal({"torch": torch.zeros(2), "peer": torch.ones(2)})
+
+
+@pytest.mark.slow
+def test_import_time_is_paired(benchmark):
+    import benchmarks.imports
+
+    torch, pcclora, difference = benchmarks.imports.measure(1)
+    assert difference.samples[0] == pcclora.samples[0] - torch.samples[0]
+    assert pcclora.samples[0] > 0
