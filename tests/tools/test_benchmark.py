@@ -10,6 +10,7 @@ import pytest
 @pytest.fixture
 def benchmark(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "tools")
+    monkeypatch.setenv("PCCLORA_BACKEND", "auto")  # the benchmark sets it
     for name in [name for name in sys.modules if name.split(".")[0] in ("benchmark", "benchmarks")]:
         monkeypatch.delitem(sys.modules, name)
     ops = importlib.import_module("benchmarks.ops")

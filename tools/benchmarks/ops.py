@@ -5,6 +5,7 @@ maximum or a comparison) at the rate that a matrix product reaches here, and 16 
 rate that a dot product reaches on as large a working set. The slower of the two counts.
 """
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,9 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Row, race, sample
-from pcclora.ops import gather, native
-from pcclora.ops.fps import _sample_with_torch
-from pcclora.ops.knn import _search_with_torch
+from pcclora.ops import knn_points, native, sample_farthest_points
 
 B, K = 32, 32
 SIZES = ((1024, 64), (2048, 128), (8192, 512))  # (N, G)
@@ -32,7 +31,7 @@ def measure(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for N, G in SIZES:
         points = torch.nn.functional.normalize(torch.randn(B, N, 3, generator=torch.Generator().manual_seed(0)), dim=2)
-        centres = gather(points, _sample_with_torch(points, K=G, start=0, skip_near_origin=False))
+        centres, _ = sample_farthest_points(points, K=G)
         for op, calls in (("fps", fps_calls(points, G)), ("knn", knn_calls(centres, points))):
             reference = "pytorch3d" if "pytorch3d" in calls else "torch"
             rows += race(f"{op} {N}/{G}", calls, rounds=rounds, reference=reference)
@@ -42,11 +41,7 @@ def measure(rounds: int) -> list[Row]:
 
 def fps_calls(points: Tensor, G: int) -> dict[str, Callable[[], object]]:
     """Return the methods of farthest point sampling that are at hand; they must agree."""
-    calls: dict[str, Callable[[], object]] = {
-        "torch": lambda: _sample_with_torch(points, K=G, start=0, skip_near_origin=False)
-    }
-    if native.available():
-        calls["native"] = lambda: native.sample_farthest_points(points, K=G)
+    calls = _ours(lambda: sample_farthest_points(points, K=G)[1])
     if peer := _installed("pytorch3d.ops"):
         calls["pytorch3d"] = lambda: peer.sample_farthest_points(points, K=G)[1]
     _require_equal({method: call() for method, call in calls.items()})
@@ -55,9 +50,7 @@ def fps_calls(points: Tensor, G: int) -> dict[str, Callable[[], object]]:
 
 def knn_calls(centres: Tensor, points: Tensor) -> dict[str, Callable[[], object]]:
     """Return the methods of neighbour search that are at hand; all but the last three must agree."""
-    calls: dict[str, Callable[[], object]] = {"torch": lambda: _search_with_torch(centres, points, K)}
-    if native.available():
-        calls["native"] = lambda: native.knn_points(centres, points, K=K)
+    calls = _ours(lambda: knn_points(centres, points, K=K))
     if peer := _installed("pytorch3d.ops"):
         calls["pytorch3d"] = lambda: peer.knn_points(centres, points, K=K)
     _require_equal({method: call()[0] for method, call in calls.items()})  # type: ignore[index]
@@ -79,6 +72,15 @@ def bound(N: int, distances: int) -> float:
     call = min(sample(lambda: torch.dot(short, short), 2000) for _ in range(10))
     read = min(sample(lambda: torch.dot(x, y), 2000) for _ in range(10)) - call
     return distances * max(OPERATIONS / operations, read / N)
+
+
+def _ours(call: Callable[[], object]) -> dict[str, Callable[[], object]]:
+    def by(backend: str) -> object:
+        os.environ["PCCLORA_BACKEND"] = backend
+        return call()
+
+    torch_alone = {"torch": lambda: by("torch")}
+    return torch_alone | {"native": lambda: by("auto")} if native.available() else torch_alone
 
 
 def _kd_tree(nanoflann: ModuleType, points: object) -> object:
