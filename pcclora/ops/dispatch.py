@@ -2,7 +2,8 @@
 
 The environment variable ``PCCLORA_BACKEND`` chooses: ``auto`` (the default: the native kernel for CPU tensors where
 the package has it, else torch), ``torch`` (plain torch everywhere), or ``pytorch3d``. The last is never chosen
-unasked: its CUDA code rounds with fused multiply-add, so that near-ties may fall otherwise than here.
+unasked: its CUDA code rounds with fused multiply-add and it leaves equal distances in any order, so that ties and
+near-ties may fall otherwise than here.
 """
 
 import os
