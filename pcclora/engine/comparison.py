@@ -134,4 +134,5 @@ def _percent(metrics: dict[str, Any], name: str) -> str:
     """Return the one metric that ``name`` is the beginning of; a selection on the test set shows in its name."""
     ((found, value),) = [(key, value) for key, value in metrics.items() if key.startswith(name) and "votes" not in key]
     label = "" if found == name else f" ({found.removeprefix(name).strip('_').replace('_', ' ')})"
-    return f"{100 * value['mean']:.1f} ± {100 * (value['std'] or 0):.1f}{label}"
+    spread_of_seeds = "" if value["std"] is None else f" ± {100 * value['std']:.1f}"
+    return f"{100 * value['mean']:.1f}{spread_of_seeds}{label}"
