@@ -20,7 +20,6 @@ from pcclora.adapters.folder import CONFIG, TENSORS, AdapterFiles, check_same_sa
 from pcclora.adapters.host import AdapterHost
 from pcclora.adapters.lora import LoRA
 from pcclora.adapters.state import adapter_tensors, base_fingerprint, fit, load_adapter_tensors
-from pcclora.config import from_dict, to_dict
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -126,6 +125,8 @@ def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
         entry = ADAPTERS.get(method.lower())
     except PccloraError as error:
         raise PccloraError(f"{place}: peft_type {method}: {error}") from error
+    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
+
     return from_dict(entry.config, values, source=str(place))
 
 
@@ -139,6 +140,8 @@ def _settings(adapter: Adapter) -> dict[str, Any]:
     found: dict[str, Any] = {"modules_to_save": adapter.modules_to_save}
     if any(field.name == "target_modules" for field in fields(adapter.config)):
         found["target_modules"] = tuple(map(str, adapter.targets))
+    from pcclora.config import to_dict
+
     return to_dict(replace(adapter.config, **found))
 
 
@@ -148,6 +151,8 @@ def _check_same_settings(adapter: Adapter, config: Any, name: str, files: Adapte
             f"{files.path / CONFIG}: holds {type(config).__name__}, adapter '{name}' of the model has "
             f"{type(adapter.config).__name__}; detach it, or load under another name"
         )
+    from pcclora.config import to_dict
+
     there, here = to_dict(config), _settings(adapter)
     for key, value in there.items():
         if value != here[key]:

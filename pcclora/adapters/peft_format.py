@@ -20,7 +20,6 @@ from pcclora.adapters.folder import CONFIG, AdapterFiles, write_files
 from pcclora.adapters.lora import LoRA, LoRAConfig
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.state import base_fingerprint
-from pcclora.config import from_dict
 from pcclora.errors import PccloraError
 
 _PREFIX = "base_model.model."
@@ -128,6 +127,8 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
     if not targets:
         raise PccloraError(f"{place}: target_modules {values.get('target_modules')} match nothing in this model")
     names = {"target_modules": targets, "modules_to_save": saved}
+    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
+
     return from_dict(LoRAConfig, numbers | names, source=str(place))
 
 

@@ -33,6 +33,16 @@ def test_ops_by_every_method_in_80_columns(benchmark, monkeypatch, capsys, tmp_p
     assert max(map(len, lines[1:])) <= 80
 
 
+def test_adapters_beside_peft(benchmark, monkeypatch):
+    import benchmarks.adapters
+
+    for name, value in {"DIM": 24, "DEPTH": 1, "HEADS": 2, "TOKENS": 5, "BATCH": 2, "RANK": 2}.items():
+        monkeypatch.setattr(benchmarks.adapters, name, value)
+    rows = {(row.case, row.method): row for row in benchmarks.adapters.measure(1)}
+    assert {("train step", "clora"), ("train step", "peft r=32"), ("sade", "plain")} <= rows.keys()
+    assert all(row.minimum >= 0 for row in rows.values())
+
+
 def test_methods_that_disagree_are_not_timed(benchmark):
     import benchmarks.ops
     import torch

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
-from benchmarks import imports, ops
+from benchmarks import adapters, imports, ops
 from benchmarks.timing import Row
 
-GROUPS: dict[str, Callable[[int], list[Row]]] = {"import": imports.measure, "ops": ops.measure}
+GROUPS: dict[str, Callable[[int], list[Row]]] = {
+    "import": imports.measure,
+    "ops": ops.measure,
+    "adapters": adapters.measure,
+}
