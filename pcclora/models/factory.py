@@ -1,12 +1,8 @@
 """``create_model`` and ``list_models``: every backbone by name (after timm's calls of the same names)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.models.backbone import Backbone
@@ -86,12 +82,8 @@ def build_task(tasks: Mapping[str, Callable[[], Backbone]], config: object, *, t
 
 def _configure(name: str, overrides: dict[str, Any]) -> object:
     schema = MODELS.get(name).config
-    known = [field.name for field in fields(schema)]
-    unknown = [f"unknown option '{key}'{did_you_mean(key, known)}" for key in overrides if key not in known]
-    if unknown:
-        raise PccloraError(f"model '{name}': " + "; ".join(unknown))
-    try:
-        checked = OmegaConf.merge(OmegaConf.structured(schema), overrides)
-    except OmegaConfBaseException as error:
-        raise PccloraError(f"model '{name}': {str(error).splitlines()[0]} ({error.full_key})") from error
-    return OmegaConf.to_object(checked)
+    if not overrides:
+        return schema()
+    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
+
+    return from_dict(schema, overrides, source=f"model '{name}'")
