@@ -39,7 +39,7 @@ class Training:
 
     epochs: int = 15
     batch_size: int = 32
-    lr: float = 3e-3
+    lr: float = 6e-3
     min_lr: float = 1e-6
     weight_decay: float = 0.05
     warmup_epochs: float = 2.0
