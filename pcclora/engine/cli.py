@@ -116,6 +116,7 @@ def run_tool(main: Callable[[], None]) -> None:
     logger.setLevel(logging.INFO)
     try:
         main()
+        _leave_together()
     except PccloraError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -124,6 +125,15 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(130)
     finally:
         logger.removeHandler(handler)
+
+
+def _leave_together() -> None:
+    """End the process group of ``accelerate launch``: a process that just exits takes the connections from the others."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]

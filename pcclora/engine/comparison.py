@@ -3,6 +3,7 @@
 A finished seed is never trained again, and a setting that did not finish stays in the table, marked missing.
 """
 
+import logging
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.trained_run import evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
+
+logger = logging.getLogger(__name__)
 
 CHOICE = "accuracy to choose on"
 COLUMNS = (
@@ -74,12 +77,14 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: i
     """
     import torch
     from joblib import Parallel, delayed
+    from tqdm import tqdm
 
     runs = {name: comparison.run(name, options) for name in comparison.settings}  # a wrong one shows before any trains
     threads = max(torch.get_num_threads() // jobs, 1)
-    Parallel(n_jobs=jobs)(
-        delayed(_train)(run, comparison, folder_of(output, name), threads) for name, run in runs.items()
-    )
+    tasks = (delayed(_train)(name, run, comparison, folder_of(output, name), threads) for name, run in runs.items())
+    finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+    for name in tqdm(finished, total=len(runs), desc="settings", unit="setting", disable=None, dynamic_ncols=True):
+        logger.info("%s: finished", name)
 
 
 def table(comparison: Comparison, output: Path) -> str:
@@ -98,7 +103,7 @@ def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _train(run: ClassificationRun, comparison: Comparison, folder: Path, threads: int) -> None:
+def _train(name: str, run: ClassificationRun, comparison: Comparison, folder: Path, threads: int) -> str:
     import torch
 
     torch.set_num_threads(threads)
@@ -110,6 +115,7 @@ def _train(run: ClassificationRun, comparison: Comparison, folder: Path, threads
     for seed in folder.glob("seed_*") if split else ():
         if not (seed / split).is_dir():
             write_evaluation(evaluate_run(RunFolder.open(seed), split=split), seed / split)
+    return name
 
 
 def _figures(folder: Path, choose_on: str) -> dict[str, str]:
