@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -128,12 +129,17 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _leave_together() -> None:
-    """End the process group of ``accelerate launch``: a process that just exits takes the connections from the others."""
+    """End the processes of ``accelerate launch``: one that just exits takes the connections from the others."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(
+            0
+        )  # what gloo leaves running can abort an orderly exit: "terminate called without an active exception"
 
 
 class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]
