@@ -137,9 +137,8 @@ def _leave_together() -> None:
         distributed.destroy_process_group()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(
-            0
-        )  # what gloo leaves running can abort an orderly exit: "terminate called without an active exception"
+        # gloo's threads can abort an orderly exit: "terminate called without an active exception"
+        os._exit(0)
 
 
 class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]
