@@ -1,7 +1,7 @@
 """Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
 
 from pcclora.data.base import PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
-from pcclora.data.folder import FolderConfig, FolderDataset
+from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
 from pcclora.data.loader import Batch, EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
@@ -30,6 +30,7 @@ __all__ = [
     "modelnet",
     "normalize_unit_sphere",
     "partseg_h5",
+    "read_cloud",
     "read_points",
     "set_epoch",
     "shapenet55",

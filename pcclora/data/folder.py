@@ -72,17 +72,31 @@ class FolderDataset(PointCloudDataset):
     def __getitem__(self, index: int) -> Sample:
         points = self._read.get(index)
         if points is None:
-            points = self._load(self.files[index])
+            points = read_cloud(self.files[index], points=self.config.points, normalize=self.config.normalize)
             if self.config.cache:
                 self._read[index] = points
         return Sample(points, int(self.labels[index]), None, str(self.files[index]))
 
-    def _load(self, path: Path) -> FloatArray:
-        points = read_points(path, mesh_points=self.config.points)
-        if len(points) > self.config.points:
-            keys = np.random.Generator(np.random.Philox(0)).random(len(points))
-            points = points[np.sort(np.argsort(keys, kind="stable")[: self.config.points])]
-        return normalize_unit_sphere(points) if self.config.normalize else points.astype(np.float32)
+
+def read_cloud(path: Path, *, points: int, normalize: bool) -> FloatArray:
+    """Read a file as this data set does: at most ``points`` of its points, always the same ones.
+
+    Args:
+        path: A file of any format that :func:`pcclora.data.read_points` reads.
+        points: Points kept: sampled on a mesh, drawn from a larger cloud.
+        normalize: Centre the cloud and scale it into the unit sphere.
+
+    Returns:
+        Points (N, 3) float32.
+
+    Raises:
+        PccloraError: If the file cannot be used.
+    """
+    cloud = read_points(path, mesh_points=points)
+    if len(cloud) > points:
+        keys = np.random.Generator(np.random.Philox(0)).random(len(cloud))
+        cloud = cloud[np.sort(np.argsort(keys, kind="stable")[:points])]
+    return normalize_unit_sphere(cloud) if normalize else cloud.astype(np.float32)
 
 
 def _find(root: Path, config: FolderConfig, split: str) -> tuple[tuple[str, ...], list[Path], IntArray]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pcclora.data import PointCloudDataset, Sample, normalize_unit_sphere, read_points
+from pcclora.data import PointCloudDataset, Sample, read_cloud
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.results import make_evaluator
 from pcclora.engine.run_folder import RunFolder
@@ -31,18 +30,11 @@ class Files(PointCloudDataset):
 
     def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
-        self.files, self.clouds = files, [_read(file, normalize) for file in files]
+        self.files = files
+        self.clouds = [read_cloud(file, points=MOST_POINTS, normalize=normalize) for file in files]
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
-
-
-def _read(file: Path, normalize: bool) -> NDArray[np.float32]:
-    points = read_points(file, mesh_points=MOST_POINTS)
-    if len(points) > MOST_POINTS:
-        keys = np.random.Generator(np.random.Philox(0)).random(len(points))
-        points = points[np.sort(np.argsort(keys, kind="stable")[:MOST_POINTS])]
-    return normalize_unit_sphere(points) if normalize else points.astype(np.float32)
 
 
 def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None) -> Probabilities:
