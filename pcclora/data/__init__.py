@@ -1,6 +1,6 @@
 """Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
 
-from pcclora.data.base import PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
+from pcclora.data.base import Parts, PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
 from pcclora.data.loader import Batch, EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
@@ -18,6 +18,7 @@ __all__ = [
     "FolderDataset",
     "ModelNetConfig",
     "PartSegH5Config",
+    "Parts",
     "PointCloudDataset",
     "Preset",
     "ProceduralConfig",

@@ -30,6 +30,55 @@ class Sample:
     path: str
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the objects of a data set are made of: ShapeNetPart has 50 parts in 16 classes.
+
+    Attributes:
+        names: One a part; a part label indexes it.
+        of_class: For each class, the labels of its parts, ascending.
+
+    Raises:
+        PccloraError: If a class has no parts, or one that has no name.
+    """
+
+    names: tuple[str, ...]
+    of_class: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        for label, parts in enumerate(self.of_class):
+            if not parts or not 0 <= min(parts) <= max(parts) < len(self.names):
+                raise PccloraError(
+                    f"Parts: class {label} has the parts {parts}; some of 0..{len(self.names) - 1} needed"
+                )
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(classes, parts): which class has which part."""
+        allowed = np.zeros((len(self.of_class), len(self.names)), np.bool_)
+        for label, parts in enumerate(self.of_class):
+            allowed[label, list(parts)] = True
+        return allowed
+
+    def check(self, part_labels: IntArray, label: int, place: str) -> None:
+        """Refuse a part label that an object's class does not have.
+
+        Args:
+            part_labels: (N,) of one object.
+            label: Its class.
+            place: Where it came from, for the message.
+
+        Raises:
+            PccloraError: Naming the first such label, its point, and the labels that the class has.
+        """
+        wrong = np.flatnonzero(~np.isin(part_labels, self.of_class[label]))
+        if wrong.size:
+            raise PccloraError(
+                f"{place}: part label {part_labels[wrong[0]]} at point {wrong[0]} ({wrong.size} such points); class "
+                f"{label} has the parts {', '.join(map(str, self.of_class[label]))}"
+            )
+
+
 class PointCloudDataset(ABC):
     """A deterministic, finite set of objects: the same index gives the same sample, always and in every process.
 
@@ -39,6 +88,7 @@ class PointCloudDataset(ABC):
         class_names: One name a class; a label indexes it.
         labels: (len,) int64, the class of every sample, known without reading a cloud.
         fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
+        parts: What each class is made of, or None where the source has no part labels.
     """
 
     name: str
@@ -46,6 +96,7 @@ class PointCloudDataset(ABC):
     class_names: tuple[str, ...]
     labels: IntArray
     fps_ordered: bool = False
+    parts: Parts | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,7 +121,7 @@ class Subset(PointCloudDataset):
             raise PccloraError(f"Subset of {dataset.name}: indices must lie in 0..{len(dataset) - 1}")
         self.name, self.split = dataset.name, split or dataset.split
         self.class_names, self.labels = dataset.class_names, dataset.labels[self.indices]
-        self.fps_ordered = dataset.fps_ordered
+        self.fps_ordered, self.parts = dataset.fps_ordered, dataset.parts
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[int(self.indices[index])]

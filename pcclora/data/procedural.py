@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import PointCloudDataset, Sample
+from pcclora.data.base import Parts, PointCloudDataset, Sample
 from pcclora.data.procedural_categories import CATEGORIES, Vary
 from pcclora.data.procedural_primitives import join, rotation
 from pcclora.errors import PccloraError
@@ -19,6 +19,9 @@ from pcclora.registry import DATASETS
 
 CLASS_NAMES = tuple(entry.name for entry in CATEGORIES)
 PART_NAMES = tuple(f"{entry.name}: {part}" for entry in CATEGORIES for part in entry.parts)
+PARTS = Parts(
+    PART_NAMES, tuple(tuple(range(entry.first_part, entry.first_part + len(entry.parts))) for entry in CATEGORIES)
+)
 SPLITS = ("train", "test")
 
 
@@ -76,6 +79,7 @@ class ProceduralDataset(PointCloudDataset):
     """
 
     name = "procedural"
+    parts = PARTS
 
     def __init__(self, config: ProceduralConfig, *, split: str) -> None:
         if split not in SPLITS:
