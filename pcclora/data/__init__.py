@@ -1,8 +1,9 @@
 """Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
 
 from pcclora.data.base import Parts, PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
+from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
-from pcclora.data.loader import Batch, EpochSampler, make_loader, set_epoch
+from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
@@ -11,12 +12,14 @@ from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.transforms import PRESETS, Preset, augment
 
 __all__ = [
+    "PADDING",
     "PRESETS",
     "Batch",
     "EpochSampler",
     "FolderConfig",
     "FolderDataset",
     "ModelNetConfig",
+    "PartBatch",
     "PartSegH5Config",
     "Parts",
     "PointCloudDataset",
@@ -26,6 +29,7 @@ __all__ = [
     "Sample",
     "ShapeNet55Config",
     "Subset",
+    "WholeBatch",
     "augment",
     "make_loader",
     "modelnet",

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pcclora.data.base import FloatArray, IntArray, PointCloudDataset
+from pcclora.data.base import FloatArray, IntArray, PointCloudDataset, Sample
+from pcclora.data.batches import Cloud
 from pcclora.data.transforms import Draw, augment, stream
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 
 Sampling = Literal["fps", "first", "random"]
-Cloud = tuple[FloatArray, int, int]
-"""Points (N, 3) float32, label, index."""
 
 
 class Clouds(Dataset[Cloud]):
@@ -29,6 +28,8 @@ class Clouds(Dataset[Cloud]):
         sampling: Which of the stored points, see :func:`pcclora.data.loader.make_loader`.
         redraw: Draw points and augmentation anew in every epoch, or fix them.
         strict: Refuse a cloud of too few points.
+        part_labels: Give the part of each point, too.
+        whole: Give every stored point and its part, too.
     """
 
     def __init__(
@@ -41,9 +42,12 @@ class Clouds(Dataset[Cloud]):
         sampling: Sampling,
         redraw: bool,
         strict: bool,
+        part_labels: bool = False,
+        whole: bool = False,
     ) -> None:
         self.dataset, self.points, self.seed, self.augmentation = dataset, points, seed, augmentation
         self.sampling, self.redraw, self.strict = sampling, redraw, strict
+        self.part_labels, self.whole = part_labels, whole
         self._farthest: dict[int, IntArray] = {}
         self._warned = False
 
@@ -60,10 +64,15 @@ class Clouds(Dataset[Cloud]):
             chosen = np.append(np.arange(len(xyz)), (draw(self.points - len(xyz)) * len(xyz)).astype(np.int64))
         else:
             chosen = self._choose(xyz, index, draw)
-        xyz = augment(
-            xyz[chosen], preset=self.augmentation, seed=self.seed, epoch=epoch, index=index, train=self.redraw
-        )
-        return xyz, sample.label, index
+        if self.whole:
+            query = self._augmented(xyz, epoch, index)
+            parts = _parts(sample)
+            return Cloud(query[chosen], sample.label, index, parts[chosen], query, parts)
+        points = self._augmented(xyz[chosen], epoch, index)
+        return Cloud(points, sample.label, index, _parts(sample)[chosen] if self.part_labels else None)
+
+    def _augmented(self, xyz: FloatArray, epoch: int, index: int) -> FloatArray:
+        return augment(xyz, preset=self.augmentation, seed=self.seed, epoch=epoch, index=index, train=self.redraw)
 
     def _choose(self, xyz: FloatArray, index: int, draw: Draw) -> IntArray:
         stored = np.arange(len(xyz))
@@ -93,3 +102,9 @@ class Clouds(Dataset[Cloud]):
         if not self._warned:
             self._warned = True
             warnings.warn(f"{message}: points are repeated (said once)", stacklevel=2)
+
+
+def _parts(sample: Sample) -> IntArray:
+    if sample.part_labels is None:
+        raise PccloraError(f"{sample.path}: no part labels, though its data set has parts; the loader of it is to mend")
+    return sample.part_labels

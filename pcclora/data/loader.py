@@ -4,32 +4,18 @@ The sampler yields (epoch, index) pairs, so a worker needs no state: results are
 with persistent workers, after a resume, and under ``accelerate launch``.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict, get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pcclora.data.base import PointCloudDataset
-from pcclora.data.clouds import Cloud, Clouds, Sampling
+from pcclora.data.batches import Cloud, collate
+from pcclora.data.clouds import Clouds, Sampling
 from pcclora.data.transforms import find_presets, stream
 from pcclora.errors import PccloraError
-
-
-class Batch(TypedDict):
-    """What a loader yields; a plain dict of tensors, which accelerate moves and gathers.
-
-    Attributes:
-        points: (B, N, 3) float32.
-        labels: (B,) int64.
-        index: (B,) int64, each sample's place in its data set.
-    """
-
-    points: Tensor
-    labels: Tensor
-    index: Tensor
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -72,6 +58,8 @@ def make_loader(
     sampling: Sampling | None = None,
     vote: bool = False,
     strict: bool = False,
+    part_labels: bool = False,
+    whole: bool = False,
 ) -> DataLoader[Cloud]:
     """Build a loader. :func:`set_epoch` chooses what the next pass draws.
 
@@ -90,6 +78,8 @@ def make_loader(
             choose 1200 / 1024 times as many, and a random subset of these: Point-MAE's protocol.
         vote: With ``train=False``: draw points and augmentation as in training, in the stored order.
         strict: Refuse a cloud of too few points; else points are repeated, with one warning.
+        part_labels: Give the part of each point: :class:`PartBatch`.
+        whole: Give also every stored point, in one transform with those chosen of them: :class:`WholeBatch`.
 
     Returns:
         A loader of :class:`Batch` dicts. It draws nothing from torch's global random state, and it can be passed to
@@ -98,7 +88,7 @@ def make_loader(
     Raises:
         PccloraError: If an argument, or under ``strict`` a cloud, cannot be used.
     """
-    find_presets(augmentation)
+    presets = find_presets(augmentation)
     for name, value, least in (("points", points, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
         if value < least:
             raise PccloraError(f"make_loader: {name} is {value}; at least {least} is needed")
@@ -106,6 +96,8 @@ def make_loader(
         raise PccloraError(f"make_loader: sampling is '{sampling}'; choose one of {', '.join(get_args(Sampling))}")
     if not len(dataset):
         raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
+    if part_labels or whole:
+        _check_parts(dataset, augmentation, all(preset.keeps_points for preset in presets))
     fixed: Sampling = "first" if dataset.fps_ordered else "fps"
     clouds = Clouds(
         dataset,
@@ -115,6 +107,8 @@ def make_loader(
         sampling=sampling or ("random" if train else fixed),
         redraw=train or vote,
         strict=strict,
+        part_labels=part_labels,
+        whole=whole,
     )
     clouds[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
     return DataLoader(
@@ -128,6 +122,18 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each pass draws from the global state, and the more so without workers
     )
+
+
+def _check_parts(dataset: PointCloudDataset, augmentation: str, keeps_points: bool) -> None:
+    if dataset.parts is None:
+        raise PccloraError(
+            f"{dataset.name}: has no part labels, or does not say which parts a class has; part segmentation needs "
+            "shapenetpart, part_folder, procedural, or partseg_h5 with a seg_classes.json"
+        )
+    if not keeps_points:
+        raise PccloraError(
+            f"augmentation '{augmentation}' puts points in the place of others; their part is not theirs"
+        )
 
 
 def set_epoch(loader: Any, epoch: int) -> None:
@@ -148,13 +154,3 @@ def set_epoch(loader: Any, epoch: int) -> None:
         if sampler is None:
             raise PccloraError("set_epoch: this loader has no EpochSampler; build it with make_loader")
     sampler.set_epoch(epoch)
-
-
-def collate(items: Sequence[Cloud]) -> Batch:
-    """Stack (points (N, 3), label, index) triples into a batch."""
-    points, labels, indices = zip(*items, strict=True)
-    return Batch(
-        points=torch.from_numpy(np.stack(points)),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        index=torch.tensor(indices, dtype=torch.int64),
-    )

@@ -1,8 +1,8 @@
-"""``partseg_h5``: PointNet's part-segmentation h5 form, for classification; part labels come along in each sample.
+"""``partseg_h5``: PointNet's part-segmentation h5 form; its samples have a class, and a part for each point.
 
 The layout of ``shapenet_part_seg_hdf5_data`` (Qi et al., "PointNet", CVPR 2017): ``data`` (M, N, 3), ``label`` (M, 1),
 ``pid`` (M, N), file lists ``{train,val,test}_hdf5_file_list.txt``, class names in ``all_object_categories.txt`` or as
-the keys of ``seg_classes.json``.
+the keys of ``seg_classes.json``; which class has which part is in the latter or in ``overallid_to_catid_partid.json``.
 """
 
 import json
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcclora.data.arrays import ArrayDataset
+from pcclora.data.base import Parts
 from pcclora.data.files import read_lines, require_folder, unreadable
 from pcclora.data.hdf5 import list_files, read_clouds
+from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -48,33 +50,53 @@ def partseg_h5(config: PartSegH5Config, *, split: str) -> ArrayDataset:
     if split not in SPLITS:
         raise PccloraError(f"partseg_h5: no split '{split}'; there are {', '.join(SPLITS)}")
     root = require_folder(config.root, "partseg_h5", LAYOUT)
-    parts = ("train", "val") if split == "train" and config.train_with_val else (split,)
+    sides = ("train", "val") if split == "train" and config.train_with_val else (split,)
     files = [
         file
-        for part in parts
+        for side in sides
         for file in list_files(
-            root, [f"{part}_hdf5_file_list.txt"], f"ply_data_{part}*.h5", f"partseg_h5 {part}", LAYOUT
+            root, [f"{side}_hdf5_file_list.txt"], f"ply_data_{side}*.h5", f"partseg_h5 {side}", LAYOUT
         )
     ]
     points, labels, part_labels, places = read_clouds(files, parts=True)
+    class_names, parts = _classes(root)
     return ArrayDataset(
         name="partseg_h5",
         split=split,
-        class_names=_class_names(root),
+        class_names=class_names,
         clouds=points,
         labels=labels,
         places=places,
         normalize=config.normalize,
         part_labels=part_labels,
+        parts=parts,
         form="h5",
     )
 
 
-def _class_names(root: Path) -> list[str]:
-    categories, parts = root / "all_object_categories.txt", root / "seg_classes.json"
-    if categories.is_file():  # its line order is the label; "Airplane<TAB>02691156"
-        return [line.split()[0] for line in read_lines(categories)]
+def _classes(root: Path) -> tuple[list[str], Parts | None]:
+    """Return the names of the classes and what they are made of, if any file says it."""
+    categories, seg_classes = root / "all_object_categories.txt", root / "seg_classes.json"
+    if not categories.is_file():
+        labels = read_seg_classes(seg_classes)
+        return list(labels), find_parts(list(labels), labels, seg_classes)
+    rows = [line.split() for line in read_lines(categories)]  # the order is the label; "Airplane<TAB>02691156"
+    names = [row[0] for row in rows]
+    if seg_classes.is_file():
+        return names, find_parts(names, read_seg_classes(seg_classes), seg_classes)
+    numbered = root / "overallid_to_catid_partid.json"
+    if numbered.is_file():
+        labels = _labels_of_synsets(numbered)
+        return names, find_parts(names, {row[0]: labels.get(row[-1], ()) for row in rows}, numbered)
+    return names, shapenetpart_parts(names)
+
+
+def _labels_of_synsets(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read PointNet's ``[["02691156", 0], ...]``: the part label is the row."""
+    labels: dict[str, tuple[int, ...]] = {}
     try:
-        return list(json.loads(parts.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise unreadable(parts, error) from error
+        for label, (synset, _) in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+            labels[synset] = (*labels.get(synset, ()), label)
+    except (OSError, ValueError, TypeError) as error:
+        raise unreadable(path, error) from error
+    return labels

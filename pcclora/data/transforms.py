@@ -28,11 +28,13 @@ class Preset:
         train: What is done to a training cloud, in order.
         source: Where the protocol comes from.
         test: What is done to a test cloud, too: nothing random.
+        keeps_points: Row i is the same point of the object before and after, so that its part is, too.
     """
 
     train: tuple[Step, ...]
     source: str
     test: tuple[Step, ...] = ()
+    keeps_points: bool = True
 
 
 def stream(*key: int) -> Draw:
@@ -84,6 +86,11 @@ def scale(low: float, high: float) -> Step:
     return lambda points, draw: points * (low + (high - low) * draw(3))
 
 
+def scale_alike(low: float, high: float) -> Step:
+    """Return a step that scales all axes by one factor, uniform in [low, high]."""
+    return lambda points, draw: points * (low + (high - low) * draw(1))
+
+
 def translate(reach: float) -> Step:
     """Return a step that moves the cloud along each axis by a uniform length in [-reach, reach]."""
     return lambda points, draw: points + reach * (2 * draw(3) - 1)
@@ -132,6 +139,10 @@ PRESETS: dict[str, Preset] = {
         "ScanObjectNN of PointNeXt (OpenPoints): it centres and normalises at test time as well",
         test=(center_and_normalize,),
     ),
+    "partseg_st": Preset(
+        (scale_alike(0.8, 1.25), translate(0.1)),
+        "ShapeNetPart of PointNet++, Point-BERT, Point-MAE and descendants: random scale and shift",
+    ),
     "jitter": Preset((jitter,), "PointNet"),
-    "dropout": Preset((dropout,), "PointNet++: random input dropout"),
+    "dropout": Preset((dropout,), "PointNet++: random input dropout", keeps_points=False),
 }

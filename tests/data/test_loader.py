@@ -7,7 +7,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 
-from pcclora.data import EpochSampler, ProceduralConfig, ProceduralDataset, Subset, make_loader, set_epoch
+from pcclora.data import (
+    PADDING,
+    EpochSampler,
+    Parts,
+    ProceduralConfig,
+    ProceduralDataset,
+    Subset,
+    make_loader,
+    set_epoch,
+)
 from pcclora.data.arrays import ArrayDataset
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
@@ -196,3 +205,85 @@ def test_a_loader_can_be_sent_to_another_process():
         warnings.simplefilter("error")
         copy = pickle.loads(pickle.dumps(loader().dataset))
     np.testing.assert_array_equal(copy[2, 5][0], loader().dataset[2, 5][0])
+
+
+def ragged_dataset(lengths=(200, 64, 90)):
+    """Clouds of several lengths whose every point says by its x which cloud and row it is, and by that its part."""
+    clouds = [np.arange(3 * n, dtype=np.float32).reshape(n, 3) + 1000 * row for row, n in enumerate(lengths)]
+    return ArrayDataset(
+        name="ragged", split="test", class_names=["a"], clouds=clouds, labels=np.zeros(len(clouds), np.int64),
+        places=["cloud"] * len(clouds), normalize=False, part_labels=[part_of(cloud) for cloud in clouds],
+        parts=Parts(tuple("abcde"), (tuple(range(5)),)),
+    )  # fmt: skip
+
+
+def part_of(points):
+    return (np.rint(np.asarray(points)[..., 0]) // 3 % 5).astype(np.int64)
+
+
+@pytest.mark.parametrize("sampling", ["fps", "first", "random"])
+@pytest.mark.parametrize("points", [64, 80])  # the second repeats points of a short cloud
+@pytest.mark.filterwarnings("ignore:cloud has 64 points")
+def test_part_labels_go_with_their_points(points, sampling):
+    options = {"points": points, "batch_size": 3, "sampling": sampling, "seed": 5, "part_labels": True}
+    for train in (True, False):
+        for batch in make_loader(ragged_dataset(), train=train, **options):
+            np.testing.assert_array_equal(batch["part_labels"], part_of(batch["points"]))
+
+
+@pytest.mark.parametrize(("train", "vote"), [(True, False), (False, False), (False, True)])
+def test_asking_for_parts_changes_no_point(train, vote):
+    options = {"train": train, "vote": vote, "augmentation": "partseg_st"}
+    whole = loader(**options, whole=True)
+    for plain, parts, both in zip(loader(**options), loader(**options, part_labels=True), whole, strict=True):
+        assert set(plain) == {"points", "labels", "index"}
+        assert all(torch.equal(plain[key], parts[key]) and torch.equal(plain[key], both[key]) for key in plain)
+        assert torch.equal(parts["part_labels"], both["part_labels"]) and parts["part_labels"].dtype == torch.int64
+
+
+def test_the_whole_cloud_has_the_transform_of_its_sample():
+    batch = next(iter(loader(train=False, vote=True, augmentation="partseg_st+scan_rot+jitter", whole=True)))
+    for row in range(8):
+        queries = {tuple(point): part for point, part in zip(
+            batch["query"][row].tolist(), batch["query_labels"][row].tolist(), strict=True)}  # fmt: skip
+        chosen = [queries[tuple(point)] for point in batch["points"][row].tolist()]
+        assert chosen == batch["part_labels"][row].tolist()
+    assert batch["query"].shape == (8, 96, 3) and batch["lengths"].tolist() == [96] * 8
+
+
+def test_clouds_of_several_lengths_are_filled_up_with_their_first_point():
+    data = ragged_dataset()
+    (batch,) = make_loader(data, points=32, batch_size=3, train=False, whole=True)
+    assert batch["query"].shape == (3, 200, 3) and batch["lengths"].tolist() == [200, 64, 90]
+    for row, length in enumerate((200, 64, 90)):
+        np.testing.assert_array_equal(batch["query"][row, :length], data[row].points)
+        np.testing.assert_array_equal(batch["query_labels"][row, :length], data[row].part_labels)
+        assert (batch["query"][row, length:] == batch["query"][row, 0]).all()
+        assert (batch["query_labels"][row, length:] == PADDING).all()
+
+
+def test_whole_clouds_pass_through_workers_and_accelerate():
+    plain = list(loader(train=False, whole=True))
+    for other in (
+        loader(train=False, whole=True, workers=2),
+        Accelerator(cpu=True).prepare(loader(train=False, whole=True)),
+    ):
+        assert all(torch.equal(a[key], b[key]) for a, b in zip(plain, other, strict=True) for key in a)
+
+
+def test_parts_are_refused_where_there_are_none():
+    cloud = np.zeros((1, 64, 3), np.float32)
+    for option in ("part_labels", "whole"):
+        with pytest.raises(PccloraError, match="no part labels.*seg_classes"):
+            make_loader(cloud_dataset(cloud), points=64, batch_size=1, train=True, **{option: True})
+    with pytest.raises(PccloraError, match="'scan_rot.dropout' puts points in the place of others"):
+        loader(augmentation="scan_rot+dropout", part_labels=True)
+
+
+def test_a_part_of_another_class_is_refused():
+    data = ragged_dataset()
+    data.parts = Parts(tuple("abcde"), ((0, 1, 2, 4),))
+    with pytest.raises(
+        PccloraError, match=r"cloud: part label 3 at point 3 \(40 such points\); class 0 has the parts 0, 1, 2, 4"
+    ):
+        make_loader(data, points=32, batch_size=1, train=False)

@@ -58,6 +58,20 @@ def test_scale_and_translate_has_the_statistics_of_point_mae(preset):
     np.testing.assert_allclose(shifts.std(axis=0), 0.4 / np.sqrt(12), atol=0.01)
 
 
+def test_part_segmentation_scales_all_axes_alike():
+    scales, shifts = [], []
+    for index in range(2000):
+        out = run("partseg_st", index=index).astype(np.float64)
+        slope = (out[0] - out[1]) / (CLOUD[0].astype(np.float64) - CLOUD[1])
+        np.testing.assert_allclose(slope, slope[0], rtol=1e-4)
+        scales.append(slope[0])
+        shifts.append(out[0] - slope[0] * CLOUD[0])
+    assert 0.8 - 1e-5 <= min(scales) and max(scales) <= 1.25 + 1e-5
+    np.testing.assert_allclose([np.mean(scales), np.std(scales)], [1.025, 0.45 / np.sqrt(12)], atol=0.01)
+    assert np.abs(shifts).max() <= 0.1 + 1e-5
+    np.testing.assert_allclose(np.std(shifts, axis=0), 0.2 / np.sqrt(12), atol=0.005)
+
+
 def test_rotation_is_about_y_and_covers_the_circle():
     angles = []
     for index in range(1000):
