@@ -1,16 +1,21 @@
-"""Accuracy, and what a model costs."""
+"""Accuracy, part IoU, and what a model costs."""
 
 from pcclora.metrics.accuracy import Spread, accuracy, confusion_matrix, mean_class_accuracy, spread
 from pcclora.metrics.counts import MacCount, ParameterCount, count_macs, count_parameters
+from pcclora.metrics.part_iou import CategoryScore, PartScores, part_ious, score_parts
 
 __all__ = [
+    "CategoryScore",
     "MacCount",
     "ParameterCount",
+    "PartScores",
     "Spread",
     "accuracy",
     "confusion_matrix",
     "count_macs",
     "count_parameters",
     "mean_class_accuracy",
+    "part_ious",
+    "score_parts",
     "spread",
 ]
