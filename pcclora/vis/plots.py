@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
-from pcclora.engine.evaluate import Evaluation
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
 from pcclora.vis.palette import BLUE, GREY, VERMILION
@@ -16,6 +15,8 @@ from pcclora.vis.palette import BLUE, GREY, VERMILION
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from pcclora.engine.evaluate import Evaluation
 
 COLOURS = {"train": BLUE, "test": VERMILION, "validation": VERMILION}
 
@@ -86,7 +87,7 @@ def draw_run(folder: RunFolder) -> None:
     _draw_test(labels, guesses, summary, folder.confusion)
 
 
-def draw_confusion_of(evaluation: Evaluation, summary: Mapping[str, Any], target: Path) -> None:
+def draw_confusion_of(evaluation: "Evaluation", summary: Mapping[str, Any], target: Path) -> None:
     """Draw the confusion matrix of a run that was evaluated again.
 
     Args:

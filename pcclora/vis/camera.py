@@ -1,0 +1,90 @@
+"""Where a cloud is seen from: a perspective camera that turns about the up axis and fits the cloud into the frame."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.errors import PccloraError
+
+FloatArray = NDArray[np.float64]
+Size = tuple[int, int]
+
+OBLIQUE = 35.0
+"""Angle between the longest horizontal direction of a cloud and the picture, in degrees."""
+
+MARGIN = 0.06
+"""Share of the frame that stays free on each side."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A direction to look from; lengths are equal along all axes.
+
+    Attributes:
+        azimuth: Turn about the up axis, in degrees; None shows the cloud's widest horizontal direction at an angle of 35
+            degrees to the picture, so that nothing is seen edge-on.
+        elevation: Height above the horizon, in degrees.
+        up: The axis that is vertical: y for the data sets of this field, z for most maps.
+        field: Opening angle of the shorter side of the frame, in degrees.
+    """
+
+    azimuth: float | None = None
+    elevation: float = 22.0
+    up: Literal["y", "z"] = "y"
+    field: float = 28.0
+
+    def __post_init__(self) -> None:
+        if self.up not in ("y", "z"):
+            raise PccloraError(f"up is '{self.up}'; y or z is needed")
+        if not 1 <= self.field <= 120:
+            raise PccloraError(f"field is {self.field}; 1 to 120 degrees are needed")
+
+    def focal(self, size: Size) -> float:
+        """Return the focal length in pixels for a frame of ``size`` (width, height)."""
+        return 0.5 * min(size) / float(np.tan(np.radians(self.field) / 2))
+
+    def place(self, points: NDArray[np.floating], size: Size) -> FloatArray:
+        """Return the points as the camera sees them, from the distance that fits them into the frame.
+
+        Args:
+            points: (N, 3), anywhere and of any scale.
+            size: Width and height of the frame in pixels.
+
+        Returns:
+            (N, 3): right, down and forward, in units of the cloud's radius; forward is always positive.
+
+        Raises:
+            PccloraError: If there is no point, or one that is not finite.
+        """
+        if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+            raise PccloraError(f"a cloud of shape {points.shape}: at least one point (N, 3) is needed to draw it")
+        if not np.isfinite(points).all():
+            raise PccloraError("a cloud with a coordinate that is NaN or infinite cannot be drawn")
+        low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
+        centred = points - (low + high) / 2
+        seen = centred @ self.rotation(centred).T
+        seen /= max(float(np.sqrt((seen**2).sum(axis=1).max())), np.finfo(np.float64).tiny)
+        # A point at (x, y, z) is inside the frame from the distance d on for which |x| / (d + z) is the half angle's slope.
+        slopes = (0.5 - MARGIN) * np.array(size) / self.focal(size)
+        seen[:, 2] += max(float((np.abs(seen[:, :2]) / slopes - seen[:, 2:]).max()), 1.5)
+        return seen
+
+    def rotation(self, centred: FloatArray) -> FloatArray:
+        """Return the (3, 3) rotation from the world to right, down, forward, for a cloud around the origin (N, 3)."""
+        azimuth = _oblique(centred[:, [2, 0] if self.up == "y" else [0, 1]]) if self.azimuth is None else self.azimuth
+        a, e = np.radians([azimuth, self.elevation])
+        towards = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
+        right = np.array([np.cos(a), 0.0, -np.sin(a)])
+        seen = np.stack([right, -np.cross(towards, right), -towards])
+        return seen if self.up == "y" else np.roll(seen, 1, axis=1)
+
+
+def _oblique(floor: FloatArray) -> float:
+    """Return the azimuth that sees the longest direction of (N, 2) at ``OBLIQUE`` degrees; of four, the least turned."""
+    (aa, ab), (_, bb) = np.cov(floor.T, bias=True)
+    longest = np.degrees(0.5 * np.arctan2(2 * ab, aa - bb))  # from the first axis of the floor, which azimuth 0 faces
+    options = longest + 90 + np.array([-OBLIQUE, OBLIQUE, 180 - OBLIQUE, 180 + OBLIQUE])
+    turns = (options - OBLIQUE + 180) % 360 - 180
+    return float(OBLIQUE + turns[np.abs(turns).argmin()])

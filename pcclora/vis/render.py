@@ -1,0 +1,109 @@
+"""One picture of a coloured cloud, without a display: depth-shaded discs on white.
+
+Open3D or numpy finds which disc is seen at each pixel; all that makes the look is done here, once, so both look equal:
+the frame is drawn twice as large, a disc behind an edge is darkened (eye-dome lighting: Boucheny, "Interactive
+scientific visualization of large datasets", 2009), what is far pales a little, and the result is averaged down.
+"""
+
+import logging
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.errors import PccloraError
+from pcclora.vis.camera import Camera, FloatArray, Size
+from pcclora.vis.offscreen import draw_open3d
+from pcclora.vis.splat import draw_splat
+
+Renderer = Literal["auto", "open3d", "splat"]
+RENDERERS = {"open3d": draw_open3d, "splat": draw_splat}
+
+OVERSAMPLING = 2
+FILL, RADII = 0.6, (1.0, 5.0)
+"""Radius of a disc in spacings of the points, and its limits in pixels."""
+
+EDGE, HAZE = 0.55, 0.25
+"""Largest darkening behind an edge, and paling of the farthest point."""
+
+
+def render_cloud(
+    points: NDArray[np.floating],
+    colours: NDArray[np.uint8],
+    *,
+    size: Size = (640, 480),
+    camera: Camera | None = None,
+    radius: float | None = None,
+    renderer: Renderer = "auto",
+) -> NDArray[np.uint8]:
+    """Draw a cloud.
+
+    Args:
+        points: (N, 3), anywhere and of any scale; axes are equal, the frame is filled.
+        colours: (N, 3).
+        size: Width and height in pixels.
+        camera: Where it is seen from; by default a little from above and from the side, y up.
+        radius: Of a point, in pixels; by default so that a surface is just about closed.
+        renderer: ``open3d``, ``splat`` (numpy alone), or ``auto``: Open3D where it works.
+
+    Returns:
+        (height, width, 3).
+
+    Raises:
+        PccloraError: If the cloud or an argument cannot be used, or the renderer asked for does not work here.
+    """
+    if renderer not in ("auto", *RENDERERS):
+        raise PccloraError(f"renderer is '{renderer}'; auto, {', '.join(RENDERERS)} are known")
+    if colours.shape != points.shape:
+        raise PccloraError(f"{len(points)} points with colours of shape {colours.shape}: one r, g, b a point is needed")
+    camera = camera or Camera()
+    large = (OVERSAMPLING * size[0], OVERSAMPLING * size[1])
+    seen, focal = camera.place(points, large), camera.focal(large)
+    radius = OVERSAMPLING * (radius or _radius(seen, focal) / OVERSAMPLING)
+    colour, depth = _draw(renderer, seen, colours, large, focal, radius)
+    shaded = _shade(colour, depth, reach=max(1, round(0.35 * radius)))
+    averaged = shaded.reshape(size[1], OVERSAMPLING, size[0], OVERSAMPLING, 3).mean(axis=(1, 3))
+    return (255 * averaged).round().astype(np.uint8)
+
+
+def _draw(
+    renderer: Renderer, seen: FloatArray, colours: NDArray[np.uint8], size: Size, focal: float, radius: float
+) -> tuple[FloatArray, FloatArray]:
+    if renderer != "auto":
+        return RENDERERS[renderer](seen, colours, size=size, focal=focal, radius=radius)
+    try:
+        return draw_open3d(seen, colours, size=size, focal=focal, radius=radius)
+    except PccloraError as error:
+        logging.getLogger(__name__).debug("drawn without Open3D: %s", error)
+        return draw_splat(seen, colours, size=size, focal=focal, radius=radius)
+
+
+def _radius(seen: FloatArray, focal: float) -> float:
+    """Return the radius in pixels at which neighbouring discs of the surface just about touch."""
+    from torch import from_numpy
+
+    from pcclora.ops import knn_points
+
+    K = min(4, len(seen))  # itself and three others: the third is one mean spacing away
+    probes = seen[:: max(1, len(seen) // 512)]
+    spacing = knn_points(from_numpy(probes)[None], from_numpy(seen)[None], K=K).dists[0, :, -1].sqrt().median().item()
+    return float(np.clip(FILL * spacing * focal / np.median(seen[:, 2]), *(OVERSAMPLING * limit for limit in RADII)))
+
+
+def _shade(colour: FloatArray, depth: FloatArray, *, reach: int) -> FloatArray:
+    covered = np.isfinite(depth)
+    if not covered.any():
+        return colour
+    near, far = depth[covered].min(), depth[covered].max()
+    distance = np.where(covered, (depth - near) / (far - near + 1e-9), 1.2)  # the background lies behind all
+    nearest = distance.copy()
+    rim = np.zeros_like(covered)
+    for dy, dx in ((-reach, 0), (reach, 0), (0, -reach), (0, reach)):
+        nearest = np.minimum(nearest, np.roll(distance, (dy, dx), axis=(0, 1)))
+        rim |= ~np.roll(covered, (dy, dx), axis=(0, 1))
+    behind = EDGE * (1 - np.exp(-8 * (distance - nearest)))
+    behind = np.maximum(behind, 0.25 * rim)
+    light = (1 - behind)[..., None]
+    haze = HAZE * distance[..., None]
+    shaded = ((1 - haze) * colour + haze) * light
+    return np.where(covered[..., None], shaded, 1.0)
