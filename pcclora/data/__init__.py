@@ -9,6 +9,7 @@ from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
 from pcclora.data.readers import read_points
 from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
+from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
 from pcclora.data.transforms import PRESETS, Preset, augment
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ProceduralDataset",
     "Sample",
     "ShapeNet55Config",
+    "ShapeNetPartConfig",
     "Subset",
     "WholeBatch",
     "augment",
@@ -39,5 +41,6 @@ __all__ = [
     "read_points",
     "set_epoch",
     "shapenet55",
+    "shapenetpart",
     "stratified_split",
 ]

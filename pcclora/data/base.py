@@ -105,6 +105,26 @@ class PointCloudDataset(ABC):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+def check_labels(labels: IntArray, class_names: Sequence[str], places: Sequence[str], what: str) -> None:
+    """Refuse a class that has no name.
+
+    Args:
+        labels: (M,) of each sample.
+        class_names: One name a class.
+        places: Where each sample came from.
+        what: The data set, for the message.
+
+    Raises:
+        PccloraError: Naming the first such sample.
+    """
+    bad = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if bad.size:
+        raise PccloraError(
+            f"{places[bad[0]]}: label {labels[bad[0]]} is not in 0..{len(class_names) - 1} ({bad.size} such samples); "
+            f"{what} has {len(class_names)} class names, do they belong to these files?"
+        )
+
+
 class Subset(PointCloudDataset):
     """A view on some samples of a data set; it keeps the contract and copies no cloud.
 

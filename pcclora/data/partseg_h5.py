@@ -8,11 +8,12 @@ the keys of ``seg_classes.json``; which class has which part is in the latter or
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from pcclora.data.arrays import ArrayDataset
-from pcclora.data.base import Parts
+from pcclora.data.base import IntArray, Parts
 from pcclora.data.files import read_lines, require_folder, unreadable
 from pcclora.data.hdf5 import list_files, read_clouds
+from pcclora.data.part_dataset import PartDataset
 from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -37,7 +38,7 @@ class PartSegH5Config:
 
 
 @DATASETS.register("partseg_h5", config=PartSegH5Config)
-def partseg_h5(config: PartSegH5Config, *, split: str) -> ArrayDataset:
+def partseg_h5(config: PartSegH5Config, *, split: str) -> PartDataset:
     """Open one split.
 
     Args:
@@ -60,15 +61,14 @@ def partseg_h5(config: PartSegH5Config, *, split: str) -> ArrayDataset:
     ]
     points, labels, part_labels, places = read_clouds(files, parts=True)
     class_names, parts = _classes(root)
-    return ArrayDataset(
+    return PartDataset(
         name="partseg_h5",
         split=split,
         class_names=class_names,
-        clouds=points,
+        rows=list(zip(points, cast("IntArray", part_labels), strict=True)),
         labels=labels,
         places=places,
         normalize=config.normalize,
-        part_labels=part_labels,
         parts=parts,
         form="h5",
     )

@@ -72,17 +72,8 @@ def save_prepared(
         class_names: One name a class.
         places: (M) what each cloud is called.
     """
-    from safetensors.numpy import save_file
-
-    header = {"format": _FORMAT, "class_names": json.dumps(list(class_names)), "places": json.dumps(list(places))}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({"points": np.ascontiguousarray(points, np.float32), "labels": labels}, temporary, metadata=header)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    header = {"class_names": list(class_names), "places": list(places)}
+    write_tensors(path, {"points": np.ascontiguousarray(points, np.float32), "labels": labels}, header, _FORMAT)
 
 
 def open_prepared(path: Path) -> Prepared:
@@ -91,17 +82,49 @@ def open_prepared(path: Path) -> Prepared:
     Raises:
         PccloraError: If it is damaged, or no such file.
     """
+    tensors, header = read_header(path, ("labels",), ("class_names", "places"), _FORMAT)
+    return Prepared(MappedClouds(path), tensors["labels"], tuple(header["class_names"]), tuple(header["places"]))
+
+
+def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], header: dict[str, Any], version: str) -> None:
+    """Write a safetensors file whose header holds JSON values; an existing one is replaced when the new one is whole.
+
+    Args:
+        path: Where to.
+        tensors: What to write.
+        header: What its header says.
+        version: What :func:`read_header` must find again.
+    """
+    from safetensors.numpy import save_file
+
+    metadata = {"format": version} | {key: json.dumps(value) for key, value in header.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_header(
+    path: Path, tensors: Sequence[str], keys: Sequence[str], version: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read some tensors, and what the header says, of a file of :func:`write_tensors`.
+
+    Raises:
+        PccloraError: If it is absent, damaged, or of another version.
+    """
     from safetensors import SafetensorError, safe_open
 
     remedy = "delete it and run prepare.py again"
     try:
         with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            labels = file.get_tensor("labels")
-        if header.get("format") != _FORMAT:
-            raise PccloraError(f"{path}: not a file of this version's prepare.py; {remedy}")
-        return Prepared(
-            MappedClouds(path), labels, tuple(json.loads(header["class_names"])), tuple(json.loads(header["places"]))
-        )
+            metadata = file.metadata() or {}
+            if metadata.get("format") != version:
+                raise PccloraError(f"{path}: not a file of this version's prepare.py; {remedy}")
+            found = {name: file.get_tensor(name) for name in tensors}
+        return found, {key: json.loads(metadata[key]) for key in keys}
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise unreadable(path, error, remedy) from error

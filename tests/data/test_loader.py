@@ -18,6 +18,7 @@ from pcclora.data import (
     set_epoch,
 )
 from pcclora.data.arrays import ArrayDataset
+from pcclora.data.part_dataset import PartDataset
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 
@@ -210,10 +211,10 @@ def test_a_loader_can_be_sent_to_another_process():
 def ragged_dataset(lengths=(200, 64, 90)):
     """Clouds of several lengths whose every point says by its x which cloud and row it is, and by that its part."""
     clouds = [np.arange(3 * n, dtype=np.float32).reshape(n, 3) + 1000 * row for row, n in enumerate(lengths)]
-    return ArrayDataset(
-        name="ragged", split="test", class_names=["a"], clouds=clouds, labels=np.zeros(len(clouds), np.int64),
-        places=["cloud"] * len(clouds), normalize=False, part_labels=[part_of(cloud) for cloud in clouds],
-        parts=Parts(tuple("abcde"), (tuple(range(5)),)),
+    return PartDataset(
+        name="ragged", split="test", class_names=["a"], rows=[(cloud, part_of(cloud)) for cloud in clouds],
+        labels=np.zeros(len(clouds), np.int64), places=["cloud"] * len(clouds), normalize=False,
+        parts=Parts(tuple("abcde"), (tuple(range(5)),)), form="test",
     )  # fmt: skip
 
 
