@@ -62,12 +62,13 @@ def count_parameters(model: nn.Module) -> ParameterCount:
     return ParameterCount(total, trainable, trainable / total if total else 0.0)
 
 
-def count_macs(model: nn.Module, points: Tensor) -> MacCount:
-    """Count the multiply-accumulates of ``model(points)``; the model and torch's random state are left as they were.
+def count_macs(model: nn.Module, points: Tensor, *others: Tensor) -> MacCount:
+    """Count the multiply-accumulates of a forward pass; the model and torch's random state are left as they were.
 
     Args:
         model: Any model, with adapters attached or not.
         points: Its input (B, ...); the figures are for one of the B.
+        others: Its further inputs, as the categories (B,) of a part segmenter.
     """
     attention = _AttentionCounter()
     flops = FlopCounterMode(display=False)
@@ -80,7 +81,7 @@ def count_macs(model: nn.Module, points: Tensor) -> MacCount:
         flops,
         attention,
     ):
-        model(points)
+        model(points, *others)
     by_module = {name.split(".", 1)[-1]: sum(ops.values()) // 2 for name, ops in flops.get_flop_counts().items()}
     total = flops.get_total_flops() // 2
     B = max(1, len(points))

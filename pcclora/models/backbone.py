@@ -12,12 +12,14 @@ CLS_TOKENS = ("cls_token", "cls_pos")
 class Backbone(nn.Module):
     """Base of the models that :func:`create_model` makes.
 
-    A classifier maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to a loss.
+    A classifier maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to a loss, a
+    part segmenter (:mod:`pcclora.models.part_segmentation`) maps (clouds, category) to logits (B, N, num_parts).
 
     Attributes:
         config: The dataclass it was built from.
-        task: ``cls`` or ``pretrain``.
+        task: ``cls``, ``partseg`` or ``pretrain``.
         num_classes: Number of classes; 0 where there are none.
+        head: Sub-modules that are no part of the trunk: another task, or number of classes, has others.
         families: Whose released files it reads.
         fresh_tokens: Which of its tokens a pre-trained file of these families need not have.
         modules_to_save: Sub-modules and parameters that train beside an adapter.
@@ -27,6 +29,7 @@ class Backbone(nn.Module):
     config: Any
     task: str = "cls"
     num_classes: int = 0
+    head: ClassVar[tuple[str, ...]] = (HEAD,)
     families: ClassVar[tuple[str, ...]] = ()
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
     modules_to_save: tuple[str, ...] = (HEAD, *CLS_TOKENS)

@@ -9,7 +9,11 @@ from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoints import bundled_weights, load_checkpoint
 from pcclora.registry import MODELS
 
-TASKS = ("cls", "partseg", "pretrain")
+TASKS: dict[str, tuple[str, ...]] = {  # and the numbers of outputs that each takes
+    "cls": ("num_classes",),
+    "partseg": ("num_parts", "num_categories"),
+    "pretrain": (),
+}
 
 
 def create_model(
@@ -17,6 +21,8 @@ def create_model(
     *,
     task: str = "cls",
     num_classes: int = 40,
+    num_parts: int = 50,
+    num_categories: int = 16,
     checkpoint: str | Path | None = None,
     pretrained: bool = False,
     **overrides: Any,  # fields of the model's config dataclass, each checked against its annotation
@@ -26,8 +32,10 @@ def create_model(
     Args:
         name: A registered name; see :func:`list_models`.
         task: ``cls``: ``model(points (B, N, 3)) -> logits (B, num_classes)``; ``pretrain``: ``model(points, mask) ->
-            loss``. ``partseg`` is reserved.
-        num_classes: Number of classes.
+            loss``; ``partseg``: ``model(points, category (B,), query=None) -> logits (B, N, num_parts)``.
+        num_classes: Number of classes of a classifier.
+        num_parts: Number of parts of a part segmenter, of all categories together; ShapeNetPart has 50.
+        num_categories: Number of categories of a part segmenter; ShapeNetPart has 16.
         checkpoint: A file for :func:`load_checkpoint`, or ``"bundled"`` for the weights that come with the package.
         pretrained: The same as ``checkpoint="bundled"``.
         overrides: Fields of the model's config, as ``num_groups=128``.
@@ -41,7 +49,9 @@ def create_model(
     if pretrained and checkpoint not in (None, "bundled"):
         raise PccloraError(f"pretrained=True and checkpoint={str(checkpoint)!r}: give one of them")
     config = _configure(name, overrides)
-    model: Backbone = MODELS.build(config, task=task, num_classes=num_classes)
+    model: Backbone = MODELS.build(
+        config, task=task, num_classes=num_classes, num_parts=num_parts, num_categories=num_categories
+    )
     if pretrained or checkpoint == "bundled":
         checkpoint = bundled_weights(name)
     if checkpoint is not None:
@@ -58,26 +68,41 @@ def list_models(pattern: str = "*") -> list[str]:
     return MODELS.names(pattern)
 
 
-def build_task(tasks: Mapping[str, Callable[[], Backbone]], config: object, *, task: str, num_classes: int) -> Backbone:
+def build_task(
+    tasks: Mapping[str, Callable[..., Backbone]],
+    config: object,
+    *,
+    task: str,
+    num_classes: int,
+    num_parts: int,
+    num_categories: int,
+) -> Backbone:
     """Build the model of one task; what a registered factory calls.
 
     Args:
-        tasks: How to build the model for each task that it has.
-        config: Its config, for the message.
+        tasks: The model's class for each task that it has, called with the config and what :data:`TASKS` says.
+        config: Its config.
         task: One of :data:`TASKS`.
-        num_classes: Number of classes.
+        num_classes: Number of classes of a classifier.
+        num_parts: Number of parts of a part segmenter.
+        num_categories: Number of categories of a part segmenter.
 
     Raises:
-        PccloraError: If there is no such task, or not for this model, or the number of classes is not positive.
+        PccloraError: If there is no such task, or not for this model, or a number that it needs is not positive.
     """
     if task not in TASKS:
         raise PccloraError(f"unknown task '{task}'{did_you_mean(task, TASKS)}")
     if task not in tasks:
-        later = " is not available yet" if task == "partseg" else " is available for point_mae and point_mae_tiny only"
-        raise PccloraError(f"model '{MODELS.name_of(config)}': task '{task}'{later}; it has {', '.join(tasks)}")
-    if num_classes < 1:
-        raise PccloraError(f"num_classes is {num_classes}, 1 or more is expected")
-    return tasks[task]()
+        raise PccloraError(
+            f"model '{MODELS.name_of(config)}': task '{task}' is available for point_mae and point_mae_tiny only; it "
+            f"has {', '.join(tasks)}"
+        )
+    given = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    counts = {name: given[name] for name in TASKS[task]}
+    for name, count in counts.items():
+        if count < 1:
+            raise PccloraError(f"{name} is {count}, 1 or more is expected")
+    return tasks[task](config, **counts)
 
 
 def _configure(name: str, overrides: dict[str, Any]) -> object:

@@ -36,7 +36,10 @@ class PointBERT(PointMAE):
 
 
 @MODELS.register("point_bert", config=PointBERTConfig)
-def point_bert(config: PointBERTConfig, *, task: str, num_classes: int) -> Backbone:
-    """Point-BERT (arXiv 2111.14819): 22.1 M parameters, 164 keys."""
-    tasks = {"cls": lambda: PointBERT(config, num_classes=num_classes)}
-    return build_task(tasks, config, task=task, num_classes=num_classes)
+def point_bert(
+    config: PointBERTConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
+) -> Backbone:
+    """Point-BERT (arXiv 2111.14819): 22.1 M parameters, 164 keys; parts 27.1 M, 223."""
+    tasks = {"cls": PointBERT}
+    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    return build_task(tasks, config, task=task, **counts)

@@ -14,6 +14,7 @@ from pcclora.models.backbone import CLS_TOKENS, Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
 from pcclora.models.masked_autoencoder import PointMAEPretrain
+from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.transformer import Transformer, token_parameter
 from pcclora.models.trunk import PointMAEConfig, Trunk
 from pcclora.registry import MODELS
@@ -30,6 +31,8 @@ class PointMAETinyConfig(PointMAEConfig):
     encoder_widths: tuple[int, ...] = (32, 64, 128)
     drop_path_rate: float = 0.0
     head_dropout: float = 0.1
+    label_dim: int = 16
+    part_widths: tuple[int, ...] = (192, 128, 128, 64)
     decoder_depth: int = 2
 
 
@@ -78,13 +81,19 @@ class PointMAE(Trunk, Backbone):
 
 
 @MODELS.register("point_mae", config=PointMAEConfig)
-def point_mae(config: PointMAEConfig, *, task: str, num_classes: int) -> Backbone:
-    """Point-MAE (arXiv 2203.06604): 22.1 M parameters, 174 keys; pre-training 29.0 M, 209 keys."""
-    tasks = {"cls": lambda: PointMAE(config, num_classes=num_classes), "pretrain": lambda: PointMAEPretrain(config)}
-    return build_task(tasks, config, task=task, num_classes=num_classes)
+def point_mae(
+    config: PointMAEConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
+) -> Backbone:
+    """Point-MAE (arXiv 2203.06604): 22.1 M parameters, 174 keys; parts 27.1 M, 192; pre-training 29.0 M, 209."""
+    tasks = {"cls": PointMAE, "partseg": PointMAEPartSegmenter, "pretrain": PointMAEPretrain}
+    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    return build_task(tasks, config, task=task, **counts)
 
 
 @MODELS.register("point_mae_tiny", config=PointMAETinyConfig)
-def point_mae_tiny(config: PointMAETinyConfig, *, task: str, num_classes: int) -> Backbone:
+def point_mae_tiny(
+    config: PointMAETinyConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
+) -> Backbone:
     """Point-MAE for a CPU; its pre-trained weights come with the package."""
-    return point_mae(config, task=task, num_classes=num_classes)
+    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    return point_mae(config, task=task, **counts)

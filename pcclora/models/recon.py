@@ -1,4 +1,4 @@
-"""ReCon's classifier, as published (``recon``) and as parameter-efficient methods use its weights (``recon_plain``).
+"""ReCon, as published (``recon``) and as parameter-efficient methods use its weights (``recon_plain``).
 
 Qi et al., Contrast with Reconstruct (ICML 2023, arXiv 2302.02318). The two are different functions of one file:
 
@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import CLS_TOKENS, Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
+from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.point_mae import PointMAE
 from pcclora.models.transformer import Block, Mlp, Transformer, token_parameter
 from pcclora.models.trunk import PointMAEConfig
@@ -85,6 +86,12 @@ class ReConBlock(Block):
         return torch.cat([tokens, patches], dim=1)
 
 
+def two_streams(config: PointMAEConfig) -> Transformer:
+    """Return the blocks that have a contrast branch."""
+    rate = config.drop_path_rate
+    return Transformer(config.dim, depth=config.depth, heads=config.heads, drop_path_rate=rate, block=ReConBlock)
+
+
 class ReCon(PointMAE):
     """ReCon's classifier as published.
 
@@ -97,14 +104,7 @@ class ReCon(PointMAE):
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ReConConfig, *, num_classes: int) -> None:
-        blocks = Transformer(
-            config.dim,
-            depth=config.depth,
-            heads=config.heads,
-            drop_path_rate=config.drop_path_rate,
-            block=ReConBlock,
-        )
-        super().__init__(config, num_classes=num_classes, transformer=blocks)
+        super().__init__(config, num_classes=num_classes, transformer=two_streams(config))
         self.img_token, self.img_pos = token_parameter(config.dim), token_parameter(config.dim)
         self.text_token, self.text_pos = token_parameter(config.dim), token_parameter(config.dim)
 
@@ -129,15 +129,54 @@ class ReConPlain(PointMAE):
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
 
 
+class ReConPartSegmenter(PointMAEPartSegmenter):
+    """ReCon's part segmentation network: Point-MAE's, which also reads the max of the three tokens, unnormalised.
+
+    Args:
+        config: Its widths.
+        num_parts: Number of parts.
+        num_categories: Number of categories.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ("ReCon",)
+    modules_to_save = (*PointMAEPartSegmenter.head, *CLS_TOKENS)
+
+    def __init__(self, config: ReConConfig, *, num_parts: int, num_categories: int) -> None:
+        counts = {"num_parts": num_parts, "num_categories": num_categories}
+        super().__init__(config, **counts, transformer=two_streams(config), extra=config.dim)
+        self.cls_token, self.cls_pos = token_parameter(config.dim), token_parameter(config.dim)
+        self.img_token, self.img_pos = token_parameter(config.dim), token_parameter(config.dim)
+        self.text_token, self.text_pos = token_parameter(config.dim), token_parameter(config.dim)
+
+    def read(self, x: Tensor, position: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the groups' tokens (B, G, C) after each block, and what the three tokens make of the cloud (B, C)."""
+        tokens = torch.cat([self.cls_token, self.img_token, self.text_token], dim=1).expand(len(x), -1, -1)
+        positions = torch.cat([self.cls_pos, self.img_pos, self.text_pos], dim=1).expand(len(x), -1, -1)
+        outputs = self.blocks.outputs(torch.cat([tokens, x], dim=1), torch.cat([positions, position], dim=1))
+        return [output[:, TOKENS:] for output in outputs], [outputs[-1][:, :TOKENS].max(dim=1).values]
+
+
+class ReConPlainPartSegmenter(PointMAEPartSegmenter):
+    """Point-MAE's part segmentation network for ReCon's weights."""
+
+    families: ClassVar[tuple[str, ...]] = ("ReCon",)
+
+
 @MODELS.register("recon", config=ReConConfig)
-def recon(config: ReConConfig, *, task: str, num_classes: int) -> Backbone:
-    """ReCon (arXiv 2302.02318) as published: 43.6 M parameters, 322 keys."""
-    tasks = {"cls": lambda: ReCon(config, num_classes=num_classes)}
-    return build_task(tasks, config, task=task, num_classes=num_classes)
+def recon(
+    config: ReConConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
+) -> Backbone:
+    """ReCon (arXiv 2302.02318) as published: 43.6 M parameters, 322 keys; parts 48.5 M, 342."""
+    tasks = {"cls": ReCon, "partseg": ReConPartSegmenter}
+    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    return build_task(tasks, config, task=task, **counts)
 
 
 @MODELS.register("recon_plain", config=ReConPlainConfig)
-def recon_plain(config: ReConPlainConfig, *, task: str, num_classes: int) -> Backbone:
-    """ReCon's weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys."""
-    tasks = {"cls": lambda: ReConPlain(config, num_classes=num_classes)}
-    return build_task(tasks, config, task=task, num_classes=num_classes)
+def recon_plain(
+    config: ReConPlainConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
+) -> Backbone:
+    """ReCon's weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys; parts 27.1 M, 192."""
+    tasks = {"cls": ReConPlain, "partseg": ReConPlainPartSegmenter}
+    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
+    return build_task(tasks, config, task=task, **counts)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.pointwise import affine, fold
 from pcclora.ops import gather, knn_points, sample_farthest_points
 
 CHUNK = 2**20  # numbers in the widest activation of a chunk: 4 MB, measured best at 64 groups of 32 points x 512
@@ -88,15 +89,15 @@ class MiniPointNet(nn.Module):
         """Return weight and bias of each linear map, with what can be folded into them."""
         enter1, norm1, leave1 = _layers(self.first_conv)
         enter2, norm2, leave2 = _layers(self.second_conv)
-        weight, bias = _fold(enter2, norm2)
-        weight1, bias1 = _affine(leave1)
+        weight, bias = fold(enter2, norm2)
+        weight1, bias1 = affine(leave1)
         of_global, of_local = weight[:, : len(weight1)], weight[:, len(weight1) :]
         return (
-            _fold(enter1, norm1),
+            fold(enter1, norm1),
             (weight1, bias1),
             (of_global, bias),
             (of_local @ weight1, of_local @ bias1),
-            _affine(leave2),
+            affine(leave2),
         )
 
     def _encode(self, groups: Tensor, products: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
@@ -121,20 +122,6 @@ def _stage(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 def _layers(stage: nn.Sequential) -> tuple[nn.Conv1d, nn.BatchNorm1d, nn.Conv1d]:
     return cast("nn.Conv1d", stage[0]), cast("nn.BatchNorm1d", stage[1]), cast("nn.Conv1d", stage[3])
-
-
-def _affine(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
-    return conv.weight.squeeze(-1), cast("Tensor", conv.bias)
-
-
-def _fold(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Return the map that does what ``conv`` and then ``norm`` do in eval mode; in train mode ``conv`` itself."""
-    weight, bias = _affine(conv)
-    if norm.training:
-        return weight, bias
-    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
-    scale = norm.weight / torch.sqrt(variance + norm.eps)
-    return weight * scale.unsqueeze(1), (bias - mean) * scale + norm.bias
 
 
 def _activate(x: Tensor, stage: nn.Sequential) -> Tensor:

@@ -127,6 +127,14 @@ class Transformer(nn.ModuleList):
             x = block(x + position)
         return x
 
+    def outputs(self, x: Tensor, position: Tensor) -> list[Tensor]:
+        """Return what each block gives, ``depth`` times (B, T, C); the last is :meth:`forward`'s."""
+        found: list[Tensor] = []
+        for block in self:
+            x = block(x + position)
+            found.append(x)
+        return found
+
 
 class Decoder(nn.Module):
     """The light decoder of masked autoencoding: a :class:`Transformer`, and a norm on the tokens to be predicted.

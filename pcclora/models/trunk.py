@@ -26,7 +26,9 @@ class PointMAEConfig:
         encoder_widths: Widths inside the mini-PointNet.
         encoder_dim: Its output width, where a linear map ``reduce_dim`` follows; None: it ends at ``dim``.
         drop_path_rate: Stochastic depth of the last block, growing linearly from 0 at the first.
-        head_dropout: Dropout of the classification head.
+        head_dropout: Dropout of the head.
+        label_dim: Width of the category's code in the part-segmentation head.
+        part_widths: Widths inside that head: both layers of the propagation, then the two before the logits.
         decoder_depth: Blocks of the pre-training decoder.
         mask_ratio: Share of groups that pre-training hides.
         skip_near_origin: Never sample points within 0.0316 of the origin, as pointnet2_ops.
@@ -41,14 +43,16 @@ class PointMAEConfig:
     encoder_dim: int | None = None
     drop_path_rate: float = 0.1
     head_dropout: float = 0.5
+    label_dim: int = 64
+    part_widths: tuple[int, ...] = (1536, 1024, 512, 256)
     decoder_depth: int = 4
     mask_ratio: float = 0.6
     skip_near_origin: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
-        self.encoder_widths = tuple(self.encoder_widths)
-        names: tuple[str, ...] = ("dim", "depth", "heads", "num_groups", "group_size", "decoder_depth")
+        self.encoder_widths, self.part_widths = tuple(self.encoder_widths), tuple(self.part_widths)
+        names: tuple[str, ...] = ("dim", "depth", "heads", "num_groups", "group_size", "decoder_depth", "label_dim")
         names += () if self.encoder_dim is None else ("encoder_dim",)
         counts = {name: getattr(self, name) for name in names}
         wrong = [f"{name} is {value}, 1 or more is expected" for name, value in counts.items() if value < 1]
@@ -56,8 +60,10 @@ class PointMAEConfig:
         wrong += [f"{name} is {value}, it lies in [0, 1)" for name, value in rates.items() if not 0 <= value < 1]
         if self.heads >= 1 and self.dim % self.heads:
             wrong.append(f"dim {self.dim} is not divisible by heads {self.heads}")
-        if len(self.encoder_widths) != 3 or min(self.encoder_widths) < 1:
-            wrong.append(f"encoder_widths is {self.encoder_widths}, three positive widths are expected")
+        for name in ("encoder_widths", "part_widths"):
+            widths, wanted = getattr(self, name), len(getattr(type(self), name))
+            if len(widths) != wanted or min(widths) < 1:
+                wrong.append(f"{name} is {widths}, {wanted} positive widths are expected")
         if wrong:
             raise PccloraError("; ".join(wrong))
 

@@ -1,12 +1,14 @@
 """Features of few points carried to many: the propagation step of PointNet++ and of Point-MAE's part segmentation.
 
 Qi et al., "PointNet++", NeurIPS 2017, eq. 2 with p = 2 and k = 3. The released code adds 1e-8 to the squared distance.
+The weighted sum is torch's embedding bag, which never holds the (B, N, 3, C) neighbours that the released code sums.
 """
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pcclora.errors import PccloraError
-from pcclora.ops.gathering import gather
 from pcclora.ops.knn import knn_points
 
 
@@ -16,10 +18,10 @@ def interpolate_three_nn(query: Tensor, points: Tensor, features: Tensor) -> Ten
     Args:
         query: (B, N, 3) where features are wanted.
         points: (B, G, 3) where they are known; of fewer than three, all are used.
-        features: (B, G, C) of the same dtype.
+        features: (B, G, C), of any floating dtype.
 
     Returns:
-        (B, N, C); differentiable in all arguments.
+        (B, N, C) of the features' dtype; differentiable in all arguments.
 
     Raises:
         PccloraError: If shapes or dtypes do not fit, or on a CPU if a coordinate is NaN or infinite.
@@ -28,7 +30,12 @@ def interpolate_three_nn(query: Tensor, points: Tensor, features: Tensor) -> Ten
         raise PccloraError(
             f"features {tuple(features.shape)}, points {tuple(points.shape)}: (B, G, C) and (B, G, 3) are needed"
         )
-    dists, idx, _ = knn_points(query, points, K=min(3, points.shape[1]))
+    B, G, C = features.shape
+    dists, idx, _ = knn_points(query, points, K=min(3, G))
     weight = 1 / (dists + 1e-8)
     weight = weight / weight.sum(2, keepdim=True)  # (B, N, 3)
-    return (gather(features, idx) * weight.unsqueeze(3)).sum(2)
+    rows = (idx + G * torch.arange(B, device=idx.device).view(B, 1, 1)).flatten(0, 1)
+    bags = F.embedding_bag(
+        rows, features.reshape(B * G, C), per_sample_weights=weight.flatten(0, 1).to(features.dtype), mode="sum"
+    )
+    return bags.view(B, -1, C)
