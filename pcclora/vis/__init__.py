@@ -1,5 +1,23 @@
-"""Pictures of runs. The tools use them; nothing else does."""
+"""Pictures of runs and of segmented objects. The tools use them; nothing else does."""
 
-from pcclora.vis.plots import draw_confusion, draw_confusion_of, draw_curves, draw_run
+from pcclora.vis.camera import Camera
+from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
+from pcclora.vis.render import render_cloud
+from pcclora.vis.runs import draw_run, draw_test
+from pcclora.vis.tokens import Tokens
+from pcclora.vis.views import View, views_of
 
-__all__ = ["draw_confusion", "draw_confusion_of", "draw_curves", "draw_run"]
+__all__ = [
+    "Camera",
+    "Tokens",
+    "View",
+    "draw_confusion",
+    "draw_curves",
+    "draw_gallery",
+    "draw_iou_bars",
+    "draw_run",
+    "draw_test",
+    "render_cloud",
+    "views_of",
+]

@@ -23,8 +23,8 @@ class Camera:
     """A direction to look from; lengths are equal along all axes.
 
     Attributes:
-        azimuth: Turn about the up axis, in degrees; None shows the cloud's widest horizontal direction at an angle of 35
-            degrees to the picture, so that nothing is seen edge-on.
+        azimuth: Turn about the up axis, in degrees; None turns the cloud's longest horizontal direction
+            35 degrees out of the picture, so that nothing is seen edge-on.
         elevation: Height above the horizon, in degrees.
         up: The axis that is vertical: y for the data sets of this field, z for most maps.
         field: Opening angle of the shorter side of the frame, in degrees.
@@ -64,9 +64,9 @@ class Camera:
             raise PccloraError("a cloud with a coordinate that is NaN or infinite cannot be drawn")
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
         centred = points - (low + high) / 2
-        seen = centred @ self.rotation(centred).T
+        seen: FloatArray = centred @ self.rotation(centred).T
         seen /= max(float(np.sqrt((seen**2).sum(axis=1).max())), np.finfo(np.float64).tiny)
-        # A point at (x, y, z) is inside the frame from the distance d on for which |x| / (d + z) is the half angle's slope.
+        # A point at (x, y, z) is inside the frame from the distance d on for which |x| / (d + z) is the slope of its edge.
         slopes = (0.5 - MARGIN) * np.array(size) / self.focal(size)
         seen[:, 2] += max(float((np.abs(seen[:, :2]) / slopes - seen[:, 2:]).max()), 1.5)
         return seen
@@ -82,7 +82,7 @@ class Camera:
 
 
 def _oblique(floor: FloatArray) -> float:
-    """Return the azimuth that sees the longest direction of (N, 2) at ``OBLIQUE`` degrees; of four, the least turned."""
+    """Return the azimuth that sees the longest direction of (N, 2) obliquely; of the four, the least turned."""
     (aa, ab), (_, bb) = np.cov(floor.T, bias=True)
     longest = np.degrees(0.5 * np.arctan2(2 * ab, aa - bb))  # from the first axis of the floor, which azimuth 0 faces
     options = longest + 90 + np.array([-OBLIQUE, OBLIQUE, 180 - OBLIQUE, 180 + OBLIQUE])

@@ -1,4 +1,4 @@
-"""Learning curves and confusion matrices as PNG files, drawn from what a run folder holds."""
+"""Learning curves, confusion matrices and IoU bars as PNG files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,21 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
-from pcclora.engine.run_folder import RunFolder, read_rows
-from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.engine.run_folder import read_rows
 from pcclora.vis.palette import BLUE, GREY, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pcclora.engine.evaluate import Evaluation
-
 COLOURS = {"train": BLUE, "test": VERMILION, "validation": VERMILION}
+QUANTITIES = {"loss": "loss", "accuracy": "accuracy (%)", "instance_miou": "instance mIoU (%)"}
 
 
 def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
-    """Draw the loss, and the accuracy if there is one, over the epochs.
+    """Draw the loss, and of accuracy and instance mIoU what there is, over the epochs.
 
     Args:
         metrics: A run's metrics.csv.
@@ -30,18 +28,18 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
         title: Data set, model, adapter.
     """
     rows = read_rows(metrics)
-    quantities = [name for name in ("loss", "accuracy") if any(f"train_{name}" in row for row in rows)]
+    quantities = [name for name in QUANTITIES if any(f"{split}_{name}" in row for split in COLOURS for row in rows)]
     figure = _figure(4.6 * len(quantities) + 0.6, 3.9)
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]
     for place, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), place + 1)
-        factor = 100.0 if quantity == "accuracy" else 1.0
+        factor = 1.0 if quantity == "loss" else 100.0
         for split, colour in COLOURS.items():
             drawn = [(row["epoch"], factor * row[key]) for row in rows if (key := f"{split}_{quantity}") in row]
             if drawn:
                 _curve(axes, drawn, split, colour)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("accuracy (%)" if quantity == "accuracy" else "loss")
+        axes.set_ylabel(QUANTITIES[quantity])
         _tidy(axes)
         axes.legend(frameon=False)
     figure.suptitle(title, fontsize=11)
@@ -78,36 +76,33 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tar
     _save(figure, target)
 
 
-def draw_run(folder: RunFolder) -> None:
-    """Draw curves.png and confusion.png of a finished classification run."""
-    summary = folder.read_summary()
-    draw_curves(folder.metrics, folder.curves, title=_title(summary))
-    rows = read_rows(folder.predictions)
-    labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
-    _draw_test(labels, guesses, summary, folder.confusion)
-
-
-def draw_confusion_of(evaluation: "Evaluation", summary: Mapping[str, Any], target: Path) -> None:
-    """Draw the confusion matrix of a run that was evaluated again.
+def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, title: str) -> None:
+    """Draw the mIoU of each category as a bar, and their mean as a line.
 
     Args:
-        evaluation: Its logits and labels.
-        summary: Its numbers and class names.
+        categories: Name -> ``{"iou": 0 to 1, "shapes": how many}``, as in a run's summary.json.
         target: The PNG to write or replace.
+        title: Data set, model, adapter, mIoUs.
     """
-    _draw_test(evaluation.labels.tolist(), evaluation.predictions.tolist(), summary, target)
-
-
-def _draw_test(labels: list[int], guesses: list[int], summary: Mapping[str, Any], target: Path) -> None:
-    classes = summary["classes"]
-    confusion = confusion_matrix(labels, guesses, num_classes=len(classes))
-    chosen = " (best epoch chosen on the test set)" if "best_on_test" in "".join(summary["metrics"]) else ""
-    title = f"{_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
-    draw_confusion(confusion, classes, target, title=title)
-
-
-def _title(summary: Mapping[str, Any]) -> str:
-    return " · ".join([summary["data"], summary["model"], summary["adapter"]["name"]])
+    names = [f"{name} ({held['shapes']:,})" for name, held in categories.items()]
+    percents = [100 * held["iou"] for held in categories.values()]
+    figure = _figure(7.2, 1.6 + 0.27 * len(names))
+    axes = figure.add_subplot()
+    bars = axes.barh(names, percents, height=0.68, color=BLUE)
+    axes.bar_label(bars, fmt="%.1f", padding=4, fontsize=9)
+    mean = float(np.mean(percents))
+    axes.axvline(mean, color=VERMILION, linewidth=1.4, linestyle="--", label=f"class mIoU {mean:.1f}")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
+    axes.set_xlim(0, 108)  # room for the numbers
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel("mIoU (%)")
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    _open(axes)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, target)
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -129,6 +124,10 @@ def _tidy(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25)
     axes.tick_params(colors=GREY)
+    _open(axes)
+
+
+def _open(axes: "Axes") -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

@@ -23,8 +23,8 @@ OVERSAMPLING = 2
 FILL, RADII = 0.6, (1.0, 5.0)
 """Radius of a disc in spacings of the points, and its limits in pixels."""
 
-EDGE, HAZE = 0.55, 0.25
-"""Largest darkening behind an edge, and paling of the farthest point."""
+EDGE, RIM, HAZE = 0.55, 0.25, 0.25
+"""Darkening of what lies far behind an edge, darkening of the outline, and paling of the farthest point."""
 
 
 def render_cloud(
@@ -59,11 +59,12 @@ def render_cloud(
     camera = camera or Camera()
     large = (OVERSAMPLING * size[0], OVERSAMPLING * size[1])
     seen, focal = camera.place(points, large), camera.focal(large)
-    radius = OVERSAMPLING * (radius or _radius(seen, focal) / OVERSAMPLING)
-    colour, depth = _draw(renderer, seen, colours, large, focal, radius)
-    shaded = _shade(colour, depth, reach=max(1, round(0.35 * radius)))
+    disc = OVERSAMPLING * radius if radius else _radius(seen, focal)
+    colour, depth = _draw(renderer, seen, colours, large, focal, disc)
+    shaded = _shade(colour, depth, reach=max(1, round(0.35 * disc)))
     averaged = shaded.reshape(size[1], OVERSAMPLING, size[0], OVERSAMPLING, 3).mean(axis=(1, 3))
-    return (255 * averaged).round().astype(np.uint8)
+    picture: NDArray[np.uint8] = (255 * averaged).round().astype(np.uint8)
+    return picture
 
 
 def _draw(
@@ -87,7 +88,9 @@ def _radius(seen: FloatArray, focal: float) -> float:
     K = min(4, len(seen))  # itself and three others: the third is one mean spacing away
     probes = seen[:: max(1, len(seen) // 512)]
     spacing = knn_points(from_numpy(probes)[None], from_numpy(seen)[None], K=K).dists[0, :, -1].sqrt().median().item()
-    return float(np.clip(FILL * spacing * focal / np.median(seen[:, 2]), *(OVERSAMPLING * limit for limit in RADII)))
+    smallest, largest = RADII
+    touching = FILL * spacing * focal / float(np.median(seen[:, 2]))
+    return min(max(touching, OVERSAMPLING * smallest), OVERSAMPLING * largest)
 
 
 def _shade(colour: FloatArray, depth: FloatArray, *, reach: int) -> FloatArray:
@@ -96,14 +99,9 @@ def _shade(colour: FloatArray, depth: FloatArray, *, reach: int) -> FloatArray:
         return colour
     near, far = depth[covered].min(), depth[covered].max()
     distance = np.where(covered, (depth - near) / (far - near + 1e-9), 1.2)  # the background lies behind all
-    nearest = distance.copy()
-    rim = np.zeros_like(covered)
-    for dy, dx in ((-reach, 0), (reach, 0), (0, -reach), (0, reach)):
-        nearest = np.minimum(nearest, np.roll(distance, (dy, dx), axis=(0, 1)))
-        rim |= ~np.roll(covered, (dy, dx), axis=(0, 1))
-    behind = EDGE * (1 - np.exp(-8 * (distance - nearest)))
-    behind = np.maximum(behind, 0.25 * rim)
-    light = (1 - behind)[..., None]
+    around = [np.roll(distance, shift, axis=axis) for axis in (0, 1) for shift in (-reach, reach)]
+    nearest, farthest = np.minimum.reduce([distance, *around]), np.maximum.reduce(around)
+    dark = EDGE * (1 - np.exp(-8 * (distance - nearest)))
+    dark = np.maximum(dark, RIM * (farthest > 1.1))[..., None]
     haze = HAZE * distance[..., None]
-    shaded = ((1 - haze) * colour + haze) * light
-    return np.where(covered[..., None], shaded, 1.0)
+    return np.where(covered[..., None], ((1 - haze) * colour + haze) * (1 - dark), 1.0)

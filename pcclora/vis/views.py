@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.engine.segmented import IntArray, SegmentedCloud
-from pcclora.vis.palette import RIGHT, WRONG, part_colours, rgb
+from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
+from pcclora.vis.tokens import Tokens, token_colours
 
 Legend = tuple[tuple[str, tuple[int, int, int]], ...]
 
@@ -23,35 +24,42 @@ class View:
 
     Attributes:
         name: What it shows.
-        points: (N, 3) coordinates.
         colours: (N, 3) uint8.
         legend: Name and colour of all that is told apart.
     """
 
     name: str
-    points: NDArray[np.floating]
     colours: NDArray[np.uint8]
     legend: Legend = ()
 
 
-def views_of(cloud: SegmentedCloud) -> dict[str, View]:
-    """Return the views that the cloud has data for, by name: scan, ground truth, prediction, errors, in this order."""
+def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None) -> dict[str, View]:
+    """Return the views that the cloud has data for, by name: scan, ground truth, prediction, errors, tokens.
+
+    Args:
+        cloud: The object.
+        tokens: How a model cuts it, to see that too.
+    """
     views = []
     if cloud.colors is not None:
-        views.append(View(SCAN, cloud.points, cloud.colors))
+        views.append(View(SCAN, cloud.colors))
     for name, labels in ((TRUTH, cloud.truth), (PREDICTION, cloud.prediction)):
         if labels is not None:
-            views.append(View(name, cloud.points, _part_colours(cloud, labels), part_legend(cloud)))
+            views.append(View(name, _part_colours(cloud, labels), part_legend(cloud)))
     if cloud.errors is not None:
         both = np.stack([rgb(RIGHT), rgb(WRONG)])
         legend = _legend(("right", "wrong"), both)
-        views.append(View(ERRORS, cloud.points, both[cloud.errors.astype(np.int64)], legend))
+        views.append(View(ERRORS, both[cloud.errors.astype(np.int64)], legend))
+    if tokens is not None:
+        legend = _legend(("centre", "in no token"), np.stack([rgb(BLACK), rgb(RIGHT)]))
+        views.append(View(TOKENS, token_colours(cloud.points, tokens), legend))
     return {view.name: view for view in views}
 
 
 def part_legend(cloud: SegmentedCloud) -> Legend:
-    """Return name and colour of every part that the category has."""
-    return _legend([cloud.part_names[part] for part in cloud.parts], part_colours(len(cloud.parts)))
+    """Return name and colour of every part that the category has; a name that begins with the category goes without."""
+    names = [cloud.part_names[part].removeprefix(f"{cloud.category}: ") for part in cloud.parts]
+    return _legend(names, part_colours(len(cloud.parts)))
 
 
 def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:

@@ -1,0 +1,78 @@
+"""A page measured in pixels from its upper left corner, with pictures, text and legends, written as PNG."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.atomic import replacing
+from pcclora.vis.palette import BLACK
+from pcclora.vis.views import Legend
+
+DPI = 150
+Align = Literal["left", "center"]
+
+
+class Canvas:
+    """An empty white page.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        from matplotlib.figure import Figure  # no pyplot: no window system, no global state
+
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+
+    def picture(self, x: float, y: float, pixels: NDArray[np.uint8]) -> None:
+        """Put a picture (H, W, 3) with its upper left corner at x, y; no pixel is resampled."""
+        self.figure.figimage(pixels, round(x), round(self.height - y - len(pixels)), origin="upper")
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        size: float = 9.0,
+        bold: bool = False,
+        colour: str = BLACK,
+        align: Align = "left",
+    ) -> None:
+        """Write a line; its left end or its centre is at x, its middle at y."""
+        weight = "bold" if bold else "normal"
+        place = self._place(x, y)
+        self.figure.text(*place, words, size=size, weight=weight, color=colour, ha=align, va="center_baseline")
+
+    def legend(self, x: float, y: float, legend: Legend, *, columns: int = 1, align: Align = "left") -> None:
+        """Put a coloured dot and a name for each entry; the left end or the centre is at x, the middle at y."""
+        from matplotlib.lines import Line2D
+
+        dots = [
+            Line2D([], [], linestyle="", marker="o", markersize=7, color=np.array(colour) / 255, label=name)
+            for name, colour in legend
+        ]
+        self.figure.legend(
+            handles=dots,
+            loc="center left" if align == "left" else "center",
+            bbox_to_anchor=self._place(x, y),
+            ncols=columns,
+            fontsize=9,
+            frameon=False,
+            handletextpad=0.2,
+            columnspacing=1.2,
+            labelspacing=0.7,
+            borderpad=0,
+        )
+
+    def save(self, target: Path) -> None:
+        """Write or replace the PNG."""
+        with replacing(target) as temporary:
+            self.figure.savefig(temporary, format="png", dpi=DPI)
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        return x / self.width, 1 - y / self.height

@@ -1,0 +1,98 @@
+"""Segmented objects as one PNG: a row an object, a column a view, the parts of each in a legend."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import wrap
+
+from pcclora.engine.segmented import SegmentedCloud
+from pcclora.errors import PccloraError
+from pcclora.metrics import part_ious
+from pcclora.vis.camera import Camera
+from pcclora.vis.canvas import Canvas
+from pcclora.vis.palette import BLACK, GREY
+from pcclora.vis.render import Renderer, render_cloud
+from pcclora.vis.tokens import Tokens
+from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, Legend, View, part_legend, views_of
+
+PANEL = (480, 390)
+"""Width and height of a view in pixels."""
+
+CAPTION, LEGEND, HEADING, LINE, MARGIN = 320, 350, 100, 33, 36
+"""Pixels: width of the captions and of the legends, height of the headings and of a line, and what stays free."""
+
+
+def draw_gallery(
+    clouds: Sequence[SegmentedCloud],
+    target: Path,
+    *,
+    captions: Sequence[str] = (),
+    tokens: Tokens | None = None,
+    camera: Camera | None = None,
+    renderer: Renderer = "auto",
+) -> None:
+    """Draw objects below each other: ground truth, prediction, errors, as far as they are known.
+
+    Args:
+        clouds: At least one.
+        target: The PNG to write or replace.
+        captions: None, or one an object, above what is known of it; as ``best``, ``median``, ``worst``.
+        tokens: How a model cuts the clouds, for a column that shows it.
+        camera: Where they are seen from; see :func:`pcclora.vis.render_cloud`.
+        renderer: As in :func:`pcclora.vis.render_cloud`.
+
+    Raises:
+        PccloraError: If there is nothing to draw.
+    """
+    rows = [views_of(cloud, tokens=tokens) for cloud in clouds]
+    columns = {name: view for views in rows for name, view in views.items()}
+    if not columns:
+        raise PccloraError(f"{target}: nothing to draw; no cloud has part labels, predictions or colours")
+    left = {name: CAPTION + PANEL[0] * place for place, name in enumerate(columns)}
+    heights = [max(PANEL[1], LINE * (len(cloud.parts) + 2)) for cloud in clouds]
+    right = CAPTION + PANEL[0] * len(columns)
+    canvas = Canvas(right + LEGEND, HEADING + sum(heights) + MARGIN)
+    for view in columns.values():
+        _draw_heading(canvas, left[view.name] + PANEL[0] / 2, view)
+    canvas.text(right + MARGIN, MARGIN, "parts, IoU" if ERRORS in columns else "parts", size=11, bold=True)
+    for number, (cloud, views) in enumerate(zip(clouds, rows, strict=True)):
+        middle = HEADING + sum(heights[:number]) + heights[number] / 2
+        _draw_caption(canvas, middle, cloud, captions[number] if captions else "")
+        for view in views.values():
+            picture = render_cloud(cloud.points, view.colours, size=PANEL, camera=camera, renderer=renderer)
+            canvas.picture(left[view.name], middle - PANEL[1] / 2, picture)
+        if cloud.truth is not None or cloud.prediction is not None:
+            canvas.legend(right + MARGIN, middle, _scored_legend(cloud))
+    canvas.save(target)
+
+
+def _draw_heading(canvas: Canvas, x: float, view: View) -> None:
+    """Write what a column shows; the parts differ from row to row and have their legend there."""
+    canvas.text(x, MARGIN, view.name, size=11, bold=True, align="center")
+    if view.name not in (TRUTH, PREDICTION):
+        canvas.legend(x, MARGIN + LINE + 4, view.legend, columns=len(view.legend), align="center")
+
+
+def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption: str) -> None:
+    lines = [(caption, 11.0, True, BLACK)] if caption else []
+    lines += [(cloud.category, 11.0, not caption, BLACK)]
+    lines += [(line, 8.0, False, GREY) for line in wrap(cloud.title, 26)]
+    lines += [(line, 9.0, False, BLACK) for line in _figures(cloud)]
+    top = middle - LINE * (len(lines) - 1) / 2
+    for number, (words, size, bold, colour) in enumerate(lines):
+        canvas.text(MARGIN, top + LINE * number, words, size=size, bold=bold, colour=colour)
+
+
+def _figures(cloud: SegmentedCloud) -> Iterator[str]:
+    if cloud.truth is not None and cloud.prediction is not None:
+        yield f"mIoU {part_ious(cloud.truth, cloud.prediction, cloud.parts).mean():.1%}"
+    if cloud.confidence is not None:
+        yield f"confidence {cloud.confidence.mean():.1%}"
+
+
+def _scored_legend(cloud: SegmentedCloud) -> Legend:
+    """Return the parts, with the IoU of each where it is known."""
+    legend = part_legend(cloud)
+    if cloud.truth is None or cloud.prediction is None:
+        return legend
+    ious = part_ious(cloud.truth, cloud.prediction, cloud.parts)
+    return tuple((f"{name}  {iou:.1%}", colour) for (name, colour), iou in zip(legend, ious, strict=True))

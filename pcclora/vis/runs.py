@@ -1,0 +1,57 @@
+"""The pictures of a finished run, drawn from what its folder holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
+
+
+def draw_run(folder: RunFolder) -> None:
+    """Draw curves.png, and confusion.png or, of a part segmentation run, ious.png and gallery.png."""
+    summary = folder.read_summary()
+    draw_curves(folder.metrics, folder.curves, title=_title(summary))
+    draw_test(folder, summary)
+    if "categories" in summary:
+        draw_extremes(folder)
+
+
+def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """Draw what a test gave: confusion.png of classes, ious.png of parts.
+
+    Args:
+        folder: With predictions.csv; a run's, or that of an evaluation of one.
+        summary: Its numbers and names.
+    """
+    chosen = " (best epoch chosen on the test set)" if "best_on_test" in "".join(summary["metrics"]) else ""
+    if "categories" in summary:
+        figures = [f"{name.partition('_miou')[0]} mIoU {value:.2%}" for name, value in _mious(summary)]
+        title = f"{_title(summary)}\n{', '.join(figures)}{chosen}"
+        draw_iou_bars(summary["categories"], folder.ious, title=title)
+        return
+    rows = read_rows(folder.predictions)
+    labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
+    confusion = confusion_matrix(labels, guesses, num_classes=len(summary["classes"]))
+    title = f"{_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
+    draw_confusion(confusion, summary["classes"], folder.confusion, title=title)
+
+
+def draw_extremes(folder: RunFolder) -> None:
+    """Draw gallery.png: the test shapes of best, median and worst mIoU."""
+    from pcclora.engine.part_views import segmented_test_shapes
+
+    order = np.argsort([row["miou"] for row in read_rows(folder.predictions)], kind="stable")
+    chosen = {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
+    draw_gallery(segmented_test_shapes(folder, list(map(int, chosen.values()))), folder.gallery, captions=list(chosen))
+
+
+def _mious(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in summary["metrics"].items() if "miou" in name and "votes" not in name]
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    return " · ".join([summary["data"], summary["model"], summary["adapter"]["name"]])
