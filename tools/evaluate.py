@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 
 from pcclora.atomic import refuse_existing
-from pcclora.config import load_config
 from pcclora.engine import cli
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.tasks import load_run_config
 from pcclora.engine.trained_run import evaluate_released, evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
-from pcclora.vis import draw_confusion_of
+from pcclora.vis import draw_test
 
 
 def main() -> None:
@@ -50,12 +50,12 @@ def main() -> None:
     sys.stdout.write(evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint)))
     if arguments.output:
         write_evaluation(result, arguments.output)
-        draw_confusion_of(result.evaluation, result.summary, arguments.output / "confusion.png")
+        draw_test(RunFolder(arguments.output), result.summary)
 
 
-def _released(arguments: argparse.Namespace) -> ClassificationRun:
+def _released(arguments: argparse.Namespace) -> AdaptationRun:
     overrides = [*arguments.overrides, f"checkpoint={arguments.checkpoint}"]
-    return load_config(ClassificationRun, file=arguments.config, overrides=overrides)
+    return load_run_config(arguments.config, overrides)
 
 
 if __name__ == "__main__":

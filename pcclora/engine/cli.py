@@ -12,7 +12,7 @@ import yaml
 
 from pcclora.config import load_config, to_yaml
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
 from pcclora.registry import load_plugin
 
@@ -81,7 +81,7 @@ def config_of(arguments: argparse.Namespace) -> object | None:
     """Return the configuration of ``--run``, or None where there is no such run: a dry run needs none."""
     file = RunFolder(arguments.run).config
     overrides = getattr(arguments, "overrides", [])
-    return load_config(ClassificationRun, file=file, overrides=overrides) if file.is_file() else None
+    return load_run_config(file, overrides) if file.is_file() else None
 
 
 def whole_numbers(option: str, words: Sequence[str]) -> list[int]:

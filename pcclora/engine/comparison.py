@@ -10,29 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import read_json
-from pcclora.config import load_config
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.task import Task
+from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
 
 logger = logging.getLogger(__name__)
 
-CHOICE = "accuracy to choose on"
-COLUMNS = (
-    "setting",
-    CHOICE,
-    "accuracy",
-    "mean class acc.",
-    "trained",
-    "GMACs",
-    "lit. GMACs",
-    "s / epoch",
-    "file",
-    "options",
-)
+COSTS = ("trained", "GMACs", "lit. GMACs", "s / epoch", "file")
 
 
 @dataclass
@@ -58,9 +47,14 @@ class Comparison:
         if not self.config or not self.settings:
             raise PccloraError("a comparison needs a config and settings")
 
-    def run(self, name: str, extra: list[str]) -> ClassificationRun:
+    def run(self, name: str, extra: list[str]) -> AdaptationRun:
         """Return the run of one setting, with further options."""
-        return load_config(ClassificationRun, file=self.config, overrides=[*self.options, *self.settings[name], *extra])
+        return load_run_config(Path(self.config), [*self.options, *self.settings[name], *extra])
+
+    @property
+    def task(self) -> Task:
+        """What the settings are compared on."""
+        return task_of(load_run_config(Path(self.config)))
 
 
 def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: int = 1) -> None:
@@ -89,12 +83,15 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: i
 
 def table(comparison: Comparison, output: Path) -> str:
     """Return the settings as a Markdown table: mean ± sample std over the seeds, in percent."""
-    rows = [
-        {"setting": name, "options": f"`{' '.join(own)}`", **_figures(folder_of(output, name), comparison.choose_on)}
-        for name, own in comparison.settings.items()
-    ]
-    columns = [c for c in COLUMNS if c != CHOICE or comparison.choose_on]
-    lines = [columns, ["---"] * len(columns), *[[row[c] for c in columns] for row in rows]]
+    task, split = comparison.task, comparison.choose_on
+    headings = list(task.figures.values())
+    choice = [f"{headings[0]} to choose on"] if split else []
+    lines = [["setting", *choice, *headings, *COSTS, "options"]]
+    lines.append(["---"] * len(lines[0]))
+    for name, own in comparison.settings.items():
+        folder = folder_of(output, name)
+        chosen = [_chosen_on(folder, task, split)] if split else []
+        lines.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -103,7 +100,7 @@ def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _train(name: str, run: ClassificationRun, comparison: Comparison, folder: Path, threads: int) -> str:
+def _train(name: str, run: AdaptationRun, comparison: Comparison, folder: Path, threads: int) -> str:
     import torch
 
     torch.set_num_threads(threads)
@@ -118,22 +115,25 @@ def _train(name: str, run: ClassificationRun, comparison: Comparison, folder: Pa
     return name
 
 
-def _figures(folder: Path, choose_on: str) -> dict[str, str]:
+def _figures(folder: Path, task: Task) -> list[str]:
     if not RunFolder(folder).finished:
-        return dict.fromkeys(COLUMNS[1:-1], "") | {"accuracy": "missing"}
+        return ["missing", *[""] * (len(task.figures) + len(COSTS) - 1)]
     summary = RunFolder(folder).read_summary()
-    metrics, gmacs = summary["metrics"], summary["gmacs"]
-    chosen = [read_json(file)["metrics"]["accuracy"] for file in folder.glob(f"seed_*/{choose_on}/summary.json")]
-    return {
-        CHOICE: _percent({"accuracy": asdict(spread(chosen))}, "accuracy") if choose_on and chosen else "",
-        "accuracy": _percent(metrics, "accuracy"),
-        "mean class acc.": _percent(metrics, "mean_class_accuracy"),
-        "trained": f"{summary['parameters']['trained']:,}",
-        "GMACs": f"{gmacs['total']:.4f}",
-        "lit. GMACs": f"{gmacs['literature']:.4f}",
-        "s / epoch": f"{summary['seconds_per_epoch']['mean']:.1f}",
-        "file": f"{summary['adapter_bytes'] / 1000:.0f} kB",
-    }
+    gmacs = summary["gmacs"]
+    return [
+        *(_percent(summary["metrics"], name) for name in task.figures),
+        f"{summary['parameters']['trained']:,}",
+        f"{gmacs['total']:.4f}",
+        f"{gmacs['literature']:.4f}",
+        f"{summary['seconds_per_epoch']['mean']:.1f}",
+        f"{summary['adapter_bytes'] / 1000:.0f} kB",
+    ]
+
+
+def _chosen_on(folder: Path, task: Task, split: str) -> str:
+    files = folder.glob(f"seed_*/{split}/summary.json") if RunFolder(folder).finished else ()
+    values = [read_json(file)["metrics"][task.score] for file in files]
+    return _percent({task.score: asdict(spread(values))}, task.score) if values else ""
 
 
 def _percent(metrics: dict[str, Any], name: str) -> str:

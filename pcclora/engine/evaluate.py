@@ -1,120 +1,71 @@
-"""Evaluation: every sample once, whatever the number of processes, and the same logits for each of them.
+"""Evaluation: every sample once, whatever the number of processes, and the same scores for each of them.
 
 accelerate evens out the processes by repeating samples and ``gather_for_metrics`` drops as many at the end; here each
-row carries its index in the data set and goes to that place, so that order and repetition cannot matter. Batches have
-one fixed size, because a matrix product may round differently with another number of rows.
+sample carries its index in the data set and goes to that place, so that order and repetition cannot matter. Batches
+have one fixed size, because a matrix product may round differently with another number of rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import PointCloudDataset, make_loader, set_epoch
-from pcclora.metrics.accuracy import accuracy, confusion_matrix, mean_class_accuracy
+from pcclora.data import set_epoch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Logits of a whole data set, in its order.
-
-    Attributes:
-        logits: (N, C) float32, on the CPU.
-        labels: (N,) int64.
-    """
-
-    logits: Tensor
-    labels: Tensor
-
-    @property
-    def predictions(self) -> Tensor:
-        """(N,) int64, the class of the largest logit."""
-        return self.logits.argmax(dim=1)
-
-    @property
-    def confidences(self) -> Tensor:
-        """(N,) float32, the probability of the predicted class."""
-        return self.logits.softmax(dim=1).amax(dim=1)
-
-    def metrics(self) -> dict[str, float]:
-        """Return ``loss`` (cross-entropy), ``accuracy`` and ``mean_class_accuracy``, the latter two from 0 to 1."""
-        classes = self.logits.shape[1]
-        confusion = confusion_matrix(self.labels.numpy(), self.predictions.numpy(), num_classes=classes)
-        loss = F.cross_entropy(self.logits, self.labels).item()
-        return {"loss": loss, "accuracy": accuracy(confusion), "mean_class_accuracy": mean_class_accuracy(confusion)}
+Answer = tuple[Tensor, Tensor]
+"""Scores and truth of one sample, on the CPU: logits (C,) and a class, or (N, parts) and N labels."""
+Predict = Callable[[nn.Module, Mapping[str, Tensor]], list[Answer]]
 
 
 class Evaluator:
-    """Runs a classifier over one data set.
+    """Runs a model over one data set.
 
     Args:
-        dataset: The samples.
-        points: Points of a cloud that the model sees.
-        batch_size: Samples a batch, on each process.
+        loader: From :func:`pcclora.data.make_loader`, in the data set's order.
+        predict: (model, batch) -> one answer a sample.
         accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
-        workers: Loader processes.
-        votes: Augmented passes whose logits are averaged; 0 is one pass over the clouds as they are.
-        augmentation: Preset of the run; without votes only what it does to test clouds.
-        seed: Seed of the votes.
+        passes: Whose scores are averaged; each is an epoch of the loader.
     """
 
-    def __init__(
-        self,
-        dataset: PointCloudDataset,
-        *,
-        points: int,
-        batch_size: int,
-        accelerator: "Accelerator",
-        workers: int = 0,
-        votes: int = 0,
-        augmentation: str = "none",
-        seed: int = 0,
-    ) -> None:
-        self.labels = torch.from_numpy(dataset.labels).clone()
-        self.batch_size, self.votes, self.accelerator = batch_size, votes, accelerator
-        loader = make_loader(
-            dataset,
-            points=points,
-            batch_size=batch_size,
-            train=False,
-            seed=seed,
-            augmentation=augmentation,
-            workers=workers,
-            vote=votes > 0,
-        )
+    def __init__(self, loader: Any, predict: Predict, *, accelerator: "Accelerator", passes: int = 1) -> None:
+        self.samples, self.batch_size = len(loader.dataset), loader.batch_size
+        self.predict, self.accelerator, self.passes = predict, accelerator, passes
         self.loader: Any = accelerator.prepare_data_loader(loader)
 
-    def __call__(self, model: nn.Module) -> Evaluation:
+    def __call__(self, model: nn.Module) -> list[Answer]:
         """Evaluate in eval mode; the model's mode is put back.
 
         Args:
-            model: points (B, N, 3) -> logits (B, C); prepared by accelerate or plain, on the accelerator's device.
+            model: Prepared by accelerate or plain, on the accelerator's device.
+
+        Returns:
+            The answers in the data set's order, on every process.
         """
         was_training = model.training
         model.eval()
-        passes = [self._logits(model, vote) for vote in range(max(self.votes, 1))]
+        passes = [self._pass(model, number) for number in range(self.passes)]
         model.train(was_training)
-        return Evaluation(torch.stack(passes).mean(dim=0) if len(passes) > 1 else passes[0], self.labels)
+        if len(passes) == 1:
+            return passes[0]
+        scores = ([scores for scores, _ in own] for own in zip(*passes, strict=True))
+        return [(torch.stack(own).mean(dim=0), truth) for own, (_, truth) in zip(scores, passes[0], strict=True)]
 
     @torch.no_grad()
-    def _logits(self, model: nn.Module, vote: int) -> Tensor:
-        set_epoch(self.loader, vote)
-        rows: list[Tensor] = []
-        places: list[Tensor] = []
+    def _pass(self, model: nn.Module, number: int) -> list[Answer]:
+        from accelerate.utils import gather_object
+
+        set_epoch(self.loader, number)
+        found: dict[int, Answer] = {}
         for batch in self.loader:
-            points, index = _fill(batch["points"], self.batch_size), _fill(batch["index"], self.batch_size)
-            logits, index = self.accelerator.gather((model(points).float(), index))
-            rows.append(logits.cpu())
-            places.append(index.cpu())
-        index, found = torch.cat(places), torch.cat(rows)
-        out = torch.full((len(self.labels), found.shape[1]), torch.nan)
-        out[index] = found
-        return out
+            full = {name: _fill(tensor, self.batch_size) for name, tensor in batch.items()}
+            answers = self.predict(model, full)
+            found.update(zip(full["index"].tolist(), answers, strict=True))
+        gathered = dict(gather_object(list(found.items())))
+        return [gathered[index] for index in range(self.samples)]
 
 
 def _fill(x: Tensor, size: int) -> Tensor:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pcclora.data import Batch, set_epoch
+from pcclora.data import set_epoch
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine import random_state
 from pcclora.engine.checkpoint import Checkpoint, Tensors
@@ -49,7 +48,7 @@ class Job:
 
     model: nn.Module
     loader: Any
-    loss: Callable[[nn.Module, Batch], Tensors]
+    loss: Callable[[nn.Module, Any], Tensors]
     evaluate: Callable[[nn.Module], dict[str, float]]
     evaluations: tuple[str, ...]
     weights: Callable[[], Tensors]
@@ -109,18 +108,19 @@ def fit(job: Job, training: Training, folder: RunFolder, accelerator: "Accelerat
     return session.state
 
 
-def try_one_cloud(model: nn.Module, loader: Any) -> None:
+def try_one_cloud(model: nn.Module, loader: Any, inputs: Callable[[Any], tuple[Tensor, ...]]) -> None:
     """Pass one cloud through a model, so that settings which do not fit are refused before a folder is made for them.
 
     Args:
         model: It is left as it was.
         loader: Training batches.
+        inputs: What the model takes of a batch.
 
     Raises:
         PccloraError: As the model does, for instance for fewer points than it groups.
     """
-    points, _, _ = loader.dataset[0, 0]
-    count_macs(model, torch.from_numpy(points)[None].to(next(model.parameters()).device))
+    device = next(model.parameters()).device
+    count_macs(model, *(tensor.to(device) for tensor in inputs(loader.collate_fn([loader.dataset[0, 0]]))))
 
 
 def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
@@ -137,6 +137,8 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
         with accelerator.accumulate(session.model):
             means = session.job.loss(session.model, batch)
             accelerator.backward(means["loss"])
+            if training.double_step:
+                optimizer.step()
             if training.clip and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(trained, training.clip)
             optimizer.step()

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from pcclora.data import PointCloudDataset, Sample, read_cloud
+from pcclora.engine.classification import Classification
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.results import make_evaluator
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.trained_run import load_run
+from pcclora.errors import PccloraError
 
 MOST_POINTS = 8192
 """Points kept of a file, as the ``folder`` data set does by default; the model's own number is drawn from them."""
@@ -41,7 +43,7 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
     """Predict the class of each file.
 
     Args:
-        folder: A finished run.
+        folder: A finished classification run.
         files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads.
         checkpoint: Where the base checkpoint is now, if it has moved.
 
@@ -53,9 +55,11 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
     """
     classes = folder.read_summary()["classes"]
     config, model = load_run(folder, checkpoint=checkpoint)
+    if not isinstance(config, ClassificationRun):
+        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a classification run is needed here")
     dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True))
     accelerator = make_accelerator(config.train)
-    evaluation = make_evaluator(config, dataset, accelerator)(model.to(accelerator.device))
+    evaluation = Classification().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     found: Probabilities = {}
     for file, row in zip(files, evaluation.logits.softmax(dim=1), strict=True):
         order = row.argsort(descending=True).tolist()

@@ -58,7 +58,7 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
         weights=model.state_dict,
         load_weights=partial(_load, model),
     )
-    try_one_cloud(model, job.loader)
+    try_one_cloud(model, job.loader, lambda batch: (batch["points"],))
     folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
     fit(job, config.train, folder, accelerator, seed=config.seed)
     if accelerator.is_main_process:

@@ -9,8 +9,8 @@ WIDTH = 80
 ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
 
 
-def classification_table(summary: Mapping[str, Any], folder: Path) -> str:
-    """Return the final table of a classification run, or of several seeds of it.
+def run_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the final table of a run, or of several seeds of it.
 
     Args:
         summary: summary.json; with several seeds a number is ``{"mean", "std", "values", ...}``.
@@ -21,7 +21,7 @@ def classification_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("data", f"{summary['data']} ({summary['samples']['train']} train / {summary['samples']['test']} test)"),
         ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
         ("adapter", _adapter(summary["adapter"])),
-        *((_label(name), _percent(value)) for name, value in summary["metrics"].items()),
+        *_figures(summary),
         ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
         ("GMACs carried out", f"{gmacs['total']:.4g}"),
         ("GMACs as papers count", f"{gmacs['literature']:.4g} (published form, no attention products)"),
@@ -43,7 +43,7 @@ def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
         ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
         ("adapter", _adapter(summary["adapter"])),
-        *((_label(name), _percent(value)) for name, value in summary["metrics"].items()),
+        *_figures(summary),
     ]
     return _table(rows, _protocol(summary), folder)
 
@@ -96,6 +96,12 @@ def _wrap(name: str, value: str, wide: int) -> list[str]:
     return [f"{a:<{wide}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
 
 
+def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [(_label(name), _percent(value)) for name, value in summary["metrics"].items()]
+    categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary.get("categories", {}).items()]
+    return [*rows, ("mIoU by category", ", ".join(categories))] if categories else rows
+
+
 def _adapter(adapter: Mapping[str, Any]) -> str:
     return " ".join([adapter["name"], *(f"{key}={adapter[key]}" for key in ADAPTER_KEYS if key in adapter)])
 
@@ -105,7 +111,9 @@ def _label(metric: str) -> str:
     name, _, votes = metric.partition("_votes_")
     chosen = name.endswith("_best_on_test")
     notes = ["best epoch chosen on the test set"] * chosen + [f"mean of {votes} votes"] * bool(votes)
-    return name.removesuffix("_best_on_test").replace("_", " ") + (f" ({', '.join(notes)})" if notes else "")
+    return name.removesuffix("_best_on_test").replace("_", " ").replace("miou", "mIoU") + (
+        f" ({', '.join(notes)})" if notes else ""
+    )
 
 
 def _percent(value: Any) -> str:
@@ -117,7 +125,11 @@ def _percent(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value['mean'] if isinstance(value, Mapping) else value:,.1f}"
+    return f"{_mean(value):,.1f}"
+
+
+def _mean(value: Any) -> float:
+    return float(value["mean"] if isinstance(value, Mapping) else value)
 
 
 def _short(checkpoint: str) -> str:

@@ -1,7 +1,6 @@
-"""What a classification run leaves: test accuracy by its protocol, predictions, the adapter's files, summary.json."""
+"""What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +11,11 @@ from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import PointCloudDataset
 from pcclora.engine.checkpoint import Checkpoint
-from pcclora.engine.evaluate import Evaluation, Evaluator
-from pcclora.engine.run_folder import RunFolder, read_rows, write_rows
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import Splits
+from pcclora.engine.task import Evaluation
+from pcclora.engine.tasks import task_of
 from pcclora.metrics.counts import count_macs, count_parameters
 from pcclora.registry import ADAPTERS, DATASETS, MODELS
 
@@ -29,43 +29,28 @@ SELECTION = {
 }
 
 
-def make_evaluator(
-    config: ClassificationRun, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
-) -> Evaluator:
-    """Prepare the evaluation of one data set by a run's protocol."""
-    return Evaluator(
-        dataset,
-        points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
-        accelerator=accelerator,
-        workers=config.train.workers,
-        votes=votes,
-        augmentation=config.augmentation,
-        seed=config.seed,
-    )
-
-
 def measure(
-    config: ClassificationRun, dataset: PointCloudDataset, model: nn.Module, accelerator: "Accelerator"
+    config: AdaptationRun, dataset: PointCloudDataset, model: nn.Module, accelerator: "Accelerator"
 ) -> tuple[Evaluation, dict[str, float]]:
     """Evaluate by the run's protocol; the name of each number says how it was come by.
 
     Returns:
-        The evaluation without votes, and ``accuracy`` and ``mean_class_accuracy`` (0 to 1) of it and, with
-        ``votes``, of the votes. A selection on the test set shows in every name, so that none is taken for another.
+        The evaluation without votes, and the task's figures (0 to 1) of it and, with ``votes``, of the votes. A
+        selection on the test set shows in every name, so that none is taken for another.
     """
     chosen = "_best_on_test" if config.selection == "best_on_test" else ""
-    names = ("accuracy", "mean_class_accuracy")
-    plain = make_evaluator(config, dataset, accelerator)(model)
-    metrics = {f"{name}{chosen}": plain.metrics()[name] for name in names}
+    task = task_of(config)
+    plain = task.evaluator(config, dataset, accelerator)(model)
+    found = plain.metrics()
+    metrics = {f"{name}{chosen}": found[name] for name in task.figures}
     if config.votes:
-        voted = make_evaluator(config, dataset, accelerator, votes=config.votes)(model).metrics()
-        metrics |= {f"{name}{chosen}_votes_{config.votes}": voted[name] for name in names}
+        voted = task.evaluator(config, dataset, accelerator, votes=config.votes)(model).metrics()
+        metrics |= {f"{name}{chosen}_votes_{config.votes}": voted[name] for name in task.figures}
     return plain, metrics
 
 
 def finish(
-    config: ClassificationRun,
+    config: AdaptationRun,
     folder: RunFolder,
     model: nn.Module,
     splits: Splits,
@@ -86,15 +71,9 @@ def finish(
     if not accelerator.is_main_process:
         return
     _save_adapter(model, folder)
-    write_predictions(folder.predictions, evaluation)
-    write_json(folder.summary, _summary(config, folder, model, splits, state, metrics))
-
-
-def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write one CSV line a sample: index, label, prediction, confidence."""
-    columns = (evaluation.labels.tolist(), evaluation.predictions.tolist(), evaluation.confidences.tolist())
-    rows = [[i, label, guess, f"{p:.6f}"] for i, (label, guess, p) in enumerate(zip(*columns, strict=True))]
-    write_rows(path, ["index", "label", "prediction", "confidence"], rows)
+    evaluation.write(folder.path)
+    summary = _summary(config, folder, model, splits, state, metrics)
+    write_json(folder.summary, summary | evaluation.details())
 
 
 def _save_adapter(model: nn.Module, folder: RunFolder) -> None:
@@ -107,19 +86,21 @@ def _save_adapter(model: nn.Module, folder: RunFolder) -> None:
 
 
 def _summary(
-    config: ClassificationRun,
+    config: AdaptationRun,
     folder: RunFolder,
     model: nn.Module,
     splits: Splits,
     state: Checkpoint,
     metrics: dict[str, float],
 ) -> dict[str, Any]:
-    parameters, timing = count_parameters(model), read_rows(folder.timing)
+    task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing)
+    cloud = torch.rand(1, config.points, 3, generator=torch.Generator().manual_seed(0))
     device = next(model.parameters()).device
-    macs = count_macs(model, torch.rand(1, config.points, 3, generator=torch.Generator().manual_seed(0)).to(device))
+    inputs = task.inputs({"points": cloud.to(device), "labels": torch.zeros(1, dtype=torch.int64, device=device)})
+    macs = count_macs(model, *inputs)
     seconds = sum(row["train_seconds"] for row in timing)
     return {
-        "task": "classification",
+        "task": task.title,
         "data": DATASETS.name_of(config.data),
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
@@ -141,5 +122,5 @@ def _summary(
         "seconds_per_epoch": seconds / len(timing),
         "peak_memory_mb": max(row["peak_memory_mb"] for row in timing),
         "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
-        "classes": list(splits.test.class_names),
+        **task.labels(splits.test).to_summary(),
     }

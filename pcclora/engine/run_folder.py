@@ -8,9 +8,11 @@
     timing.csv       seconds and memory of the same epochs
     checkpoint/      the last state of training
     adapter/         what was trained (a pre-training run has model.safetensors instead)
-    predictions.csv  every test object's label, prediction and confidence
+    predictions.csv  every test object's label, prediction and confidence; for parts its mIoU, points and accuracy
+    predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
     summary.json     the final numbers; it is written last, so a run that has it is finished
-    tensorboard/     the curves for TensorBoard; curves.png and confusion.png are drawn by the tools
+    tensorboard/     the curves for TensorBoard
+    *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars and a gallery of parts
 """
 
 import csv
@@ -47,8 +49,10 @@ class RunFolder:
             path / "adapter",
             path / "model.safetensors",
         )
+        self.predicted_parts = path / "predicted_parts.safetensors"
         self.checkpoint = path / "checkpoint" / "last.safetensors"
         self.curves, self.confusion = path / "curves.png", path / "confusion.png"
+        self.ious, self.gallery = path / "ious.png", path / "gallery.png"
 
     @classmethod
     def create(cls, path: Path, *, config: str, versions: Mapping[str, Any]) -> "RunFolder":
@@ -171,7 +175,7 @@ def default_output(task: str, parts: Sequence[str]) -> Path:
     """Return ``runs/<task>/<parts>_<time>``, with a counter when that is taken.
 
     Args:
-        task: ``cls`` or ``pretrain``.
+        task: ``cls``, ``partseg`` or ``pretrain``.
         parts: Data set, model, adapter.
     """
     stem = Path("runs") / task / f"{'_'.join(parts)}_{datetime.now():%Y%m%d-%H%M%S}"

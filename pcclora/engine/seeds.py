@@ -1,4 +1,4 @@
-"""The same classification run with several seeds, each in its own folder, and what they say together.
+"""The same run with several seeds, each in its own folder, and what they say together.
 
 ``joblib`` runs several at once; its backends reach a Ray or Dask cluster as well. A finished seed is never run again.
 """
@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
-from pcclora.config import load_config, to_yaml
-from pcclora.engine.classification import anchored, prepare, train_classifier
+from pcclora.config import to_yaml
 from pcclora.engine.environment import is_main_process, make_accelerator, single_process
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.tasks import load_run_config
+from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
 from pcclora.registry import load_plugin
@@ -24,7 +25,7 @@ AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
 
 
 def train_seeds(
-    config: ClassificationRun, output: Path, *, seeds: Sequence[int], jobs: int = 1, plugins: Sequence[Path] = ()
+    config: AdaptationRun, output: Path, *, seeds: Sequence[int], jobs: int = 1, plugins: Sequence[Path] = ()
 ) -> Path:
     """Train one run a seed in ``output/seed_<n>`` and write mean and spread to ``output/summary.json``.
 
@@ -100,6 +101,11 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     combined = {key: value for key, value in first.items() if key not in ("selected_epoch", *AVERAGED)}
     combined["metrics"] = {key: asdict(spread([s["metrics"][key] for s in summaries])) for key in first["metrics"]}
     combined |= {key: asdict(spread([s[key] for s in summaries])) for key in AVERAGED}
+    if "categories" in first:
+        combined["categories"] = {
+            name: held | {"iou": asdict(spread([s["categories"][name]["iou"] for s in summaries]))}
+            for name, held in first["categories"].items()
+        }
     combined["protocol"] = first["protocol"] | {"seed": [s["protocol"]["seed"] for s in summaries]}
     return combined
 
@@ -114,6 +120,6 @@ def _one_seed(output: Path, seed: int, plugins: Sequence[str], threads: int | No
         torch.set_num_threads(threads)
         for plugin in plugins:
             load_plugin(plugin)
-    config = load_config(ClassificationRun, file=output / "config.yaml", overrides=[f"seed={seed}"])
+    config = load_run_config(output / "config.yaml", [f"seed={seed}"])
     folder = output / f"seed_{seed}"
-    return train_classifier(config, folder, resume=(folder / "config.yaml").is_file()).path
+    return train(config, folder, resume=(folder / "config.yaml").is_file()).path

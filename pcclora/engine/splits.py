@@ -1,9 +1,9 @@
-"""Which samples a classification run trains on, looks at meanwhile, and is tested on."""
+"""Which samples a run trains on, looks at meanwhile, and is tested on."""
 
 from dataclasses import dataclass
 
 from pcclora.data import PointCloudDataset, Subset, stratified_split
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.settings import AdaptationRun
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -23,15 +23,15 @@ class Splits:
     test: PointCloudDataset
 
 
-def load_splits(config: ClassificationRun) -> Splits:
+def load_splits(config: AdaptationRun) -> Splits:
     """Load the data sets that a run's selection asks for.
 
     Raises:
         PccloraError: If they cannot be read, or disagree about the classes.
     """
     train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
-    if train.class_names != test.class_names:
-        raise PccloraError(f"{train.name}: training and test set have different classes")
+    if (train.class_names, train.parts) != (test.class_names, test.parts):
+        raise PccloraError(f"{train.name}: training and test set have different classes or parts")
     if config.selection != "validation":
         return Splits(train, test, test)
     kept, held_out = stratified_split(train.labels, config.validation_fraction, config.seed)

@@ -9,20 +9,20 @@ from torch import nn
 
 from pcclora import adapters
 from pcclora.atomic import creating_folder, write_json
-from pcclora.config import load_config
 from pcclora.data import PointCloudDataset
-from pcclora.engine.classification import base_checkpoint, build_classifier
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.evaluate import Evaluation
-from pcclora.engine.results import measure, write_predictions
+from pcclora.engine.results import measure
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.task import Evaluation, Labels
+from pcclora.engine.tasks import load_run_config, task_of
+from pcclora.engine.training import base_checkpoint, build_model, make_head
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
 
 
-def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[ClassificationRun, nn.Module]:
+def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[AdaptationRun, nn.Module]:
     """Rebuild the trained model of a finished run, in eval mode on the CPU.
 
     Args:
@@ -32,8 +32,8 @@ def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[Class
     Raises:
         PccloraError: If the run is not finished, or the base weights are absent or other ones.
     """
-    config = load_config(ClassificationRun, file=folder.config)
-    model = build_classifier(config, num_classes=len(folder.read_summary()["classes"]), checkpoint=checkpoint)
+    config = load_run_config(folder.config)
+    model = build_model(config, Labels.of_summary(folder.read_summary()), checkpoint=checkpoint)
     adapters.load_adapter(model, folder.adapter)  # compares the base's fingerprint
     return config, model.eval()
 
@@ -43,7 +43,7 @@ class RunEvaluation:
     """A run evaluated again.
 
     Attributes:
-        evaluation: Logits and labels.
+        evaluation: What the model answered.
         summary: Numbers, protocol and class names, as summary.json has them.
     """
 
@@ -66,44 +66,46 @@ def evaluate_run(
         PccloraError: If the run or the data cannot be used, or the data have other classes.
     """
     _, model = load_run(folder, checkpoint=checkpoint)
-    config = load_config(ClassificationRun, file=folder.config, overrides=overrides)
-    summary = folder.read_summary()
+    config = load_run_config(folder.config, overrides)
+    summary, task = folder.read_summary(), task_of(config)
     dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
-    if list(dataset.class_names) != summary["classes"]:
-        raise PccloraError(
-            f"{dataset.name}: its classes ({', '.join(dataset.class_names)}) are not those of {folder.path} "
-            f"({', '.join(summary['classes'])}); evaluate on data with the same class names"
-        )
+    _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
     changed = {"metrics": metrics, "data": f"{dataset.name}, split {split}", "samples": {split: len(dataset)}}
     changed["protocol"] = summary["protocol"] | {key: getattr(config, key) for key in ("points", "votes")}
-    kept = {key: summary[key] for key in ("model", "checkpoint", "adapter", "classes")}
-    return RunEvaluation(evaluation, kept | changed)
+    kept = {
+        key: summary[key] for key in ("task", "model", "checkpoint", "adapter", "classes", "parts") if key in summary
+    }
+    return RunEvaluation(evaluation, kept | changed | evaluation.details())
 
 
-def evaluate_released(config: ClassificationRun, *, split: str = "test") -> RunEvaluation:
-    """Evaluate a fine-tuned classifier as it was released: no adapter, its own head.
+def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvaluation:
+    """Evaluate a fine-tuned model as it was released: no adapter, its own head.
 
     Args:
         config: ``model``, ``checkpoint`` (the released file), data and protocol.
         split: Split of the data set.
 
     Raises:
-        PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes.
+        PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes or parts.
     """
     dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
-    model: nn.Module = MODELS.build(config.model, task="cls", num_classes=len(dataset.class_names))
+    task = task_of(config)
+    labels = task.labels(dataset)
+    model = make_head(config, labels)
     path = base_checkpoint(config)
     if path is None or not (report := load_checkpoint(model, path)).head_loaded:
         detail = "" if path is None else f"\n  {report}"
+        kinds = f"{len(labels.class_names)} classes" if labels.parts is None else f"{len(labels.parts.names)} parts"
         raise PccloraError(
-            f"checkpoint '{config.checkpoint}' has no classification head for the {len(dataset.class_names)} classes "
+            f"checkpoint '{config.checkpoint}' has no {task.title} head for the {kinds} "
             f"of {dataset.name}, so there is nothing to evaluate: give a fine-tuned file, or train first{detail}"
         )
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
     summary = {
+        "task": task.title,
         "data": f"{dataset.name}, split {split}",
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
@@ -111,17 +113,27 @@ def evaluate_released(config: ClassificationRun, *, split: str = "test") -> RunE
         "metrics": metrics,
         "protocol": {"points": config.points, "votes": config.votes, "augmentation": config.augmentation},
         "samples": {split: len(dataset)},
-        "classes": list(dataset.class_names),
+        **labels.to_summary(),
     }
-    return RunEvaluation(evaluation, summary)
+    return RunEvaluation(evaluation, summary | evaluation.details())
 
 
 def write_evaluation(result: RunEvaluation, output: Path) -> None:
-    """Write summary.json and predictions.csv into a new folder.
+    """Write summary.json and the predictions into a new folder.
 
     Raises:
         PccloraError: If something is there already.
     """
     with creating_folder(output) as temporary:
         write_json(temporary / "summary.json", result.summary)
-        write_predictions(temporary / "predictions.csv", result.evaluation)
+        result.evaluation.write(temporary)
+
+
+def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:
+    if found.class_names != expected.class_names:
+        raise PccloraError(
+            f"{name}: its classes ({', '.join(found.class_names)}) are not those of {folder.path} "
+            f"({', '.join(expected.class_names)}); evaluate on data with the same class names"
+        )
+    if found.parts != expected.parts:
+        raise PccloraError(f"{name}: its classes have other parts than those of {folder.path}, see its summary.json")

@@ -68,13 +68,13 @@ TINY = [
 
 @pytest.mark.parametrize("path", RUNS, ids=str)
 def test_it_trains(path, tmp_path):
-    from pcclora.engine.classification import train_classifier
     from pcclora.engine.pretraining import pretrain
+    from pcclora.engine.training import train
 
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))
     config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=TINY)
-    run = (pretrain if path.parts[1] == "pretrain" else train_classifier)(config, tmp_path / "run")
+    run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
     assert run.finished
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from pcclora.config import load_config
-from pcclora.engine.classification import train_classifier
 from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -45,7 +45,7 @@ def run_folder(tmp_path_factory) -> Path:
     """A finished run, for the commands that want one."""
     folder = tmp_path_factory.mktemp("documentation") / "run"
     tiny = load_config(ClassificationRun, file=ROOT / "tests" / "tiny" / "cls.yaml", overrides=["train.epochs=1"])
-    return train_classifier(tiny, folder).path
+    return train(tiny, folder).path
 
 
 @pytest.mark.parametrize("command", _commands())

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, make_loader, set_epoch
+from pcclora.engine.classification import ClassEvaluation, Classification
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.evaluate import Evaluation, Evaluator
-from pcclora.engine.settings import Training
+from pcclora.engine.settings import ClassificationRun, ClassificationTraining, Training
 
 CLASSES = 16
 
@@ -35,8 +35,10 @@ def model():
     return Net()
 
 
-def evaluator(dataset, **options):
-    return Evaluator(dataset, points=32, accelerator=make_accelerator(Training(device="cpu")), **options)
+def evaluator(dataset, *, batch_size, votes=0, **options):
+    config = ClassificationRun(points=32, train=ClassificationTraining(batch_size=batch_size), **options)
+    accelerator = make_accelerator(Training(device="cpu"))
+    return Classification().evaluator(config, dataset, accelerator, votes=votes)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 19])
@@ -71,7 +73,7 @@ def test_evaluation_draws_nothing_from_the_generator_of_the_training(dataset, mo
 def test_numbers_agree_with_their_definition():
     logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
     labels = torch.tensor([0, 0, 1, 2])
-    found = Evaluation(logits, labels)
+    found = ClassEvaluation(logits, labels)
     assert found.predictions.tolist() == [0, 1, 1, 2]
     metrics = found.metrics()
     assert metrics["accuracy"] == pytest.approx(0.75)

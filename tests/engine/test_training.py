@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 
 from pcclora.config import load_config
 from pcclora.engine import checkpoint as checkpoints
-from pcclora.engine.classification import build_classifier, train_classifier
 from pcclora.engine.pretraining import export, pretrain
 from pcclora.engine.run_folder import read_rows
 from pcclora.engine.settings import ClassificationRun, PretrainRun
+from pcclora.engine.task import Labels
+from pcclora.engine.training import build_model, train
 from pcclora.errors import PccloraError
 
 TINY = Path(__file__).parents[1] / "tiny"
@@ -24,7 +25,7 @@ def cls(*overrides):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return train_classifier(cls(), tmp_path_factory.mktemp("runs") / "plain")
+    return train(cls(), tmp_path_factory.mktemp("runs") / "plain")
 
 
 def assert_equal(one, other):
@@ -52,15 +53,15 @@ def test_the_folder_holds_everything(plain):
 
 
 def test_the_same_run_twice_is_the_same(plain, tmp_path):
-    assert_equal(plain, train_classifier(cls(), tmp_path / "again"))
+    assert_equal(plain, train(cls(), tmp_path / "again"))
 
 
 def test_workers_do_not_matter(plain, tmp_path):
-    assert_equal(plain, train_classifier(cls("train.workers=2"), tmp_path / "workers"))
+    assert_equal(plain, train(cls("train.workers=2"), tmp_path / "workers"))
 
 
 def test_another_seed_is_another_run(plain, tmp_path):
-    other = train_classifier(cls("seed=1"), tmp_path / "other")
+    other = train(cls("seed=1"), tmp_path / "other")
     assert other.metrics.read_bytes() != plain.metrics.read_bytes()
 
 
@@ -70,7 +71,7 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, adapter, sele
     config = cls(f"adapter={adapter}", f"selection={selection}", "validation_fraction=0.3")
     if adapter == "full":
         config.train.lr = 1e-3
-    whole = train_classifier(config, tmp_path / "whole")
+    whole = train(config, tmp_path / "whole")
     real, saved = checkpoints.save, []
 
     def save_once(path, checkpoint):
@@ -80,9 +81,9 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, adapter, sele
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoints, "save", save_once)
-        train_classifier(config, tmp_path / "cut")
+        train(config, tmp_path / "cut")
     torch.rand(5)  # the resuming process has drawn something else
-    assert_equal(whole, train_classifier(config, tmp_path / "cut", resume=True))
+    assert_equal(whole, train(config, tmp_path / "cut", resume=True))
 
 
 def test_only_the_adapter_and_the_head_are_in_the_checkpoint(plain):
@@ -94,7 +95,7 @@ def test_only_the_adapter_and_the_head_are_in_the_checkpoint(plain):
 
 def test_validation_keeps_the_best_epoch(tmp_path):
     config = cls("selection=validation", "validation_fraction=0.3", "train.epochs=4", "train.lr=0.02")
-    folder = train_classifier(config, tmp_path / "run")
+    folder = train(config, tmp_path / "run")
     rows, summary = read_rows(folder.metrics), folder.read_summary()
     scores = [row["validation_accuracy"] for row in rows]
     assert len(scores) == 4 and not any("test_accuracy" in row for row in rows)
@@ -106,7 +107,7 @@ def test_validation_keeps_the_best_epoch(tmp_path):
 
 
 def test_a_choice_on_the_test_set_shows_in_every_number(tmp_path):
-    folder = train_classifier(cls("selection=best_on_test", "votes=2", "train.epochs=2"), tmp_path / "run")
+    folder = train(cls("selection=best_on_test", "votes=2", "train.epochs=2"), tmp_path / "run")
     assert set(folder.read_summary()["metrics"]) == {
         f"{name}_best_on_test{votes}" for name in ("accuracy", "mean_class_accuracy") for votes in ("", "_votes_2")
     }
@@ -114,13 +115,13 @@ def test_a_choice_on_the_test_set_shows_in_every_number(tmp_path):
 
 def test_accumulated_batches_are_one_step(tmp_path):
     """Two batches of 8 give AdamW as many steps as one of 16."""
-    halves = train_classifier(cls("train.accumulation=2"), tmp_path / "halves")
+    halves = train(cls("train.accumulation=2"), tmp_path / "halves")
     steps = {v.item() for k, v in checkpoints.load(halves.checkpoint).optimizer.items() if k.endswith("/step")}
     assert steps == {9.0}  # 3 epochs of 48 / 8 / 2
 
 
 def test_bf16_trains_float32_parameters(tmp_path):
-    folder = train_classifier(cls("train.precision=bf16"), tmp_path / "run")
+    folder = train(cls("train.precision=bf16"), tmp_path / "run")
     weights = checkpoints.load(folder.checkpoint).weights
     assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float32}
 
@@ -128,16 +129,16 @@ def test_bf16_trains_float32_parameters(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     config = cls("train.lr=1e30", "train.clip=0", "train.warmup_epochs=0")
     with pytest.raises(PccloraError, match=r"the loss is .* in epoch \d; lower train.lr"):
-        train_classifier(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
 def test_resuming_on_other_base_weights_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        train_classifier(cls(), tmp_path / "run")
+        train(cls(), tmp_path / "run")
     with pytest.raises(PccloraError, match="other base weights"):
-        train_classifier(cls("seed=1"), tmp_path / "run", resume=True)
+        train(cls("seed=1"), tmp_path / "run", resume=True)
 
 
 def test_pretrained_weights_serve_a_classifier(tmp_path):
@@ -149,6 +150,6 @@ def test_pretrained_weights_serve_a_classifier(tmp_path):
     full, half = load_file(folder.model), load_file(tmp_path / "released.safetensors")
     assert full.keys() == half.keys() and half["mask_token"].dtype == torch.float16
     for file, tolerance in ((folder.model, 0.0), (tmp_path / "released.safetensors", 1e-3)):
-        model = build_classifier(cls(f"checkpoint={file}"), num_classes=16)
+        model = build_model(cls(f"checkpoint={file}"), Labels(("a", "b")))
         key = "blocks.0.attn.qkv.weight"
         torch.testing.assert_close(model.state_dict()[key], full[f"MAE_encoder.{key}"], atol=tolerance, rtol=tolerance)

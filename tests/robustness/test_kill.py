@@ -31,7 +31,7 @@ def server():
     context = multiprocessing.get_context("forkserver")
     torch_parts = ["torch.utils.tensorboard", "torch._dynamo"]
     context.set_forkserver_preload(
-        [*torch_parts, "accelerate", "pcclora.engine.classification", "pcclora.engine.pretraining"]
+        [*torch_parts, "accelerate", "pcclora.engine.training", "pcclora.engine.pretraining"]
     )
     return context
 

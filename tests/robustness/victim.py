@@ -13,12 +13,12 @@ import safetensors.torch
 import torch
 
 from pcclora.config import load_config
-from pcclora.engine.classification import train_classifier
 from pcclora.engine.pretraining import pretrain
 from pcclora.engine.settings import ClassificationRun, PretrainRun
+from pcclora.engine.training import train as adapt
 
 torch.set_num_threads(1)
-TASKS = {"cls": (ClassificationRun, train_classifier), "pretrain": (PretrainRun, pretrain)}
+TASKS = {"cls": (ClassificationRun, adapt), "pretrain": (PretrainRun, pretrain)}
 count = 0
 
 

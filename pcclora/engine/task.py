@@ -1,0 +1,113 @@
+"""What a task is to the engine: training, seeds, comparison and evaluation know this much of it and no more."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from pcclora.data import Parts, PointCloudDataset
+from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.settings import AdaptationRun
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a model may answer.
+
+    Attributes:
+        class_names: One a class.
+        parts: What each class is made of, if the task is about parts.
+    """
+
+    class_names: tuple[str, ...]
+    parts: Parts | None = None
+
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> "Labels":
+        """Read what :meth:`to_summary` gave."""
+        parts = summary.get("parts")
+        held = Parts(tuple(parts["names"]), tuple(map(tuple, parts["of_class"]))) if parts else None
+        return cls(tuple(summary["classes"]), held)
+
+    def to_summary(self) -> dict[str, Any]:
+        """Return the entries of summary.json."""
+        held: dict[str, Any] = {"classes": list(self.class_names)}
+        if self.parts is not None:
+            held["parts"] = {"names": list(self.parts.names), "of_class": [list(p) for p in self.parts.of_class]}
+        return held
+
+
+class Evaluation(ABC):
+    """What a model answered for each sample of a data set."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Return ``loss`` and the task's figures, the latter from 0 to 1."""
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Write the predictions, into a run's folder or another."""
+
+    def details(self) -> dict[str, Any]:
+        """Return what summary.json has beside the figures."""
+        return {}
+
+
+class Task(ABC):
+    """One task; it has no state.
+
+    Attributes:
+        name: Of its configurations (``configs/<name>``), its runs (``runs/<name>``) and of the models' head.
+        title: In summary.json and tables.
+        schema: Of its configuration.
+        figures: Name of a figure -> its heading in tables. The first one selects epochs and chooses settings.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    schema: ClassVar[type[AdaptationRun]]
+    figures: ClassVar[Mapping[str, str]]
+
+    @property
+    def score(self) -> str:
+        """The figure that selects."""
+        return next(iter(self.figures))
+
+    @abstractmethod
+    def labels(self, dataset: PointCloudDataset) -> Labels:
+        """Return what a model for this data set may answer."""
+
+    @abstractmethod
+    def loader(self, config: Any, dataset: PointCloudDataset) -> Any:
+        """Return the training batches.
+
+        Raises:
+            PccloraError: If the data set has no labels of this task.
+        """
+
+    @abstractmethod
+    def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return what the model takes of a batch."""
+
+    @abstractmethod
+    def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Any], Tensors]:
+        """Return (model, batch) -> means over the batch by name; ``loss`` is minimised, the others are logged."""
+
+    @abstractmethod
+    def evaluator(
+        self, config: Any, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
+    ) -> Callable[[nn.Module], Evaluation]:
+        """Prepare the evaluation of a data set by a run's protocol.
+
+        Args:
+            config: The run.
+            dataset: The samples.
+            accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+            votes: Augmented passes whose logits are averaged; 0 is one pass over the clouds as they are.
+        """

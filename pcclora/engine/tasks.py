@@ -1,0 +1,34 @@
+"""The tasks by name, and the one that a configuration is of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcclora.config import load_config, read_yaml
+from pcclora.engine.classification import Classification
+from pcclora.engine.part_segmentation import PartSegmentation
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.task import Task
+from pcclora.errors import PccloraError
+
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), PartSegmentation())}
+
+
+def task_of(config: AdaptationRun) -> Task:
+    """Return the task that a configuration is of."""
+    return TASKS[config.task]
+
+
+def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:
+    """Read a configuration of any task; a file that names none is of classification.
+
+    Args:
+        file: A run's config.yaml, or a file of ``configs/``.
+        overrides: ``key=value``.
+
+    Raises:
+        PccloraError: If it cannot be read, or is of something else, as pre-training.
+    """
+    name = read_yaml(file).get("task", "cls")
+    if name not in TASKS:
+        raise PccloraError(f"{file}: its task is '{name}'; {' or '.join(TASKS)} is needed here")
+    return load_config(TASKS[name].schema, file=file, overrides=overrides)

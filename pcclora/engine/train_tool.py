@@ -1,0 +1,66 @@
+"""What the ``train`` tools do: one run or several seeds of it, new or resumed, then pictures and a table."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pcclora.engine import cli
+from pcclora.engine.environment import agree, is_main_process
+from pcclora.engine.report import run_table
+from pcclora.engine.run_folder import RunFolder, default_output
+from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
+from pcclora.engine.task import Task
+from pcclora.engine.training import train
+from pcclora.registry import ADAPTERS, DATASETS, MODELS
+
+
+def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[RunFolder], None], then: str) -> None:
+    """Parse the command line, train, draw, print the table.
+
+    Args:
+        task: What is trained.
+        description: The tool's docstring.
+        draw: Draws the pictures of a finished run.
+        then: The command to go on with, which takes ``--run``.
+
+    Raises:
+        PccloraError: If anything that was asked for cannot be done.
+    """
+    parser = cli.make_parser(description)
+    cli.add_run_options(parser)
+    parser.add_argument("--seeds", nargs="+", default=[], metavar="N", help="one run a seed, and their mean")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="seeds trained at the same time")
+    arguments = cli.parse(parser)
+    seeds = _take_seeds(arguments)
+    config = cli.resolve(task.schema, arguments)
+    if arguments.dry_run:
+        cli.show_dry_run(config, arguments)
+        return
+    several = {"jobs": arguments.jobs, "plugins": arguments.plugin}
+    names = [DATASETS.name_of(config.data), MODELS.name_of(config.model), ADAPTERS.name_of(config.adapter)]
+    output = arguments.resume or agree(config.train, arguments.output or default_output(task.name, names))
+    if arguments.resume and holds_seeds(output):
+        resume_seeds(output, seeds=seeds, **several)
+    elif seeds:
+        train_seeds(config, output, seeds=seeds, **several)
+    else:
+        train(config, output, resume=arguments.resume is not None)
+    if is_main_process():
+        runs = sorted(output.glob("seed_*")) if holds_seeds(output) else [output]
+        _show(output, runs, draw)
+        sys.stdout.write(f"next: {then} --run {runs[0]}\n")
+
+
+def _show(output: Path, runs: Sequence[Path], draw: Callable[[RunFolder], None]) -> None:
+    for run in runs:
+        draw(RunFolder(run))
+    sys.stdout.write(run_table(RunFolder(output).read_summary(), output))
+
+
+def _take_seeds(arguments: argparse.Namespace) -> list[int]:
+    """``--seeds 0 1 adapter.r=4``: what has a ``=`` was meant as an override."""
+    arguments.overrides += [word for word in arguments.seeds if "=" in word]
+    seeds = cli.whole_numbers("--seeds", [word for word in arguments.seeds if "=" not in word])
+    arguments.seeds = seeds
+    return seeds

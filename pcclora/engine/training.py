@@ -1,0 +1,160 @@
+"""One run of any task, from its configuration to its finished folder: what the ``train`` tools call."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from pcclora import adapters
+from pcclora.atomic import refuse_existing
+from pcclora.config import to_yaml
+from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.environment import make_accelerator
+from pcclora.engine.loop import Job, fit, try_one_cloud
+from pcclora.engine.results import finish
+from pcclora.engine.run_folder import RunFolder, open_run
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.splits import Splits, load_splits
+from pcclora.engine.task import Labels
+from pcclora.engine.tasks import task_of
+from pcclora.errors import PccloraError
+from pcclora.models.checkpoints import bundled_weights, load_checkpoint
+from pcclora.registry import MODELS
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Run = TypeVar("Run", bound=AdaptationRun)
+
+
+def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFolder:
+    """Adapt a backbone to a task and write the run's folder.
+
+    Args:
+        config: The run; its class says which task.
+        output: Its folder; with ``resume`` the folder of the run to go on with.
+        resume: Go on from the last checkpoint.
+
+    Returns:
+        The finished folder.
+
+    Raises:
+        PccloraError: If the folder holds another run, or anything that the run needs cannot be used.
+    """
+    if resume and RunFolder.open(output).finished:
+        return RunFolder(output)
+    config = anchored(config)
+    accelerator = make_accelerator(config.train)
+    if not resume and accelerator.is_main_process:
+        refuse_existing(output)
+    splits, job = prepare(config, accelerator)
+    folder = open_run(output, to_yaml(config), _base(config, job.model), accelerator, resume=resume)
+    state = fit(job, config.train, folder, accelerator, seed=config.seed)
+    finish(config, folder, job.model, splits, state, accelerator)
+    return folder
+
+
+def prepare(config: AdaptationRun, accelerator: "Accelerator") -> tuple[Splits, Job]:
+    """Build all that a run needs and pass one cloud through it; nothing is written.
+
+    Args:
+        config: The run.
+        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+
+    Returns:
+        Its data, and what the training loop needs.
+
+    Raises:
+        PccloraError: If anything that the run needs cannot be used.
+    """
+    task, splits = task_of(config), load_splits(config)
+    loader = task.loader(config, splits.train)
+    model = build_model(config, task.labels(splits.train))
+    job = _job(config, model, loader, splits, accelerator)
+    try_one_cloud(model, loader, task.inputs)
+    return splits, job
+
+
+def build_model(config: AdaptationRun, labels: Labels, *, checkpoint: str | None = None) -> nn.Module:
+    """Build the backbone with its base weights; what has none is drawn from the run's seed.
+
+    Args:
+        config: ``task``, ``model``, ``checkpoint`` and ``seed``.
+        labels: What it may answer.
+        checkpoint: Where the base checkpoint is now, if not where the config says.
+
+    Raises:
+        PccloraError: If the checkpoint is absent or does not fit.
+    """
+    torch.manual_seed(config.seed)
+    model = make_head(config, labels)
+    source = base_checkpoint(config, checkpoint)
+    if source is not None:
+        load_checkpoint(model, source)
+    return model
+
+
+def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
+    """Build the backbone with the task's head for these labels, without weights."""
+    classes, parts = len(labels.class_names), labels.parts
+    size = {"num_classes": classes} if parts is None else {"num_parts": len(parts.names), "num_categories": classes}
+    model: nn.Module = MODELS.build(config.model, task=config.task, **size)
+    return model
+
+
+def anchored(config: Run) -> Run:
+    """Return the run with the absolute path of its checkpoint: it may be used again from another working folder."""
+    if config.checkpoint in ("none", "bundled"):
+        return config
+    return replace(config, checkpoint=str(Path(config.checkpoint).expanduser().resolve()))
+
+
+def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path | None:
+    """Return the file of the base weights, or None for random ones.
+
+    Raises:
+        PccloraError: If it is not where it should be.
+    """
+    source = moved_to or config.checkpoint
+    if source == "none":
+        return None
+    path = Path(bundled_weights(MODELS.name_of(config.model)) if source == "bundled" else source)
+    if not path.is_file():
+        raise PccloraError(
+            f"checkpoint {path}: no such file; if it has moved, say where: --checkpoint FILE for a finished run, "
+            "checkpoint=FILE for another"
+        )
+    return path
+
+
+def _base(config: AdaptationRun, model: nn.Module) -> dict[str, str | None]:
+    path = base_checkpoint(config)
+    held = None if path is None else str(path)
+    return {"checkpoint": config.checkpoint, "path": held, "fingerprint": adapters.base_fingerprint(model)}
+
+
+def _job(config: AdaptationRun, model: nn.Module, loader: Any, splits: Splits, accelerator: "Accelerator") -> Job:
+    task = task_of(config)
+    adapter = adapters.attach(model, config.adapter)
+    watch = task.evaluator(config, splits.watched, accelerator)
+    watched = "validation" if config.selection == "validation" else "test"
+    return Job(
+        model=model,
+        loader=loader,
+        loss=partial(_regularized, adapter, task.loss(config, task.labels(splits.train))),
+        evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
+        evaluations=tuple(f"{watched}_{k}" for k in ("loss", *task.figures)),
+        weights=partial(adapters.adapter_tensors, model),
+        load_weights=partial(adapters.load_adapter_tensors, model),
+        select_by=None if config.selection == "last" else f"{watched}_{task.score}",
+    )
+
+
+def _regularized(adapter: Any, loss: Callable[[nn.Module, Any], Tensors], model: nn.Module, batch: Any) -> Tensors:
+    means = loss(model, batch)
+    regularization: torch.Tensor = adapter.regularization()
+    return {"loss": means.pop("loss") + regularization, "regularization": regularization, **means}
