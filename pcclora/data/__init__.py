@@ -2,12 +2,16 @@
 
 from pcclora.data.base import Parts, PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
+from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
+from pcclora.data.fewshot_files import find_folds, read_episode
+from pcclora.data.fewshot_writer import write_episodes
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
 from pcclora.data.readers import read_points
+from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
 from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
 from pcclora.data.transforms import PRESETS, Preset, augment
@@ -16,6 +20,8 @@ __all__ = [
     "PADDING",
     "PRESETS",
     "Batch",
+    "Episode",
+    "EpisodeSplit",
     "EpochSampler",
     "FolderConfig",
     "FolderDataset",
@@ -28,19 +34,27 @@ __all__ = [
     "ProceduralConfig",
     "ProceduralDataset",
     "Sample",
+    "ScanObjectNN",
+    "ScanObjectNNConfig",
     "ShapeNet55Config",
     "ShapeNetPartConfig",
     "Subset",
     "WholeBatch",
     "augment",
+    "episodes_digest",
+    "find_folds",
+    "make_episode",
     "make_loader",
     "modelnet",
     "normalize_unit_sphere",
     "partseg_h5",
     "read_cloud",
+    "read_episode",
     "read_points",
+    "scanobjectnn",
     "set_epoch",
     "shapenet55",
     "shapenetpart",
     "stratified_split",
+    "write_episodes",
 ]

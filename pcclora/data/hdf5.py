@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pcclora.data.files import read_lines, require_files, unreadable
 from pcclora.errors import PccloraError
 
-_KINDS = {"f": "floating-point", "iu": "whole"}
+_KINDS = {"f": "floating-point", "iu": "whole", "fiu": "real"}
 
 
 def list_files(root: Path, lists: Sequence[str], pattern: str, what: str, remedy: str) -> list[Path]:
@@ -33,12 +33,13 @@ def list_files(root: Path, lists: Sequence[str], pattern: str, what: str, remedy
     return files
 
 
-def read_h5(path: Path, keys: Mapping[str, str]) -> dict[str, NDArray[np.generic]]:
+def read_h5(path: Path, keys: Mapping[str, str], *, optional: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:
     """Read arrays of one h5 file, all of one length.
 
     Args:
         path: The file.
         keys: Which arrays, and of which numpy kinds: ``{"data": "f", "label": "iu"}``.
+        optional: Those of them that the file may lack.
 
     Raises:
         PccloraError: If the file is absent or damaged, or an array is missing, of another kind or length.
@@ -52,6 +53,8 @@ def read_h5(path: Path, keys: Mapping[str, str]) -> dict[str, NDArray[np.generic
     except Exception as error:  # h5py has no one exception for a damaged file
         raise unreadable(path, error) from error
     for key, kinds in keys.items():
+        if key not in arrays and key in optional:
+            continue
         if key not in arrays:
             raise PccloraError(f"{path}: no key '{key}', it has {', '.join(found) or 'none'}; is it another data set?")
         if arrays[key].dtype.kind not in kinds:

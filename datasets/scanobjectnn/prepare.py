@@ -1,0 +1,80 @@
+"""Checks a copy of ScanObjectNN: keys, shapes, labels, numbers of objects, background share. It writes nothing.
+
+    python datasets/scanobjectnn/prepare.py ROOT [--variant OBJ_BG PB_T50_RS] [--incomplete]
+
+The h5 files are read in seconds, so there is no faster form to make.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pcclora.data import ScanObjectNNConfig, scanobjectnn
+from pcclora.data.files import require_folder
+from pcclora.data.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
+from pcclora.errors import PccloraError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the variants that are asked for, or all that are there; return 0 where each can be used, else 1."""
+    options = parse(arguments)
+    usable = True
+    try:
+        require_folder(options.root, "scanobjectnn", CARD)
+        variants = options.variant or present(options.root)
+    except PccloraError as error:
+        variants, usable = [], False
+        print(error, file=sys.stderr)
+    for variant in variants:
+        for split in SPLITS:
+            try:
+                print(f"{variant} {split}: {describe(variant, split, options)}")
+            except PccloraError as error:
+                usable = False
+                print(f"{variant} {split}: {error}", file=sys.stderr)
+    if not usable:
+        print(f"\n{where_to_get_it()}", file=sys.stderr)
+    return 0 if usable else 1
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="the folder of main_split and main_split_nobg")
+    parser.add_argument("--variant", nargs="+", choices=list(VARIANTS), help="which (default: all that are there)")
+    parser.add_argument(
+        "--incomplete", action="store_true", help="accept other numbers of objects than the official ones"
+    )
+    return parser.parse_args(arguments)
+
+
+def present(root: Path) -> list[str]:
+    """Return the variants of which a folder holds at least one split."""
+    found = [name for name in VARIANTS if any(variant_file(root, name, split).is_file() for split in SPLITS)]
+    if not found:
+        raise PccloraError(f"{root}: holds no file of any variant; {CARD}")
+    return found
+
+
+def describe(variant: str, split: str, options: argparse.Namespace) -> str:
+    """Read every object of one split and return what there is."""
+    config = ScanObjectNNConfig(root=str(options.root), variant=variant, incomplete=options.incomplete)
+    dataset = scanobjectnn(config, split=split)
+    sizes = {len(dataset[index].points) for index in range(len(dataset))}  # reading checks each cloud
+    classes = np.bincount(dataset.labels, minlength=len(CLASS_NAMES))
+    background = "no mask" if dataset.on_object is None else f"{100 - 100 * dataset.on_object.mean():.1f} % background"
+    counts = ", ".join(f"{name} {count}" for name, count in zip(CLASS_NAMES, classes, strict=True))
+    return f"{len(dataset):,} objects, {' or '.join(map(str, sorted(sizes)))} points, {background}: {counts}"
+
+
+def where_to_get_it() -> str:
+    """Return the section of the card on where the data can be had."""
+    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
