@@ -7,7 +7,7 @@ from typing import Any, Self
 from pcclora.engine.run_folder import RunFolder, append_row
 
 logger = logging.getLogger("pcclora")
-QUANTITIES = ("loss", "accuracy")
+QUANTITIES = ("loss", "accuracy", "instance_miou")
 
 
 class EpochLog:

@@ -1,0 +1,87 @@
+"""What a part-segmentation run says of objects: of its test shapes, and of a user's scan."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data import Parts, PointCloudDataset
+from pcclora.engine.part_segmentation import evaluation_loader
+from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.segmented import SegmentedCloud
+from pcclora.engine.settings import PartSegmentationRun
+from pcclora.engine.tasks import load_run_config
+from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
+
+
+def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = None) -> list[SegmentedCloud]:
+    """Return test shapes with their true and predicted parts, as the run's end wrote them down.
+
+    Args:
+        folder: A finished part-segmentation run, whose data are where they were.
+        indices: Which test shapes; all without.
+
+    Returns:
+        Each with the points it was scored on, prepared as for the model; the title names its source and its mIoU.
+
+    Raises:
+        PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
+    """
+    config, rows = _read(folder), read_rows(folder.predictions)
+    dataset: PointCloudDataset = DATASETS.build(config.data, split="test")
+    clouds = evaluation_loader(config, dataset).dataset
+    predicted = _Predictions(folder, dataset)
+    shapes = []
+    for index in range(len(rows)) if indices is None else indices:
+        if not 0 <= index < len(rows):
+            raise PccloraError(f"{folder.path}: test shape {index}; there are 0 to {len(rows) - 1}")
+        cloud = clouds[0, index]
+        whole = cloud.query is not None
+        parts, probabilities = predicted[index]
+        shapes.append(
+            SegmentedCloud(
+                points=cloud.query if whole else cloud.points,
+                category=dataset.class_names[cloud.label],
+                part_names=predicted.parts.names,
+                parts=predicted.parts.of_class[cloud.label],
+                truth=cloud.query_labels if whole else cloud.part_labels,
+                prediction=parts,
+                probabilities=probabilities,
+                title=f"test shape {index}, {dataset[index].path}, mIoU {rows[index]['miou']:.1%}",
+            )
+        )
+    return shapes
+
+
+class _Predictions:
+    """predicted_parts.safetensors, shape by shape."""
+
+    def __init__(self, folder: RunFolder, dataset: PointCloudDataset) -> None:
+        from safetensors.numpy import load_file
+
+        held = load_file(folder.predicted_parts)
+        self.parts = _parts(dataset)
+        widths = np.array([len(self.parts.of_class[label]) for label in dataset.labels])
+        self._labels, self._probabilities = held["parts"], held["probabilities"]
+        self._at = np.append(0, held["lengths"].cumsum())
+        self._widths, self._probabilities_at = widths, np.append(0, (held["lengths"] * widths).cumsum())
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        labels = self._labels[self._at[index] : self._at[index + 1]]
+        flat = self._probabilities[self._probabilities_at[index] : self._probabilities_at[index + 1]]
+        return labels.astype(np.int64), flat.astype(np.float32).reshape(len(labels), self._widths[index])
+
+
+def _read(folder: RunFolder) -> PartSegmentationRun:
+    folder.read_summary()
+    config = load_run_config(folder.config)
+    if not isinstance(config, PartSegmentationRun):
+        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
+    return config
+
+
+def _parts(dataset: PointCloudDataset) -> Parts:
+    if dataset.parts is None:
+        raise PccloraError(f"{dataset.name}: does not say which parts its classes have")
+    return dataset.parts
