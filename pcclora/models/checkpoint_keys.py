@@ -22,12 +22,11 @@ _MARKS = (
     (r".*(shape_feature_mlp|point_prompt|shift_net)", "GAPrompt"),
     (r".*adapt", "PointGST"),
     (r".*prompt_all_mlp", "PPT"),
-    (r"label_conv|propagation_\d|dgcnn_pro_", "part segmentation"),
     (r".*_contrast\.", "ReCon"),
-    (r"reduce_dim\.", "Point-BERT"),
+    (r"reduce_dim\.|dgcnn_pro_", "Point-BERT"),
+    (r"(label_conv|propagation_0|convs\d|bns\d)_cls\.", "ACT"),
     (r"codebook$", "dVAE"),
 )
-_LATER = {"part segmentation": "task 'partseg' is not available yet"}
 _PREFIXES = {"MAE_encoder.": "Point-MAE", "ACT_encoder.": "ACT"}
 
 # What belongs to pre-training alone, and is dropped without a word of concern.
@@ -37,6 +36,7 @@ PRETRAINING = re.compile(
 )
 CONTRAST = re.compile(r"(img|text)_(token|pos)$|.*_contrast\.")
 HEAD = "cls_head_finetune"
+HEADS = re.compile(rf"{HEAD}\.|(label_conv|propagation_\d|dgcnn_pro_\d|convs?\d|bns?\d)\.")  # of every task
 
 
 def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], str | None]:
@@ -63,7 +63,9 @@ def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor]
     plain = _rename(
         plain, [(key, re.sub(r"^blocks\.blocks\.", "blocks.", key.removeprefix(prefix))) for key in plain], where
     )
-    return plain, family_of(plain) or _PREFIXES.get(prefix)
+    family = family_of(plain) or _PREFIXES.get(prefix)
+    parts = r"^(label_conv|propagation_0|convs\d|bns\d)_cls\."  # ACT's part segmentation
+    return _rename(plain, [(key, re.sub(parts, r"\1.", key)) for key in plain], where), family
 
 
 def family_of(keys: Iterable[str]) -> str | None:
@@ -83,7 +85,7 @@ def refuse_family(family: str, accepted: tuple[str, ...], model: str, where: str
     if family in MODEL_OF_FAMILY:
         remedy = f"use create_model('{MODEL_OF_FAMILY[family]}')"
     else:
-        remedy = _LATER.get(family, "it has no counterpart here; give the checkpoint of its backbone")
+        remedy = "it has no counterpart here; give the checkpoint of its backbone"
     raise PccloraError(f"{where}: a {family} checkpoint; model '{model}' reads {' or '.join(accepted)}: {remedy}")
 
 

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import CLS_TOKENS, Backbone
 from pcclora.models.checkpoint_file import read_checkpoint
 from pcclora.models.checkpoint_keys import (
     CONTRAST,
     HEAD,
+    HEADS,
     PRETRAINING,
     canonical,
     merge_point_lora,
@@ -53,8 +54,8 @@ class LoadReport:
 
     @property
     def head_loaded(self) -> bool:
-        """Whether the classification head came from the file."""
-        return any(key.startswith(HEAD) for key in self.loaded)
+        """Whether the head of the model's task came from the file."""
+        return any(HEADS.match(key) for key in self.loaded)
 
     def __str__(self) -> str:
         lines = [f"{self.path} ({self.family}): {len(self.loaded)} tensors loaded", *self.notes]
@@ -108,7 +109,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
 
 
 def _is_known(key: str) -> bool:
-    return bool(PRETRAINING.match(key) or CONTRAST.match(key))
+    return bool(PRETRAINING.match(key) or CONTRAST.match(key)) or key in CLS_TOKENS
 
 
 def bundled_weights(name: str) -> Path:
@@ -134,21 +135,30 @@ def bundled_weights(name: str) -> Path:
 def _drop_foreign_head(
     model: Backbone, weights: dict[str, Tensor], targets: dict[str, str], notes: list[str]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Take out a classification head that is not this model's: another number of classes, layers or inputs."""
+    """Take out a head that is not this model's: of another task, with other outputs, layers or inputs."""
     state = model.state_dict()
-    theirs = _head({key: value for key, value in weights.items() if key.startswith(HEAD)})
-    ours = _head({key: state[target] for key, target in targets.items() if key.startswith(HEAD)})
+    theirs = _head({key: value for key, value in weights.items() if HEADS.match(key)})
+    ours = _head({key: state[target] for key, target in targets.items() if HEADS.match(key)})
     if theirs is None or theirs == ours:
         return weights, []
-    notes.append(f"classification head dropped: {theirs}, this model has {ours or 'none'}")
-    return _split(weights, lambda key: not key.startswith(HEAD))
+    here = ours[1] if ours is not None and ours[0] == theirs[0] else "none"
+    notes.append(f"{theirs[0]} head dropped: {theirs[1]}, this model has {here}")
+    return _split(weights, lambda key: not HEADS.match(key))
 
 
-def _head(tensors: dict[str, Tensor]) -> str | None:
-    layers = [value for key, value in tensors.items() if key.endswith("weight") and value.ndim == 2]
-    if not layers:
+def _head(tensors: dict[str, Tensor]) -> tuple[str, str] | None:
+    """Return a head's task and its outputs, or None for no head."""
+    shapes = {key: value.shape for key, value in tensors.items() if key.endswith("weight") and value.ndim > 1}
+    if not shapes:
         return None
-    return f"{len(layers)} layers from {layers[0].shape[1]} features to {layers[-1].shape[0]} classes"
+    layers = list(shapes.values())
+    if any(key.startswith(HEAD) for key in shapes):
+        return "classification", f"{len(layers)} layers from {layers[0][1]} features to {layers[-1][0]} classes"
+    inputs = [shapes.get(f"propagation_{level}.mlp_convs.0.weight", (0, 0))[1] for level in (0, 1)]
+    # Point-BERT gives the category to propagation_0 alone, one-hot
+    categories = shapes["label_conv.0.weight"][1] if "label_conv.0.weight" in shapes else inputs[0] - inputs[1]
+    parts = next((shapes[key][0] for key in ("convs3.weight", "conv2.weight") if key in shapes), 0)
+    return "part segmentation", f"{parts} parts of {categories} categories"
 
 
 def _split(weights: dict[str, Tensor], keep: Callable[[str], bool]) -> tuple[dict[str, Tensor], list[str]]:
@@ -173,11 +183,11 @@ def _check_tensors(model: Backbone, usable: dict[str, Tensor], where: str, name:
 
 def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[str], where: str) -> tuple[str, ...]:
     """Return which of the model's keys the file may lack and lacks: each part whole, and never of the trunk."""
-    parts: dict[str, list[str]] = {"trunk": [], "classification head": [], "pre-training decoder": []}
+    parts: dict[str, list[str]] = {"trunk": [], "head": [], "pre-training decoder": []}
     for key in targets:
         if key not in model.fresh_tokens:
             pretraining = "pre-training decoder" if PRETRAINING.match(key) else "trunk"
-            parts["classification head" if key.startswith(HEAD) else pretraining].append(key)
+            parts["head" if HEADS.match(key) else pretraining].append(key)
     found = set(loaded)
     for part, keys in parts.items():
         absent = [key for key in keys if key not in found]
