@@ -10,7 +10,8 @@ from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
-from pcclora.data.readers import read_points
+from pcclora.data.readers import read_points, read_scan
+from pcclora.data.scan import Scan
 from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
 from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
@@ -34,6 +35,7 @@ __all__ = [
     "ProceduralConfig",
     "ProceduralDataset",
     "Sample",
+    "Scan",
     "ScanObjectNN",
     "ScanObjectNNConfig",
     "ShapeNet55Config",
@@ -51,6 +53,7 @@ __all__ = [
     "read_cloud",
     "read_episode",
     "read_points",
+    "read_scan",
     "scanobjectnn",
     "set_epoch",
     "shapenet55",

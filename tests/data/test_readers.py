@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pypcd4 import Encoding, PointCloud
 
-from pcclora.data import read_points
+from pcclora.data import read_points, read_scan
 from pcclora.data.readers import READERS
 from pcclora.errors import PccloraError
 
@@ -224,3 +224,100 @@ def test_reading_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_points(tmp_path / "a.npy")
+
+
+COLORS = np.random.default_rng(1).integers(0, 256, size=POINTS.shape).astype(np.uint8)
+LABELS = np.arange(len(POINTS)) % 4
+
+
+def write_labelled(path):
+    """Write points, colours and labels as the programs do that users have."""
+    kind = path.name.split(".", 1)[1]
+    if kind.endswith("ply"):
+        import open3d.core as core
+        from open3d.t.geometry import PointCloud as Tensors
+        from open3d.t.io import write_point_cloud
+
+        cloud = Tensors(core.Tensor(POINTS))
+        cloud.point.colors, cloud.point.label = core.Tensor(COLORS), core.Tensor(LABELS[:, None].astype(np.int32))
+        write_point_cloud(str(path), cloud, write_ascii=kind == "ascii.ply")
+    elif kind.endswith("pcd"):
+        rgb = PointCloud.encode_rgb(COLORS).reshape(-1)
+        if kind == "ascii.pcd":
+            rgb = rgb.view(np.uint32)  # as PCL does: the bits of a colour are a tiny float, and text loses it
+        types = (np.float32,) * 3 + (rgb.dtype, np.uint32)
+        columns = (*POINTS.T, rgb, LABELS.astype(np.uint32))
+        cloud = PointCloud.from_points(columns, ("x", "y", "z", "rgb", "label"), types)
+        cloud.save(path, encoding=Encoding(kind.split(".")[0]))
+    elif kind == "las":
+        header = laspy.LasHeader(point_format=2, version="1.2")
+        header.scales = np.full(3, 1e-7)
+        header.add_extra_dim(laspy.ExtraBytesParams("Label", np.uint8))
+        las = laspy.LasData(header)
+        las.xyz, las.Label = POINTS, LABELS
+        las.red, las.green, las.blue = COLORS.T.astype(np.uint16) * 257
+        las.write(path)
+    elif kind == "npz":
+        np.savez(path, points=POINTS, colors=COLORS, part_labels=LABELS)
+    else:
+        table = np.column_stack([POINTS, COLORS, LABELS])
+        np.save(path, table) if kind == "npy" else np.savetxt(path, table, fmt="%.9g")
+
+
+@pytest.mark.parametrize("kind", ["ply", "ascii.ply", "ascii.pcd", "binary.pcd", "las", "npy", "npz", "txt"])
+def test_colours_and_labels_come_back_in_order(kind, tmp_path):
+    if kind.endswith("ply"):
+        pytest.importorskip("open3d")
+    path = tmp_path / f"scan.{kind}"
+    write_labelled(path)
+    scan = read_scan(path)
+    np.testing.assert_allclose(scan.points, POINTS, atol=1e-5)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    np.testing.assert_array_equal(scan.labels, LABELS)
+    assert scan.colors.dtype == np.uint8 and scan.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["label", "scalar_Label", "part", "Class"])
+def test_a_ply_label_goes_by_several_names_and_types(name, tmp_path):
+    header = "ply\nformat ascii 1.0\nelement vertex 2\nproperty double x\nproperty double y\nproperty double z\n"
+    path = tmp_path / "a.ply"
+    path.write_text(
+        f"{header}property float {name}\nproperty float quality\nend_header\n4500000.25 0 0 3 7\n1 2 3 1 7\n"
+    )
+    scan = read_scan(path)
+    assert scan.labels.tolist() == [3, 1] and scan.points[0, 0] == 4500000.25 and scan.colors is None
+
+
+def test_the_vertices_of_a_labelled_mesh_are_its_points(tmp_path):
+    mesh = trimesh.creation.box()
+    mesh.vertex_attributes["label"] = np.arange(8, dtype=np.int32)
+    (tmp_path / "box.ply").write_bytes(trimesh.exchange.ply.export_ply(mesh))
+    scan = read_scan(tmp_path / "box.ply")
+    assert scan.labels.tolist() == list(range(8)) and len(scan.points) == 8
+
+
+@pytest.mark.parametrize(
+    ("columns", "colors", "labels"),
+    [
+        ([[0, 0, 0.5]], None, None),
+        ([[0, 0, 0, 0.5]], None, None),  # an intensity
+        ([[0, 0, 0, 2]], None, [2]),
+        ([[0, 0, 0, 0, 0, 1]], None, None),  # a normal
+        ([[0, 0, 0, 10, 0, 255]], [[10, 0, 255]], None),
+        ([[0, 0, 0, 0.6, 0, 0.8, 3]], None, [3]),
+        ([[0, 0, 0, 9, 9, 9, 0, 0, 1, 3]], [[9, 9, 9]], [3]),
+        ([[0, 0, 0, 9, 9, 9, -1]], [[9, 9, 9]], None),
+        ([[0, 0, 0, 9, 9, 300]], None, None),
+    ],
+)
+def test_columns_are_understood_by_what_they_hold(columns, colors, labels, tmp_path):
+    np.save(tmp_path / "a.npy", np.array(columns, dtype=np.float64))
+    scan = read_scan(tmp_path / "a.npy")
+    assert (None if scan.colors is None else scan.colors.tolist()) == colors
+    assert (None if scan.labels is None else scan.labels.tolist()) == labels
+
+
+def test_as_many_labels_as_points_are_needed(tmp_path):
+    np.savez(tmp_path / "a.npz", points=POINTS, label=LABELS[:-1])
+    with pytest.raises(PccloraError, match="49 labels for 50 points"):
+        read_scan(tmp_path / "a.npz")
