@@ -7,6 +7,7 @@ from pcclora.vis.render import render_cloud
 from pcclora.vis.runs import draw_run, draw_test
 from pcclora.vis.tokens import Tokens
 from pcclora.vis.views import View, views_of
+from pcclora.vis.window import show
 
 __all__ = [
     "Camera",
@@ -19,5 +20,6 @@ __all__ = [
     "draw_run",
     "draw_test",
     "render_cloud",
+    "show",
     "views_of",
 ]

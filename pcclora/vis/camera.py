@@ -66,7 +66,7 @@ class Camera:
         centred = points - (low + high) / 2
         seen: FloatArray = centred @ self.rotation(centred).T
         seen /= max(float(np.sqrt((seen**2).sum(axis=1).max())), np.finfo(np.float64).tiny)
-        # A point at (x, y, z) is inside the frame from the distance d on for which |x| / (d + z) is the slope of its edge.
+        # From the distance d on for which |x| / (d + z) is the slope of the edge, a point at (x, y, z) is in the frame.
         slopes = (0.5 - MARGIN) * np.array(size) / self.focal(size)
         seen[:, 2] += max(float((np.abs(seen[:, :2]) / slopes - seen[:, 2:]).max()), 1.5)
         return seen

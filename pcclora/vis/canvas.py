@@ -48,26 +48,40 @@ class Canvas:
         place = self._place(x, y)
         self.figure.text(*place, words, size=size, weight=weight, color=colour, ha=align, va="center_baseline")
 
-    def legend(self, x: float, y: float, legend: Legend, *, columns: int = 1, align: Align = "left") -> None:
+    def legend(
+        self, x: float, y: float, legend: Legend, *, size: float = 9.0, columns: int = 1, align: Align = "left"
+    ) -> None:
         """Put a coloured dot and a name for each entry; the left end or the centre is at x, the middle at y."""
         from matplotlib.lines import Line2D
 
         dots = [
-            Line2D([], [], linestyle="", marker="o", markersize=7, color=np.array(colour) / 255, label=name)
-            for name, colour in legend
+            Line2D(
+                [], [], linestyle="", marker="o", markersize=0.78 * size, color=(r / 255, g / 255, b / 255), label=name
+            )
+            for name, (r, g, b) in legend
         ]
         self.figure.legend(
             handles=dots,
             loc="center left" if align == "left" else "center",
             bbox_to_anchor=self._place(x, y),
             ncols=columns,
-            fontsize=9,
+            fontsize=size,
             frameon=False,
-            handletextpad=0.2,
+            handlelength=0.8,
+            handletextpad=0.8,
             columnspacing=1.2,
             labelspacing=0.7,
             borderpad=0,
+            borderaxespad=0,
         )
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return the page, (height, width, 3)."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        agg = FigureCanvasAgg(self.figure)
+        agg.draw()
+        return np.array(agg.buffer_rgba())[..., :3]
 
     def save(self, target: Path) -> None:
         """Write or replace the PNG."""

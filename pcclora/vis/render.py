@@ -79,17 +79,26 @@ def _draw(
         return draw_splat(seen, colours, size=size, focal=focal, radius=radius)
 
 
-def _radius(seen: FloatArray, focal: float) -> float:
-    """Return the radius in pixels at which neighbouring discs of the surface just about touch."""
+def spacing(points: FloatArray) -> float:
+    """Return the distance between neighbouring points of a surface, as the median of a sample.
+
+    Args:
+        points: (N, 3) float64 around the origin.
+    """
     from torch import from_numpy
 
     from pcclora.ops import knn_points
 
-    K = min(4, len(seen))  # itself and three others: the third is one mean spacing away
-    probes = seen[:: max(1, len(seen) // 512)]
-    spacing = knn_points(from_numpy(probes)[None], from_numpy(seen)[None], K=K).dists[0, :, -1].sqrt().median().item()
+    K = min(4, len(points))  # itself and three others: on a plane the third is one mean spacing away
+    probes = points[:: max(1, len(points) // 512)]
+    dists = knn_points(from_numpy(probes)[None], from_numpy(points)[None], K=K).dists
+    return float(dists[0, :, -1].sqrt().median())
+
+
+def _radius(seen: FloatArray, focal: float) -> float:
+    """Return the radius in pixels at which neighbouring discs of the surface just about touch."""
     smallest, largest = RADII
-    touching = FILL * spacing * focal / float(np.median(seen[:, 2]))
+    touching = FILL * spacing(seen) * focal / float(np.median(seen[:, 2]))
     return min(max(touching, OVERSAMPLING * smallest), OVERSAMPLING * largest)
 
 

@@ -1,4 +1,4 @@
-"""What the transformer sees of a cloud: farthest-point centres, and the neighbourhood that becomes a token with each."""
+"""What the transformer sees of a cloud: farthest-point centres, and around each the neighbourhood that is a token."""
 
 from dataclasses import dataclass
 

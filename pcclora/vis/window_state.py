@@ -1,0 +1,58 @@
+"""Which object and which view of it a window shows, and what its keys do to that. It knows no window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pcclora.engine.segmented import SegmentedCloud
+from pcclora.errors import PccloraError
+from pcclora.vis.tokens import Tokens
+from pcclora.vis.views import ERRORS, PREDICTION, SCAN, TOKENS, TRUTH, View, views_of
+
+VIEW_KEYS = {"G": TRUTH, "P": PREDICTION, "E": ERRORS, "C": SCAN, "T": TOKENS}
+STEP_KEYS = {"N": 1, "B": -1}
+
+
+@dataclass
+class WindowState:
+    """The state of a window on several objects.
+
+    Attributes:
+        clouds: At least one object that has something to show.
+        tokens: How a model cuts them, to show that too.
+        number: Which of them is shown.
+        wanted: The views that were asked for, the last one last; an object that lacks it shows the one before.
+    """
+
+    clouds: Sequence[SegmentedCloud]
+    tokens: Tokens | None = None
+    number: int = 0
+    wanted: list[str] = field(default_factory=lambda: [SCAN, TOKENS, TRUTH, PREDICTION])
+
+    def __post_init__(self) -> None:
+        if not self.clouds or not all(views_of(cloud, tokens=self.tokens) for cloud in self.clouds):
+            raise PccloraError("nothing to show; an object with part labels, predictions or colours is needed")
+        self.views = views_of(self.cloud, tokens=self.tokens)
+
+    @property
+    def cloud(self) -> SegmentedCloud:
+        """The object that is shown."""
+        return self.clouds[self.number]
+
+    @property
+    def view(self) -> View:
+        """The view of it that is shown."""
+        return self.views[next(name for name in reversed(self.wanted) if name in self.views)]
+
+    def press(self, key: str) -> None:
+        """Do what a key is for; one that is for nothing here does nothing."""
+        if key in STEP_KEYS:
+            self.number = (self.number + STEP_KEYS[key]) % len(self.clouds)
+            self.views = views_of(self.cloud, tokens=self.tokens)
+        elif VIEW_KEYS.get(key) in self.views:
+            self.wanted.append(VIEW_KEYS[key])
+
+    def help(self) -> list[tuple[str, str]]:
+        """Return the keys that do something now, each with what it does."""
+        steps = [("N", "next object"), ("B", "previous object")] if len(self.clouds) > 1 else []
+        shown = [(key, name) for key, name in VIEW_KEYS.items() if name in self.views]
+        return [*(shown if len(shown) > 1 else []), *steps, ("R", "reset the view"), ("Q", "quit")]
