@@ -37,8 +37,9 @@ def test_its_name_says_backbone_and_adapter(path):
     assert path.stem == f"{model}_{ADAPTERS.name_of(run.adapter)}"
 
 
-def test_the_matrix_is_whole():
-    have = {path.stem for path in RUNS if path.parent.name == "modelnet40"}
+@pytest.mark.parametrize("dataset", ["modelnet40", "scanobjectnn"])
+def test_the_matrix_is_whole(dataset):
+    have = {path.stem for path in RUNS if path.parts[1:3] == ("cls", dataset)}
     assert have == {
         f"{m}_{a}" for m in ("point_mae", "point_bert", "recon") for a in ("full", "linear", "lora", "clora")
     }
