@@ -64,16 +64,16 @@ class Camera:
             raise PccloraError("a cloud with a coordinate that is NaN or infinite cannot be drawn")
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
         centred = points - (low + high) / 2
-        seen: FloatArray = centred @ self.rotation(centred).T
+        seen: FloatArray = centred @ self.rotation(points).T
         seen /= max(float(np.sqrt((seen**2).sum(axis=1).max())), np.finfo(np.float64).tiny)
         # From the distance d on for which |x| / (d + z) is the slope of the edge, a point at (x, y, z) is in the frame.
         slopes = (0.5 - MARGIN) * np.array(size) / self.focal(size)
         seen[:, 2] += max(float((np.abs(seen[:, :2]) / slopes - seen[:, 2:]).max()), 1.5)
         return seen
 
-    def rotation(self, centred: FloatArray) -> FloatArray:
-        """Return the (3, 3) rotation from the world to right, down, forward, for a cloud around the origin (N, 3)."""
-        azimuth = _oblique(centred[:, [2, 0] if self.up == "y" else [0, 1]]) if self.azimuth is None else self.azimuth
+    def rotation(self, points: NDArray[np.floating]) -> FloatArray:
+        """Return the (3, 3) rotation from the world to right, down, forward, for a cloud (N, 3)."""
+        azimuth = _oblique(points[:, [2, 0] if self.up == "y" else [0, 1]]) if self.azimuth is None else self.azimuth
         a, e = np.radians([azimuth, self.elevation])
         towards = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
         right = np.array([np.cos(a), 0.0, -np.sin(a)])
@@ -81,7 +81,7 @@ class Camera:
         return seen if self.up == "y" else np.roll(seen, 1, axis=1)
 
 
-def _oblique(floor: FloatArray) -> float:
+def _oblique(floor: NDArray[np.floating]) -> float:
     """Return the azimuth that sees the longest direction of (N, 2) obliquely; of the four, the least turned."""
     (aa, ab), (_, bb) = np.cov(floor.T, bias=True)
     longest = np.degrees(0.5 * np.arctan2(2 * ab, aa - bb))  # from the first axis of the floor, which azimuth 0 faces

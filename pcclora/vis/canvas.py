@@ -1,7 +1,7 @@
 """A page measured in pixels from its upper left corner, with pictures, text and legends, written as PNG."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ class Canvas:
         """Return the page, (height, width, 3)."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        agg = FigureCanvasAgg(self.figure)
+        agg: Any = FigureCanvasAgg(self.figure)
         agg.draw()
         return np.array(agg.buffer_rgba())[..., :3]
 

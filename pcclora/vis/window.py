@@ -64,6 +64,7 @@ class Window:
         option.light_on, option.mesh_show_back_face, option.background_color = False, True, np.ones(3)
         for key in (*VIEW_KEYS, *STEP_KEYS, "R"):
             self.visualizer.register_key_callback(ord(key), lambda _, key=key: self.press(key))
+        self.placed = np.empty(0)  # camera of the legend's last place
         self._show_object()
 
     def press(self, key: str) -> bool:
