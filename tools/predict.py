@@ -1,18 +1,25 @@
 #!/usr/bin/env python3
-"""Predict the class of point-cloud files with a finished run.
+"""Predict with a finished run: the class of point-cloud files, or the part of each of their points.
 
 python tools/predict.py scan.ply chair.off --run runs/cls/...
 python tools/predict.py *.npy --run runs/cls/... --json > probabilities.json
+python tools/predict.py scan.ply --run runs/partseg/... --category chair --html scan.html --ply parts.ply
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
 from pcclora.engine import cli
-from pcclora.engine.predict import predict_files
-from pcclora.engine.report import prediction_table
+from pcclora.engine.predict import predict_files, predict_parts
+from pcclora.engine.report import part_shares, parts_table, prediction_table
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.tasks import load_run_config
+from pcclora.errors import PccloraError
+from pcclora.vis import draw_gallery
+from pcclora.vis.page import write_page
+from pcclora.vis.ply import write_ply
 
 
 def main() -> None:
@@ -20,13 +27,41 @@ def main() -> None:
     parser = cli.make_parser(__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ply pcd off obj stl npy npz txt xyz las")
     cli.add_trained_run_options(parser)
-    parser.add_argument("--json", action="store_true", help="all probabilities of each file, as JSON")
+    parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
+    parts = parser.add_argument_group("part segmentation")
+    parts.add_argument("--category", help="what the objects are; needed where the run has several categories")
+    parts.add_argument("--png", type=Path, metavar="FILE", help="a picture of the parts")
+    parts.add_argument("--html", type=Path, metavar="FILE", help="a page that shows them, in one file")
+    parts.add_argument("--ply", type=Path, metavar="FILE", help="the cloud with colours, parts and probabilities")
     arguments = cli.parse(parser)
     if arguments.dry_run:
         cli.show_dry_run(cli.config_of(arguments), arguments)
         return
-    predictions = predict_files(RunFolder.open(arguments.run), arguments.files, checkpoint=arguments.checkpoint)
-    sys.stdout.write(json.dumps(predictions, indent=2) + "\n" if arguments.json else prediction_table(predictions))
+    run = RunFolder.open(arguments.run)
+    found, text = (_parts if load_run_config(run.config).task == "partseg" else _classes)(run, arguments)
+    sys.stdout.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
+
+
+def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
+    for name in ("category", "png", "html", "ply"):
+        if getattr(arguments, name):
+            raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
+    found = predict_files(run, arguments.files, checkpoint=arguments.checkpoint)
+    return found, prediction_table(found)
+
+
+def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
+    if arguments.ply and len(arguments.files) > 1:
+        raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(arguments.files)}")
+    clouds = predict_parts(run, arguments.files, category=arguments.category, checkpoint=arguments.checkpoint)
+    if arguments.png:
+        draw_gallery(clouds, arguments.png)
+    if arguments.html:
+        write_page(clouds, arguments.html, title=" · ".join(file.name for file in arguments.files))
+    if arguments.ply:
+        write_ply(clouds[0], arguments.ply)
+    shares = part_shares(clouds)
+    return shares, parts_table(shares)
 
 
 if __name__ == "__main__":

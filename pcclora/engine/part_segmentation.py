@@ -22,7 +22,6 @@ from pcclora.engine.evaluate import Answer, Evaluator
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.engine.settings import PartSegmentationRun
 from pcclora.engine.task import Evaluation, Labels, Task
-from pcclora.errors import PccloraError
 from pcclora.metrics.part_iou import PartScores, part_ious, score_parts
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class PartEvaluation(Evaluation):
     @cached_property
     def parts(self) -> list[Tensor]:
         """For each shape the labels of its class's parts."""
-        return [torch.tensor(_parts(self.names).of_class[label]) for label in self.labels]
+        return [torch.tensor(self.names.required_parts.of_class[label]) for label in self.labels]
 
     @cached_property
     def predictions(self) -> list[Tensor]:
@@ -143,7 +142,7 @@ class PartSegmentation(Task):
 
     def loss(self, config: PartSegmentationRun, labels: Labels) -> Callable[[nn.Module, PartBatch], Tensors]:
         """Return the loss over the parts of all classes, and the accuracy among those of the cloud's class."""
-        allowed = torch.from_numpy(_parts(labels).mask)
+        allowed = torch.from_numpy(labels.required_parts.mask)
 
         def of_batch(model: nn.Module, batch: PartBatch) -> Tensors:
             logits, truth = model(batch["points"], batch["labels"]), batch["part_labels"]
@@ -159,7 +158,7 @@ class PartSegmentation(Task):
         """Prepare the evaluation; what the model sees of a cloud does not depend on the run, but for votes."""
         names = self.labels(dataset)
         loader = evaluation_loader(config, dataset, votes=votes)
-        answers = partial(_answers, _parts(names), accelerator)
+        answers = partial(_answers, names.required_parts, accelerator)
         answers_of = Evaluator(loader, answers, accelerator=accelerator, passes=max(votes, 1))
 
         def evaluate(model: nn.Module) -> PartEvaluation:
@@ -209,9 +208,3 @@ def _answers(parts: Parts, accelerator: "Accelerator", model: Any, batch: Mappin
                 held.append(row[: max(length - start, 0), allowed].cpu())
     pairs = zip(found, truth.cpu(), lengths, strict=True)
     return [(torch.cat(held), labels[:length]) for held, labels, length in pairs]
-
-
-def _parts(labels: Labels) -> Parts:
-    if labels.parts is None:
-        raise PccloraError("part segmentation needs data that say which parts each class has")
-    return labels.parts

@@ -1,12 +1,12 @@
-"""What a part-segmentation run says of objects: of its test shapes, and of a user's scan."""
+"""The test shapes of a part-segmentation run with their true and predicted parts, for the pictures."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data import Parts, PointCloudDataset
-from pcclora.engine.part_segmentation import evaluation_loader
+from pcclora.data import PointCloudDataset
+from pcclora.engine.part_segmentation import PartSegmentation, evaluation_loader
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import PartSegmentationRun
@@ -61,7 +61,7 @@ class _Predictions:
         from safetensors.numpy import load_file
 
         held = load_file(folder.predicted_parts)
-        self.parts = _parts(dataset)
+        self.parts = PartSegmentation().labels(dataset).required_parts
         widths = np.array([len(self.parts.of_class[label]) for label in dataset.labels])
         self._labels, self._probabilities = held["parts"], held["probabilities"]
         self._at = np.append(0, held["lengths"].cumsum())
@@ -79,9 +79,3 @@ def _read(folder: RunFolder) -> PartSegmentationRun:
     if not isinstance(config, PartSegmentationRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     return config
-
-
-def _parts(dataset: PointCloudDataset) -> Parts:
-    if dataset.parts is None:
-        raise PccloraError(f"{dataset.name}: does not say which parts its classes have")
-    return dataset.parts

@@ -1,20 +1,24 @@
-"""Class probabilities of single files, prepared as the run's test clouds were."""
+"""What a finished run says of single files: the class of each, or the part of each of its points."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pcclora.data import PointCloudDataset, Sample, read_cloud
+from pcclora.data import PointCloudDataset, Sample, Scan, normalize_unit_sphere, read_cloud, read_scan
 from pcclora.engine.classification import Classification
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun
+from pcclora.engine.segmented import SegmentedCloud
+from pcclora.engine.settings import ClassificationRun, PartSegmentationRun
+from pcclora.engine.task import Labels
 from pcclora.engine.trained_run import load_run
-from pcclora.errors import PccloraError
+from pcclora.errors import PccloraError, did_you_mean
 
 MOST_POINTS = 8192
-"""Points kept of a file, as the ``folder`` data set does by default; the model's own number is drawn from them."""
+"""Points kept of a file to classify, as the ``folder`` data set does; the model's own are drawn from them."""
 
 Probabilities = dict[str, dict[str, float]]
 
@@ -37,6 +41,30 @@ class Files(PointCloudDataset):
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
+
+
+class Scans(PointCloudDataset):
+    """Scans of one class, whose parts are not known: all points, in the order of the file.
+
+    Args:
+        files: Where each came from.
+        scans: What they hold.
+        labels: Of the run.
+        label: The class.
+        normalize: Whether the run's clouds were scaled into the unit sphere.
+    """
+
+    name, split = "files", "predict"
+
+    def __init__(self, files: Sequence[Path], scans: Sequence[Scan], labels: Labels, label: int, *, normalize: bool):
+        self.class_names, self.parts, self.labels = labels.class_names, labels.parts, np.full(len(scans), label)
+        self.files, self.scans, self.normalize = files, scans, normalize
+        self.unknown = labels.required_parts.of_class[label][0]  # a loader wants some part; nothing looks at it
+
+    def __getitem__(self, index: int) -> Sample:
+        points = self.scans[index].points
+        cloud = normalize_unit_sphere(points) if self.normalize else points.astype(np.float32)
+        return Sample(cloud, int(self.labels[index]), np.full(len(cloud), self.unknown), str(self.files[index]))
 
 
 def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None) -> Probabilities:
@@ -65,3 +93,61 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
         order = row.argsort(descending=True).tolist()
         found[str(file)] = {classes[i]: round(row[i].item(), 6) for i in order}
     return found
+
+
+def predict_parts(
+    folder: RunFolder, files: Sequence[Path], *, category: str | None = None, checkpoint: str | None = None
+) -> list[SegmentedCloud]:
+    """Predict the part of every point of scans of any size.
+
+    The model sees its number of points of a scan, always the same ones, and labels all others by its own interpolation.
+
+    Args:
+        folder: A finished part-segmentation run.
+        files: Clouds or meshes of any form that ``pcclora.data.read_scan`` reads.
+        category: What the objects are: a class of the run; it may be left out where the run has one.
+        checkpoint: Where the base checkpoint is now, if it has moved.
+
+    Returns:
+        One a file: its points in their order and coordinates, its colours, the prediction and its probabilities.
+
+    Raises:
+        PccloraError: If the category is not known, or a file, the run or the base weights cannot be used.
+    """
+    labels = Labels.of_summary(folder.read_summary())
+    label = _class_of(category, labels, folder)
+    scans = [read_scan(file) for file in files]
+    config, model = load_run(folder, checkpoint=checkpoint)
+    if not isinstance(config, PartSegmentationRun):
+        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
+    # one scan a batch: they differ in size
+    config = replace(config, evaluate_on="all", train=replace(config.train, batch_size=1))
+    dataset = Scans(files, scans, labels, label, normalize=getattr(config.data, "normalize", True))
+    accelerator = make_accelerator(config.train)
+    found = PartSegmentation().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
+    return [
+        SegmentedCloud(
+            points=scan.points,
+            category=labels.class_names[label],
+            part_names=labels.required_parts.names,
+            parts=labels.required_parts.of_class[label],
+            prediction=prediction.numpy(),
+            probabilities=probabilities.numpy(),
+            colors=scan.colors,
+            title=str(file),
+        )
+        for file, scan, prediction, probabilities in zip(
+            files, scans, found.predictions, found.probabilities, strict=True
+        )
+    ]
+
+
+def _class_of(category: str | None, labels: Labels, folder: RunFolder) -> int:
+    names = labels.class_names
+    if category is None and len(names) == 1:
+        return 0
+    if category is None:
+        raise PccloraError(f"{folder.path} has {len(names)} categories; say by --category which: {', '.join(names)}")
+    if category not in names:
+        raise PccloraError(f"unknown category '{category}'{did_you_mean(category, names)}")
+    return names.index(category)

@@ -1,9 +1,11 @@
 """A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pcclora.engine.segmented import SegmentedCloud
 
 WIDTH = 80
 ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
@@ -62,6 +64,37 @@ def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int
         + "\n"
         for file, classes in predictions.items()
     )
+
+
+def part_shares(clouds: Sequence[SegmentedCloud]) -> dict[str, Any]:
+    """Return for each predicted cloud, by its title, the share of points of each part and how sure it is of them."""
+    found: dict[str, Any] = {}
+    for cloud in clouds:
+        if cloud.prediction is None or cloud.confidence is None:
+            continue
+        held = {cloud.part_names[part]: cloud.prediction == part for part in cloud.parts}
+        parts = {
+            name: {"points": int(own.sum()), "confidence": round(float(cloud.confidence[own].mean()), 6)}
+            for name, own in held.items()
+            if own.any()
+        }
+        found[cloud.title] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
+    return found
+
+
+def parts_table(shares: Mapping[str, Any]) -> str:
+    """Return a line a part of each file: its share of the points, and how sure the prediction is of them.
+
+    Args:
+        shares: From :func:`part_shares`.
+    """
+    lines = []
+    for file, held in shares.items():
+        lines.append(f"{file}: {held['category']}, {held['points']:,} points\n")
+        for name, part in held["parts"].items():
+            share = part["points"] / held["points"]
+            lines.append(f"  {name:<30}{share:>7.1%} of the points, mean probability {part['confidence']:.2f}\n")
+    return "".join(lines)
 
 
 def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pcclora.data import Parts, PointCloudDataset
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.settings import AdaptationRun
+from pcclora.errors import PccloraError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -27,6 +28,17 @@ class Labels:
 
     class_names: tuple[str, ...]
     parts: Parts | None = None
+
+    @property
+    def required_parts(self) -> Parts:
+        """The parts, where they must be known.
+
+        Raises:
+            PccloraError: If they are not.
+        """
+        if self.parts is None:
+            raise PccloraError("no parts are known for these classes; part segmentation needs data that say them")
+        return self.parts
 
     @classmethod
     def of_summary(cls, summary: Mapping[str, Any]) -> "Labels":
