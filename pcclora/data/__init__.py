@@ -8,6 +8,7 @@ from pcclora.data.fewshot_writer import write_episodes
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
+from pcclora.data.part_folder import PartFolderConfig, part_folder
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
 from pcclora.data.readers import read_points, read_scan
@@ -28,6 +29,7 @@ __all__ = [
     "FolderDataset",
     "ModelNetConfig",
     "PartBatch",
+    "PartFolderConfig",
     "PartSegH5Config",
     "Parts",
     "PointCloudDataset",
@@ -49,6 +51,7 @@ __all__ = [
     "make_loader",
     "modelnet",
     "normalize_unit_sphere",
+    "part_folder",
     "partseg_h5",
     "read_cloud",
     "read_episode",

@@ -1,23 +1,16 @@
-"""``folder``: the user's own files, one folder a class.
+"""``folder``: the user's own files, one folder a class, in any layout of :mod:`pcclora.data.layouts`."""
 
-Three layouts, found by looking: ``train/<class>/*`` and ``test/<class>/*``; ``<class>/train/*`` and ``<class>/test/*``
-(ModelNet as its authors give it); ``<class>/*``, which is split here, by class and by seed.
-"""
-
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pcclora.data.base import FloatArray, IntArray, PointCloudDataset, Sample, normalize_unit_sphere, stratified_split
+from pcclora.data.base import FloatArray, IntArray, PointCloudDataset, Sample, normalize_unit_sphere
 from pcclora.data.files import require_folder
-from pcclora.data.readers import READERS, read_points
+from pcclora.data.layouts import find_files
+from pcclora.data.readers import read_points
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
-
-SPLITS = ("train", "test")
 
 
 @dataclass
@@ -62,11 +55,11 @@ class FolderDataset(PointCloudDataset):
     name = "folder"
 
     def __init__(self, config: FolderConfig, *, split: str) -> None:
-        if split not in SPLITS:
-            raise PccloraError(f"folder: no split '{split}'; there are {', '.join(SPLITS)}")
         root = require_folder(config.root, "folder", "one folder a class is expected in it")
         self.config, self.split = config, split
-        self.class_names, self.files, self.labels = _find(root, config, split)
+        self.class_names, self.files, self.labels = find_files(
+            root, split, what="folder", test_fraction=config.test_fraction, split_seed=config.split_seed
+        )
         self._read: dict[int, FloatArray] = {}
 
     def __getitem__(self, index: int) -> Sample:
@@ -93,53 +86,13 @@ def read_cloud(path: Path, *, points: int, normalize: bool) -> FloatArray:
         PccloraError: If the file cannot be used.
     """
     cloud = read_points(path, mesh_points=points)
-    if len(cloud) > points:
-        keys = np.random.Generator(np.random.Philox(0)).random(len(cloud))
-        cloud = cloud[np.sort(np.argsort(keys, kind="stable")[:points])]
+    cloud = cloud[thin(len(cloud), points)]
     return normalize_unit_sphere(cloud) if normalize else cloud.astype(np.float32)
 
 
-def _find(root: Path, config: FolderConfig, split: str) -> tuple[tuple[str, ...], list[Path], IntArray]:
-    """Return class names, files and labels of one split."""
-    if all((root / part).is_dir() for part in SPLITS):
-        names = sorted({name for part in SPLITS for name in _folders(root / part)})
-        found = [_files(root / split / name) for name in names]
-    else:
-        names = _folders(root)
-        nested = bool(names) and all((root / name / part).is_dir() for name in names for part in SPLITS)
-        found = [_files(root / name / split if nested else root / name) for name in names]
-        if not nested:
-            found = _split(found, config, split)
-    if not names:
-        raise PccloraError(
-            f"folder: {root} has no class folders; put the files of each class into a folder of its name"
-        )
-    labels = np.repeat(np.arange(len(names)), [len(files) for files in found])
-    return tuple(names), [file for files in found for file in files], labels
-
-
-def _split(found: Sequence[list[Path]], config: FolderConfig, split: str) -> list[list[Path]]:
-    labels = np.repeat(np.arange(len(found)), [len(files) for files in found])
-    sides = dict(zip(SPLITS, stratified_split(labels, config.test_fraction, config.split_seed), strict=True))
-    files = [file for group in found for file in group]
-    return [[files[i] for i in sides[split] if labels[i] == label] for label in range(len(found))]
-
-
-def _folders(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    present = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
-    files = [path for path in present if path.suffix.lower() in READERS]
-    if not files:
-        state = "has none" if folder.is_dir() else "is absent"
-        raise PccloraError(
-            f"folder: a class needs files ({' '.join(READERS)}), {folder} {state}; add files, or remove the folder"
-        )
-    if len(files) < len(present):
-        other = next(path for path in present if path not in files)
-        warnings.warn(
-            f"folder: {len(present) - len(files)} files of other formats are left out, as {other}", stacklevel=2
-        )
-    return files
+def thin(count: int, points: int) -> IntArray:
+    """Return which of ``count`` points a data set keeps: all, or ``points`` of them, always the same ones, in order."""
+    if count <= points:
+        return np.arange(count)
+    keys = np.random.Generator(np.random.Philox(0)).random(count)
+    return np.sort(np.argsort(keys, kind="stable")[:points])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pcclora.data import ModelNetConfig, PartSegH5Config
 from pcclora.data.pickles import load_pickle
+from pcclora.data.seg_classes import SHAPENETPART
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -211,4 +212,28 @@ def test_partseg(tmp_path):
     with pytest.raises(PccloraError, match="damaged"):
         read()
     (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0, 1], "Bag": [2]}))
+    with pytest.raises(PccloraError, match=r"train0\.h5\[0\]: part label 1 at point 0 .*class 0 has the parts 0"):
+        (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0], "Bag": [1]}))
+        read()
+    (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0, 1], "Bag": [2]}))
     assert [sample.part_labels.sum() for sample in read()] == [64, 64]
+
+
+def test_what_the_classes_of_h5_files_are_made_of(tmp_path):
+    def parts():
+        return DATASETS.build(PartSegH5Config(root=str(tmp_path)), split="train").parts
+
+    rewrite_h5(tmp_path / "ply_data_train0.h5", data=CLOUD, label=LABEL, pid=np.zeros((2, 64), np.uint8))
+    (tmp_path / "all_object_categories.txt").write_text("Jug\t07\nAxe\t03\n")
+    assert parts() is None
+    (tmp_path / "overallid_to_catid_partid.json").write_text('[["07", 0], ["07", 1], ["03", 0]]')
+    assert parts().of_class == ((0, 1), (2,)) and parts().names == ("Jug: part 0", "Jug: part 1", "Axe: part 2")
+    (tmp_path / "overallid_to_catid_partid.json").write_text('[["07", 0], 3]')
+    with pytest.raises(PccloraError, match=r"overallid_to_catid_partid\.json: damaged"):
+        parts()
+    (tmp_path / "seg_classes.json").write_text('{"Axe": [0, 1], "Jug": [2]}')
+    assert parts().of_class == ((2,), (0, 1))
+    (tmp_path / "seg_classes.json").unlink()
+    (tmp_path / "overallid_to_catid_partid.json").unlink()
+    (tmp_path / "all_object_categories.txt").write_text("\n".join(SHAPENETPART))
+    assert parts().of_class[-1] == (47, 48, 49) and parts().names[0] == "Airplane: body"

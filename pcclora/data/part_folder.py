@@ -1,0 +1,133 @@
+"""``part_folder``: the user's own clouds whose points have part labels, and a file that names the parts.
+
+``parts.yaml`` (or ``.yml``, ``.json``) in the root says ``category: [part, part, ...]``; a point's label is the part's
+place in that list, from 0, in every file of the category. The folders are those of :mod:`pcclora.data.layouts`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.config import read_yaml
+from pcclora.data.base import IntArray, Parts
+from pcclora.data.files import require_folder
+from pcclora.data.folder import FolderConfig, thin
+from pcclora.data.layouts import SPLITS, find_files, folders
+from pcclora.data.part_dataset import PartDataset
+from pcclora.data.readers import read_scan
+from pcclora.data.scan import LABEL_NAMES
+from pcclora.data.seg_classes import number_parts
+from pcclora.errors import PccloraError, did_you_mean
+from pcclora.registry import DATASETS
+
+NAMES_FILES = ("parts.yaml", "parts.yml", "parts.json")
+CARD = "see datasets/part_folder/README.md"
+
+
+@dataclass
+class PartFolderConfig(FolderConfig):
+    """Where the files lie, and how they are read: as :class:`pcclora.data.FolderConfig`, but more points are kept."""
+
+    points: int = 65536
+
+
+@DATASETS.register("part_folder", config=PartFolderConfig)
+def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
+    """Open one split.
+
+    Args:
+        config: Where.
+        split: ``"train"`` or ``"test"``.
+
+    Raises:
+        PccloraError: If the names file is absent or cannot be used, or a category has no folder or no file.
+    """
+    root = require_folder(config.root, "part_folder", CARD)
+    named = read_names(root)
+    _refuse_unnamed(root, named)
+    names, files, labels = find_files(
+        root,
+        split,
+        what="part_folder",
+        test_fraction=config.test_fraction,
+        split_seed=config.split_seed,
+        names=list(named),
+    )
+    parts = number_parts(named)
+    return PartDataset(
+        name="part_folder",
+        split=split,
+        class_names=names,
+        rows=LabelledFiles(files, labels, parts, config.points),
+        labels=labels,
+        places=[str(file) for file in files],
+        normalize=config.normalize,
+        parts=parts,
+        form="files",
+        cache=config.cache,
+    )
+
+
+def read_names(root: Path) -> dict[str, list[str]]:
+    """Read the names file: category -> names of its parts, in the order of their labels.
+
+    Raises:
+        PccloraError: If there is none, or it says something else.
+    """
+    file = next((root / name for name in NAMES_FILES if (root / name).is_file()), None)
+    if file is None:
+        raise PccloraError(
+            f"part_folder: {root} has no {NAMES_FILES[0]} with lines as 'chair: [back, seat, leg]'; {CARD}"
+        )
+    content = read_yaml(file)
+    for category, parts in content.items():
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, str | int) for part in parts):
+            raise PccloraError(f"{file}: '{category}' must have a list of part names, found {parts!r}")
+        if len(set(parts)) < len(parts):
+            raise PccloraError(f"{file}: '{category}' names a part twice: {parts}")
+    if not content:
+        raise PccloraError(f"{file}: no category in it; write lines as 'chair: [back, seat, leg]'")
+    return {str(category): [str(part) for part in parts] for category, parts in content.items()}
+
+
+class LabelledFiles:
+    """Clouds of files whose labels count from 0 in each category, one read at a time.
+
+    Args:
+        files: (M).
+        classes: (M,) category of each.
+        parts: What each category is made of.
+        points: Points kept of each.
+    """
+
+    def __init__(self, files: list[Path], classes: IntArray, parts: Parts, points: int) -> None:
+        self.files, self.classes, self.parts, self.points = files, classes, parts, points
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float64], IntArray]:
+        file, own = self.files[index], self.parts.of_class[self.classes[index]]
+        scan = read_scan(file)
+        if scan.labels is None:
+            raise PccloraError(
+                f"{file}: no part labels (whole numbers from 0): in ply, pcd and las a property, in npz an array, "
+                f"called {', '.join(LABEL_NAMES)}; in npy and text the last of 4, 7 or 10 columns"
+            )
+        wrong = np.flatnonzero(scan.labels >= len(own))
+        if wrong.size:
+            raise PccloraError(
+                f"{file}: part label {scan.labels[wrong[0]]} at point {wrong[0]} ({wrong.size} such points); the names "
+                f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}"
+            )
+        kept = thin(len(scan.points), self.points)
+        return scan.points[kept], own[0] + scan.labels[kept]
+
+
+def _refuse_unnamed(root: Path, named: dict[str, list[str]]) -> None:
+    parents = [root / split for split in SPLITS] if all((root / split).is_dir() for split in SPLITS) else [root]
+    for parent in parents:
+        for name in folders(parent):
+            if name not in named:
+                raise PccloraError(
+                    f"part_folder: the names file has no parts of {parent / name}{did_you_mean(name, named)}"
+                )
