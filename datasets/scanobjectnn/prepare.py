@@ -2,7 +2,7 @@
 
     python datasets/scanobjectnn/prepare.py ROOT [--variant OBJ_BG PB_T50_RS] [--incomplete]
 
-The h5 files are read in seconds, so there is no faster form to make.
+The h5 files are read in seconds: there is no faster form to make.
 """
 
 import argparse

@@ -127,6 +127,7 @@ def _read_items(file: Path, way: int) -> dict[str, list[_Item]]:
 def _item(entry: Any, way: int, place: str) -> _Item:
     try:
         points, *numbers = entry
+        cloud = np.asarray(points)
         label, source_class = (np.asarray(number).reshape(()) for number in numbers)
     except (TypeError, ValueError) as error:
         raise PccloraError(f"{place}: expected (points, label, class), {error}; is it another pickle?") from error
@@ -136,7 +137,7 @@ def _item(entry: Any, way: int, place: str) -> _Item:
         raise PccloraError(
             f"{place}: label {label} of class {source_class} is not in 0..{way - 1}; another setting's file?"
         )
-    return _Item(check_points(np.asarray(points), place), int(label), int(source_class))
+    return _Item(check_points(cloud, place), int(label), int(source_class))
 
 
 def _record(file: Path, items: dict[str, list[_Item]], way: int, shot: int, fold: int) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class ScanObjectNN(ArrayDataset):
         on_object: NDArray[np.bool_] | None,
     ) -> None:
         super().__init__(
-            name="scanobjectnn",
+            name=_protocol(config),
             split=split,
             class_names=CLASS_NAMES,
             clouds=clouds,
@@ -140,6 +140,15 @@ def scanobjectnn(config: ScanObjectNNConfig, *, split: str) -> ScanObjectNN:
         clouds=clouds,
         labels=_whole_labels(file, arrays["label"], len(clouds)),
         on_object=None if mask is None else np.asarray(mask != -1),
+    )
+
+
+def _protocol(config: ScanObjectNNConfig) -> str:
+    """Name the data set with what changes its numbers, for result tables."""
+    return (
+        f"scanobjectnn {config.variant}"
+        + ("" if config.background else ", background left out")
+        + (", normalised" if config.normalize else "")
     )
 
 

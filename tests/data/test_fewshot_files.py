@@ -127,6 +127,7 @@ DAMAGE = {
     "label range": (official(train=[item(3)]), r"label 3 of class 37 is not in 0\.\.2"),
     "negative label": (official(train=[item(-1)]), r"label -1 of class 37 is not in 0\.\.2"),
     "nan": (official(train=[item(points=np.full((8, 6), np.nan))]), "8 points are NaN"),
+    "ragged": (official(train=[item(points=[[1, 2, 3], [4]])]), r"expected \(points, label, class\)"),
     "flat": (official(train=[item(points=np.ones(6))]), r"points must be \(N, 3 or more\)"),
     "shots": (official(train=official()["train"][1:]), "2 support objects and equally many queries of each of 3"),
     "queries": (official(test=official()["test"][1:]), "another setting's file"),
@@ -156,6 +157,28 @@ def test_damage_is_one_error_that_names_the_file(kind, tmp_path, monkeypatch):
         read(tmp_path)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "exploded").exists()
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from([item()[0], np.int32(1), np.ones(2)]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner, inner) | st.dictionaries(st.text(max_size=1), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PLAIN | st.fixed_dictionaries({"train": PLAIN | st.lists(PLAIN), "test": st.lists(PLAIN)}))
+def test_any_other_content_is_one_error(tmp_path, content):
+    path = save(tmp_path, content)
+    with pytest.raises(PccloraError, match=r"0\.pkl") as caught:
+        read(tmp_path)
+    assert str(path) in str(caught.value)
 
 
 def draw(*, points=32, folds=2, way=4, shot=2, query=3, **options):

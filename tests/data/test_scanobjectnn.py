@@ -53,7 +53,7 @@ def open_split(root, split="train", **settings):
 def test_every_variant_is_read_as_stored(variant, split, tmp_path):
     stored = write(variant_file(tmp_path, variant, split))
     dataset = open_split(tmp_path, split, variant=variant)
-    assert (len(dataset), dataset.split, dataset.name) == (COUNT, split, "scanobjectnn")
+    assert (len(dataset), dataset.split, dataset.name) == (COUNT, split, f"scanobjectnn {variant}")
     np.testing.assert_array_equal(dataset.labels, stored["label"])
     for index in range(COUNT):
         sample = dataset[index]
@@ -99,6 +99,12 @@ def test_points_are_normalised_when_asked(tree):
     assert np.abs(plain.mean(axis=0)).max() > 0.1
     sample = open_split(tree, normalize=True, background=False)[0]
     np.testing.assert_array_equal(sample.points, normalize_unit_sphere(plain))
+
+
+def test_the_name_says_what_changes_the_numbers(tree):
+    assert open_split(tree, background=False, normalize=True).name == (
+        "scanobjectnn PB_T50_RS, background left out, normalised"
+    )
 
 
 def test_a_file_without_mask(tmp_path):
