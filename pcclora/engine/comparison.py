@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import read_json
+from pcclora.engine.report import CONSTANT
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import AdaptationRun
@@ -92,6 +93,7 @@ def table(comparison: Comparison, output: Path) -> str:
         folder = folder_of(output, name)
         chosen = [_chosen_on(folder, task, split)] if split else []
         lines.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
+    lines += _constant(output, comparison)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -128,6 +130,17 @@ def _figures(folder: Path, task: Task) -> list[str]:
         f"{summary['seconds_per_epoch']['mean']:.1f}",
         f"{summary['adapter_bytes'] / 1000:.0f} kB",
     ]
+
+
+def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
+    """Return the row of an answer that needs no model, if the task has one: it is the same for all settings."""
+    finished = [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name)).finished]
+    held = RunFolder(finished[0]).read_summary().get("constant") if finished else None
+    if not held:
+        return []
+    files = list(finished[0].glob(f"seed_*/{comparison.choose_on}/summary.json")) if comparison.choose_on else []
+    chosen = [read_json(file)["constant"][comparison.task.score] for file in files[:1]]
+    return [[CONSTANT, *(f"{100 * value:.1f}" for value in (*chosen, *held.values())), "0", *[""] * len(COSTS)]]
 
 
 def _chosen_on(folder: Path, task: Task, split: str) -> str:

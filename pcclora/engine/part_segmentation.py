@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,40 +67,51 @@ class PartEvaluation(Evaluation):
     @cached_property
     def shape_mious(self) -> list[float]:
         """For each shape the mean IoU of its class's parts, 0 to 1."""
-        held = zip(self.truth, self.predictions, self.parts, strict=True)
-        return [float(part_ious(truth, guess, parts.tolist()).mean()) for truth, guess, parts in held]
-
-    @cached_property
-    def correct(self) -> list[int]:
-        """For each shape how many points are right."""
-        return [int((a == b).sum()) for a, b in zip(self.truth, self.predictions, strict=True)]
+        return self._mious(self.predictions)
 
     @cached_property
     def part_scores(self) -> PartScores:
         """Both mIoUs, the accuracy, and the table of classes."""
-        points = [len(truth) for truth in self.truth]
-        return score_parts(self.shape_mious, self.labels, correct=self.correct, points=points)
+        return self._scored(self.predictions, self.shape_mious)
+
+    @cached_property
+    def constant_scores(self) -> PartScores:
+        """The scores of an answer without a look at the points: of each class the part that most of its points have."""
+        counts = np.zeros((len(self.names.class_names), len(self.names.required_parts.names)), np.int64)
+        for truth, label in zip(self.truth, self.labels, strict=True):
+            counts[label] += np.bincount(truth, minlength=counts.shape[1])
+        most = counts.argmax(axis=1)
+        answers = [torch.full_like(t, int(most[label])) for t, label in zip(self.truth, self.labels, strict=True)]
+        return self._scored(answers, self._mious(answers))
+
+    def _mious(self, answers: list[Tensor]) -> list[float]:
+        held = zip(self.truth, answers, self.parts, strict=True)
+        return [float(part_ious(truth, answer, parts.tolist()).mean()) for truth, answer, parts in held]
+
+    def _scored(self, answers: list[Tensor], mious: list[float]) -> PartScores:
+        correct = [int((a == b).sum()) for a, b in zip(self.truth, answers, strict=True)]
+        return score_parts(mious, self.labels, correct=correct, points=[len(truth) for truth in self.truth])
 
     def metrics(self) -> dict[str, float]:
         """Return ``loss`` (negative log-likelihood of a point), ``instance_miou``, ``class_miou`` and ``accuracy``."""
         held = zip(self.scores, self.truth, self.parts, strict=True)
         losses = [-scores.gather(1, torch.searchsorted(parts, truth)[:, None]) for scores, truth, parts in held]
-        found = self.part_scores
-        figures = {"instance_miou": found.instance_miou, "class_miou": found.class_miou, "accuracy": found.accuracy}
-        return {"loss": torch.cat(losses).double().mean().item(), **figures}
+        return {"loss": torch.cat(losses).double().mean().item(), **_figures(self.part_scores)}
 
     def details(self) -> dict[str, Any]:
-        """Return the mIoU and the number of shapes of each class that has shapes."""
+        """Return the mIoU and number of shapes of each class that has shapes, and the figures of a constant answer."""
         classes = self.names.class_names
-        return {"categories": {classes[i]: asdict(score) for i, score in self.part_scores.categories.items()}}
+        categories = {classes[i]: asdict(score) for i, score in self.part_scores.categories.items()}
+        return {"categories": categories, "constant": _figures(self.constant_scores)}
 
     def write(self, folder: Path) -> None:
         """Write one CSV line a shape, and for all points the predicted part and its probabilities."""
         from safetensors.torch import save_file
 
         lengths = [len(truth) for truth in self.truth]
-        columns = zip(self.labels, self.shape_mious, self.correct, lengths, strict=True)
-        rows = [[i, label, f"{iou:.6f}", n, f"{right / n:.6f}"] for i, (label, iou, right, n) in enumerate(columns)]
+        right = [float((a == b).float().mean()) for a, b in zip(self.truth, self.predictions, strict=True)]
+        columns = zip(self.labels, self.shape_mious, lengths, right, strict=True)
+        rows = [[i, label, f"{iou:.6f}", n, f"{share:.6f}"] for i, (label, iou, n, share) in enumerate(columns)]
         run = RunFolder(folder)
         write_rows(run.predictions, ["index", "label", "miou", "points", "accuracy"], rows)
         flat = [held.flatten().half() for held in self.probabilities]
@@ -166,6 +178,10 @@ class PartSegmentation(Task):
             return PartEvaluation(list(scores), list(truth), dataset.labels.tolist(), names)
 
         return evaluate
+
+
+def _figures(scores: PartScores) -> dict[str, float]:
+    return {name: getattr(scores, name) for name in PartSegmentation.figures}
 
 
 def evaluation_loader(config: PartSegmentationRun, dataset: PointCloudDataset, *, votes: int = 0) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from pcclora.engine.segmented import SegmentedCloud
 
 WIDTH = 80
+CONSTANT = "always the most frequent part"
 ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
 
 
@@ -131,8 +132,11 @@ def _wrap(name: str, value: str, wide: int) -> list[str]:
 
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [(_label(name), _percent(value)) for name, value in summary["metrics"].items()]
-    categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary.get("categories", {}).items()]
-    return [*rows, ("mIoU by category", ", ".join(categories))] if categories else rows
+    if "categories" not in summary:
+        return rows
+    floor = ", ".join(f"{_label(name)} {value:.2%}" for name, value in summary["constant"].items())
+    categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary["categories"].items()]
+    return [*rows, (CONSTANT, floor), ("mIoU by category", ", ".join(categories))]
 
 
 def _adapter(adapter: Mapping[str, Any]) -> str:
