@@ -82,7 +82,7 @@ def _drawn(count: int, most: int) -> NDArray[np.int64]:
 def _balls(k3d: Any, points: NDArray[np.floating], kept: NDArray[np.int64]) -> Any:
     """The drawn points in the unit sphere; the script colours them."""
     centre, radius = frame(points)
-    size = float(np.clip(2 / np.sqrt(len(kept)), 0.004, 0.06))  # balls on a surface just touch
+    size = float(np.clip(2 / np.sqrt(len(kept)), 0.004, 0.05))  # balls on a surface just touch
     positions = ((points[kept] - centre) / radius).astype(np.float32)
     return k3d.points(positions, colors=np.zeros(len(kept), np.uint32), point_size=size, shader="3d")
 

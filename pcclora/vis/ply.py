@@ -2,7 +2,8 @@
 
 Binary, little-endian, a vertex a point, in the cloud's own order and coordinates. The names are those that the programs
 look for: CloudCompare makes a scalar field of each property that begins with ``scalar_`` (its PlyFilter.cpp), MeshLab
-reads ``quality`` as a vertex's quality (vcglib's import_ply.h); both read ``red``, ``green`` and ``blue``.
+reads ``quality`` as a vertex's quality (vcglib's import_ply.h); both read ``red``, ``green`` and ``blue``. Opened in
+CloudCompare 2.11 and MeshLab 2025.07: every coordinate, colour, label and probability arrives.
 """
 
 from pathlib import Path

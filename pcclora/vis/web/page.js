@@ -53,7 +53,7 @@ class Page {
     this.hidden = new Map(); // legend -> what of it is hidden, so that it stays hidden in the next view and object
     this.share = 1; // of a cloud, that is drawn while it moves
     this.object = 0;
-    this.view = this.objects[0].views[0].name;
+    this.view = "prediction";
   }
 
   get shown() { return this.objects[this.object]; }

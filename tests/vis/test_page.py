@@ -1,0 +1,265 @@
+"""The web page, in a real browser without a network: it opens, hides parts, changes colours, tells of a point.
+
+Set PCCLORA_ARTEFACTS to a folder to have the screenshots there; else they are in build/artefacts.
+"""
+
+import base64
+import gzip
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
+from pcclora.engine.segmented import SegmentedCloud
+from pcclora.errors import PccloraError
+from pcclora.metrics import part_ious
+from pcclora.vis.page import write_page
+from pcclora.vis.views import views_of
+
+ARTEFACTS = Path(os.environ.get("PCCLORA_ARTEFACTS", Path(__file__).resolve().parents[2] / "build" / "artefacts"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser_test = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: sudo apt-get install -y chromium"),
+]
+WITHOUT_GPU = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking"]
+TITLE = "shapes & <b>parts</b>"
+FAR = np.array([450_000.0, 5_400_000.0, 120.0])
+
+
+def segmented(index: int) -> SegmentedCloud:
+    """A procedural object with its true parts, and predictions of which some are wrong."""
+    data = ProceduralDataset(ProceduralConfig(points=1024), split="test")
+    sample = data[index]
+    parts = data.parts.of_class[sample.label]
+    rng = np.random.default_rng(index)
+    logits = rng.normal(size=(1024, len(parts)))
+    logits[np.arange(1024), np.searchsorted(parts, sample.part_labels)] += 2.5
+    probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    return SegmentedCloud(
+        points=sample.points + FAR,
+        category=data.class_names[sample.label],
+        part_names=data.parts.names,
+        parts=parts,
+        truth=sample.part_labels,
+        prediction=np.array(parts)[probabilities.argmax(axis=1)],
+        probabilities=probabilities,
+        colors=rng.integers(0, 256, (1024, 3)).astype(np.uint8),
+        title=sample.path,
+    )
+
+
+CLOUDS = [segmented(0), segmented(2)]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """The page of two objects in Chromium, and what the browser complained of or asked for."""
+    from playwright.sync_api import sync_playwright
+
+    target = tmp_path_factory.mktemp("page") / "page.html"
+    write_page(CLOUDS, target, title=TITLE)
+    heard: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+        tab = browser.new_page(viewport={"width": 1280, "height": 720})
+        tab.context.set_offline(True)
+        tab.on("console", lambda said: heard.append(f"{said.type}: {said.text}") if said.type == "error" else None)
+        tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        tab.on("request", lambda asked: heard.append(f"request: {asked.url}"))
+        tab.goto(target.as_uri())
+        tab.evaluate("page.then((it) => { window.it = it; })")
+        yield tab, heard
+        browser.close()
+    assert [said for said in heard if said.startswith("error")] == [], "after all that the tests did"
+
+
+@pytest.fixture
+def tab(opened):
+    """The page as it is after loading."""
+    page, _ = opened
+    page.evaluate("() => { it.hidden.clear(); it.choose(0); it.look('ground truth'); }")
+    return page
+
+
+def picture(tab, name: str):
+    """(H, W, 3) pixels of the scene after what was asked for is drawn."""
+    tab.mouse.move(1270, 710)
+    tab.evaluate("it.drawn()")
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    tab.screenshot(path=ARTEFACTS / f"page_{name}.png")
+    return imread(ARTEFACTS / f"page_{name}.png")[:, :940, :3]
+
+
+def ink(pixels, colour) -> int:
+    """How many pixels have a hue, whatever the light on the ball."""
+    rgb = np.asarray(colour, float)
+    bright = pixels.max(axis=2, keepdims=True)
+    same = np.abs(pixels / np.maximum(bright, 1e-6) - rgb / rgb.max()).max(axis=2) < 0.12
+    return int((same & (bright[..., 0] > 0.2)).sum())
+
+
+class TestInTheBrowser:
+    pytestmark = browser_test
+
+    def test_opens_without_an_error_and_without_a_network(self, opened):
+        tab, heard = opened
+        assert tab.title() == TITLE
+        assert tab.inner_text("h1") == TITLE
+        assert [said for said in heard if not re.match("request: (file|blob|data):", said)] == []
+        assert sum(said.startswith("request: file:") for said in heard) == 1
+        assert not tab.is_visible("#note")
+
+    @pytest.mark.parametrize("view", ["scan", "ground truth", "prediction", "errors"])
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_every_view_has_the_colours_of_the_pictures(self, tab, view, number):
+        tab.select_option("#object", str(number))
+        tab.get_by_role("radio", name=view).click()
+        drawn = tab.evaluate("Array.from(it.cloud.geometry.attributes.color.array)")
+        expected = views_of(CLOUDS[number])[view].colours
+        np.testing.assert_allclose(np.reshape(drawn, (-1, 3)), expected / 255, atol=1e-6)
+        assert tab.locator("[role=radio][aria-checked=true]").inner_text() == view
+
+    def test_a_click_on_the_legend_hides_a_part(self, tab):
+        legend = views_of(CLOUDS[0])["ground truth"].legend
+        before = picture(tab, "all")
+        name, colour = legend[1]
+        key = tab.locator(".key", has_text=name)
+        key.click()
+        after = picture(tab, "one_hidden")
+        assert key.get_attribute("aria-pressed") == "false"
+        assert ink(before, colour) > 500 > 20 > ink(after, colour)
+        assert ink(after, legend[0][1]) > 500
+        tab.click("#all")
+        np.testing.assert_array_equal(picture(tab, "all"), before)
+
+    def test_the_switch_changes_the_picture(self, tab):
+        tab.keyboard.press("e")
+        wrong = views_of(CLOUDS[0])["errors"].legend[1][1]
+        assert ink(picture(tab, "errors"), wrong) > 100
+        tab.keyboard.press("p")
+        assert ink(picture(tab, "prediction"), wrong) < 20
+
+    def test_a_part_stays_hidden_in_the_other_view(self, tab):
+        tab.click(".key >> nth=0")
+        tab.keyboard.press("p")
+        kept = tab.evaluate("it.kept")
+        cloud = CLOUDS[0]
+        assert sorted(kept) == np.flatnonzero(cloud.prediction != cloud.parts[0]).tolist()
+
+    def test_tells_of_the_point_under_the_pointer(self, tab):
+        cloud = CLOUDS[0]
+        x, y, point = tab.evaluate(
+            """() => { for (let y = 200; y < 600; y += 5) for (let x = 200; x < 800; x += 5) {
+            const point = it.pointAt(x, y); if (point >= 0) return [x, y, point]; } }"""
+        )
+        tab.mouse.move(x, y)
+        tab.wait_for_selector("#hover", state="visible")
+        told = tab.inner_text("#hover")
+        name = views_of(cloud)["prediction"].legend[cloud.parts.index(cloud.prediction[point])][0]
+        assert f"prediction: {name}" in told
+        percents = [int(found) for found in re.findall(r"(\d+)%", told)]
+        assert percents == (100 * cloud.probabilities[point]).round().astype(int).tolist()
+        numbers = [float(found) for found in re.findall(r"-?\d+\.\d+", told.splitlines()[-1])]
+        np.testing.assert_allclose(numbers, cloud.points[point], atol=6e-4)
+        assert f"point {point} " in told
+
+    def test_the_point_is_the_nearest_of_those_under_the_pointer(self, tab):
+        """Against all points, projected by three.js itself."""
+        found, depths = tab.evaluate(
+            """() => { const position = it.cloud.geometry.attributes.position;
+            const point = it.kept[0], vector = new it.world.camera.position.constructor();
+            const project = (i) => vector.fromBufferAttribute(position, i).project(it.world.camera).clone();
+            const at = project(point), box = document.querySelector('#canvas').getBoundingClientRect();
+            const x = (at.x + 1) / 2 * box.width + box.left, y = (1 - at.y) / 2 * box.height + box.top;
+            const apart = (p) => Math.hypot((p.x - at.x) * box.width, (p.y - at.y) * box.height) / 2;
+            const near = it.kept.map(project).filter((p) => apart(p) <= 3);
+            return [project(it.pointAt(x, y)).z, near.map((p) => p.z)]; }"""
+        )
+        assert found <= min(depths) + 1e-9
+
+    def test_the_next_object_comes_with_its_own_parts(self, tab):
+        tab.click("#next")
+        assert tab.inner_text("#facts").startswith(CLOUDS[1].title)
+        names = [entry.split("\n")[0] for entry in tab.locator(".key").all_inner_texts()]
+        assert names == [name for name, _ in views_of(CLOUDS[1])["prediction"].legend]
+        tab.keyboard.press("n")
+        assert tab.inner_text("#facts").startswith(CLOUDS[0].title)
+
+    def test_a_slow_machine_thins_a_moving_cloud(self, tab):
+        tab.evaluate("it.share = 0.25")
+        tab.mouse.move(400, 300)
+        tab.mouse.down()
+        tab.mouse.move(450, 320)
+        assert tab.evaluate("it.cloud.geometry.drawRange.count") == 256
+        tab.mouse.up()
+        tab.wait_for_timeout(1000)
+        assert tab.evaluate("it.cloud.geometry.drawRange.count") == np.inf
+        tab.evaluate("it.share = 1")
+
+
+def unpacked(page: str) -> dict:
+    """What the page's script is told."""
+    return json.loads(gzip.decompress(base64.b64decode(re.search('id="details">([^<]+)<', page)[1])))
+
+
+def test_numbers_are_of_all_points_also_where_fewer_are_drawn(tmp_path):
+    cloud = CLOUDS[0]
+    write_page([cloud], tmp_path / "page.html", title="t", max_points=100)
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    ious = part_ious(cloud.truth, cloud.prediction, cloud.parts)
+    assert "1,024 points, 100 of them drawn" in told["facts"]
+    assert f"mean IoU {ious.mean():.1%}" in told["facts"]
+    legend = next(view["legend"] for view in told["views"] if view["name"] == "prediction")
+    assert [int(key["cells"][0]) for key in legend] == [(cloud.prediction == part).sum() for part in cloud.parts]
+    assert [key["cells"][1] for key in legend] == [f"{iou:.1%}" for iou in ious]
+    assert len(told["numbers"]) == 100 == len(set(told["numbers"]))
+
+
+def test_a_part_that_is_neither_there_nor_predicted_is_called_absent(tmp_path):
+    cloud = CLOUDS[0]
+    first = np.full(1024, cloud.parts[0])
+    write_page([replace(cloud, truth=first, prediction=first)], tmp_path / "page.html", title="t")
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    cells = [key["cells"] for key in told["views"][-2]["legend"]]
+    assert cells == [["1,024", "100.0%"]] + [["0", "absent"]] * (len(cloud.parts) - 1)
+
+
+def test_a_scan_without_truth_has_one_switch_less(tmp_path):
+    write_page([replace(CLOUDS[0], truth=None, colors=None)], tmp_path / "page.html", title="t")
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    assert [view["name"] for view in told["views"]] == ["prediction"]
+    assert "mean probability" in told["facts"]
+
+
+def test_the_same_objects_are_the_same_page_but_for_k3d_numbers(tmp_path):
+    told = []
+    for name in ("a", "b"):
+        write_page(CLOUDS, tmp_path / name, title="t")
+        told.append([{**entry, "id": 0} for entry in unpacked((tmp_path / name).read_text())["objects"]])
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("clouds", "message"),
+    [([], "no object"), ([replace(CLOUDS[0], truth=None, prediction=None, colors=None)], "nothing to show")],
+)
+def test_nothing_to_show_is_refused(clouds, message, tmp_path):
+    with pytest.raises(PccloraError, match=message):
+        write_page(clouds, tmp_path / "page.html", title="t")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_k3d_the_pip_line_is_given(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "k3d", None)
+    with pytest.raises(PccloraError, match=r"pip install 'pcclora\[vis\]'"):
+        write_page(CLOUDS, tmp_path / "page.html", title="t")
+    assert not list(tmp_path.iterdir())
