@@ -1,6 +1,7 @@
 """The test shapes of a part-segmentation run with their true and predicted parts, for the pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
         indices: Which test shapes; all without.
 
     Returns:
-        Each with the points it was scored on, prepared as for the model; the title names its source and its mIoU.
+        Each with the points it was scored on, prepared as for the model; the title names its source.
 
     Raises:
         PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
@@ -48,7 +49,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
                 truth=cloud.query_labels if whole else cloud.part_labels,
                 prediction=parts,
                 probabilities=probabilities,
-                title=f"test shape {index}, {dataset[index].path}, mIoU {rows[index]['miou']:.1%}",
+                title=f"test shape {index}, {'/'.join(Path(dataset[index].path).parts[-2:])}",
             )
         )
     return shapes

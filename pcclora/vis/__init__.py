@@ -2,7 +2,9 @@
 
 from pcclora.vis.camera import Camera
 from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.page import write_page
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
+from pcclora.vis.ply import write_ply
 from pcclora.vis.render import render_cloud
 from pcclora.vis.runs import draw_run, draw_test
 from pcclora.vis.tokens import Tokens
@@ -22,4 +24,6 @@ __all__ = [
     "render_cloud",
     "show",
     "views_of",
+    "write_page",
+    "write_ply",
 ]

@@ -1,6 +1,6 @@
 """Segmented objects as one PNG: a row an object, a column a view, the parts of each in a legend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
@@ -12,7 +12,7 @@ from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import BLACK, GREY
 from pcclora.vis.render import Renderer, render_cloud
 from pcclora.vis.tokens import Tokens
-from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, Legend, View, part_legend, views_of
+from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, Legend, View, figures_of, part_legend, views_of
 
 PANEL = (480, 390)
 """Width and height of a view in pixels."""
@@ -76,17 +76,10 @@ def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption:
     lines = [(caption, 11.0, True, BLACK)] if caption else []
     lines += [(cloud.category, 11.0, not caption, BLACK)]
     lines += [(line, 8.0, False, GREY) for line in wrap(cloud.title, 26)]
-    lines += [(line, 9.0, False, BLACK) for line in _figures(cloud)]
+    lines += [(line, 9.0, False, BLACK) for line in figures_of(cloud)]
     top = middle - LINE * (len(lines) - 1) / 2
     for number, (words, size, bold, colour) in enumerate(lines):
         canvas.text(MARGIN, top + LINE * number, words, size=size, bold=bold, colour=colour)
-
-
-def _figures(cloud: SegmentedCloud) -> Iterator[str]:
-    if cloud.truth is not None and cloud.prediction is not None:
-        yield f"mIoU {part_ious(cloud.truth, cloud.prediction, cloud.parts).mean():.1%}"
-    if cloud.confidence is not None:
-        yield f"confidence {cloud.confidence.mean():.1%}"
 
 
 def _scored_legend(cloud: SegmentedCloud) -> Legend:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
 from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
@@ -17,7 +19,8 @@ def draw_run(folder: RunFolder) -> None:
     draw_curves(folder.metrics, folder.curves, title=_title(summary))
     draw_test(folder, summary)
     if "categories" in summary:
-        draw_extremes(folder)
+        chosen = extremes(folder)
+        draw_gallery(segmented_test_shapes(folder, list(chosen.values())), folder.gallery, captions=list(chosen))
 
 
 def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
@@ -40,13 +43,26 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
     draw_confusion(confusion, summary["classes"], folder.confusion, title=title)
 
 
-def draw_extremes(folder: RunFolder) -> None:
-    """Draw gallery.png: the test shapes of best, median and worst mIoU."""
-    from pcclora.engine.part_views import segmented_test_shapes
+def extremes(folder: RunFolder) -> dict[str, int]:
+    """Return the test shapes of best, median and worst mIoU, by these names.
 
+    Raises:
+        PccloraError: If the run is not finished, or none of part segmentation.
+    """
+    order = worst(folder)
+    return {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
+
+
+def worst(folder: RunFolder, count: int | None = None) -> list[int]:
+    """Return the test shapes of least mIoU, the worst first; all of them without a count.
+
+    Raises:
+        PccloraError: If the run is not finished, or none of part segmentation.
+    """
+    if "categories" not in folder.read_summary():
+        raise PccloraError(f"{folder.path}: its test objects have no parts; a part-segmentation run is needed here")
     order = np.argsort([row["miou"] for row in read_rows(folder.predictions)], kind="stable")
-    chosen = {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
-    draw_gallery(segmented_test_shapes(folder, list(map(int, chosen.values()))), folder.gallery, captions=list(chosen))
+    return [int(index) for index in order[:count]]
 
 
 def _mious(summary: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.engine.segmented import IntArray, SegmentedCloud
+from pcclora.metrics import part_ious
 from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
 from pcclora.vis.tokens import Tokens, token_colours
 
@@ -60,6 +61,17 @@ def part_legend(cloud: SegmentedCloud) -> Legend:
     """Return name and colour of every part that the category has; a name that begins with the category goes without."""
     names = [cloud.part_names[part].removeprefix(f"{cloud.category}: ") for part in cloud.parts]
     return _legend(names, part_colours(len(cloud.parts)))
+
+
+def figures_of(cloud: SegmentedCloud) -> list[str]:
+    """Return what is known of the object as a whole, a line each: mIoU, share of right points, mean confidence."""
+    lines = []
+    if cloud.truth is not None and cloud.prediction is not None:
+        lines.append(f"mIoU {part_ious(cloud.truth, cloud.prediction, cloud.parts).mean():.1%}")
+        lines.append(f"accuracy {(cloud.truth == cloud.prediction).mean():.1%}")
+    if cloud.confidence is not None:
+        lines.append(f"confidence {cloud.confidence.mean():.1%}")
+    return lines
 
 
 def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:

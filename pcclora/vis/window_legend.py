@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import GREY
+from pcclora.vis.views import figures_of
 from pcclora.vis.window_state import WindowState
 
 WIDTH, MARGIN, LINE = 280, 22, 23
@@ -23,12 +24,12 @@ def draw_panel(state: WindowState) -> NDArray[np.uint8]:
         (H, W, 3).
     """
     cloud, view, keys = state.cloud, state.view, state.help()
-    title = wrap(cloud.title, 36)
-    canvas = Canvas(WIDTH, 2 * MARGIN + LINE * (4 + len(title) + len(view.legend) + len(keys)))
+    facts = [*wrap(cloud.title, 36), *figures_of(cloud)]
+    canvas = Canvas(WIDTH, 2 * MARGIN + LINE * (4 + len(facts) + len(view.legend) + len(keys)))
     place = f"  ({state.number + 1} of {len(state.clouds)})" if len(state.clouds) > 1 else ""
     canvas.text(MARGIN, MARGIN, cloud.category + place, size=8.5, bold=True)
     y = float(MARGIN)
-    for words in title:
+    for words in facts:
         y += LINE
         canvas.text(MARGIN, y, words, size=6.5, colour=GREY)
     y += 2 * LINE
