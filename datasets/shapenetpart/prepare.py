@@ -10,15 +10,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from pcclora.data import ShapeNetPartConfig
 from pcclora.data.files import check_points, require_folder
-from pcclora.data.prepared_parts import save_prepared_parts
+from pcclora.data.prepared_parts import open_prepared_parts, save_prepared_parts
 from pcclora.data.seg_classes import SHAPENETPART
-from pcclora.data.shapenetpart import CARD, SPLITS, Shapes, open_list, prepared_file
+from pcclora.data.shapenetpart import SPLITS, Shapes, open_list, prepared_file
+from pcclora.data.shapenetpart_text import CARD
 from pcclora.errors import PccloraError
 
 # Counted in the official lists, in the order of the categories.
@@ -54,7 +56,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def handle(root: Path, split: str, *, check: bool, incomplete: bool) -> str:
     """Check one split, prepare it where it is text, and return what was found and done."""
-    shapes = open_list(root, split, ShapeNetPartConfig(root=str(root), incomplete=incomplete))
+    form: Literal["prepared", "text"] = "prepared" if is_prepared(root, split) else "text"
+    shapes = open_list(root, split, ShapeNetPartConfig(root=str(root), incomplete=incomplete, form=form))
     counts = np.bincount(shapes.labels, minlength=len(shapes.class_names))
     if shapes.class_names == tuple(SHAPENETPART) and not incomplete:
         check_counts(split, counts, shapes.class_names)
@@ -71,8 +74,18 @@ def handle(root: Path, split: str, *, check: bool, incomplete: bool) -> str:
         class_names=shapes.class_names,
         parts=shapes.parts,
         names=shapes.names,
+        listed=shapes.listed,
     )
     return f"{found}; wrote {path} ({path.stat().st_size / 1e6:.1f} MB)"
+
+
+def is_prepared(root: Path, split: str) -> bool:
+    """Say if there is a prepared file of all the objects that the official list has."""
+    file = prepared_file(root, split)
+    if not file.is_file():
+        return False
+    made = open_prepared_parts(file)
+    return len(made.names) == made.listed
 
 
 def check_counts(split: str, counts: np.ndarray, class_names: Sequence[str]) -> None:

@@ -106,5 +106,5 @@ class Clouds(Dataset[Cloud]):
 
 def _parts(sample: Sample) -> IntArray:
     if sample.part_labels is None:
-        raise PccloraError(f"{sample.path}: no part labels, though its data set has parts; the loader of it is to mend")
+        raise PccloraError(f"{sample.path}: no part labels, though its data set says what its classes are made of")
     return sample.part_labels

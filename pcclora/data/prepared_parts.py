@@ -25,6 +25,7 @@ class PreparedParts:
         class_names: One name a class.
         parts: What each class is made of.
         names: (M) what each cloud is called.
+        listed: How many there are in the official list.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class PreparedParts:
     class_names: tuple[str, ...]
     parts: Parts
     names: tuple[str, ...]
+    listed: int
     _slices: tuple[Any, Any] | None = field(default=None, repr=False)
 
     def __getitem__(self, index: int) -> tuple[FloatArray, IntArray]:
@@ -57,6 +59,7 @@ def save_prepared_parts(
     class_names: Sequence[str],
     parts: Parts,
     names: Sequence[str],
+    listed: int,
 ) -> None:
     """Write a prepared file; an existing one is replaced only when the new one is whole.
 
@@ -67,6 +70,7 @@ def save_prepared_parts(
         class_names: One name a class.
         parts: What each class is made of.
         names: (M) what each is called.
+        listed: How many there are in the official list.
     """
     tensors: dict[str, NDArray[Any]] = {
         "points": np.concatenate([points for points, _ in clouds]).astype(np.float32),
@@ -74,7 +78,12 @@ def save_prepared_parts(
         "ends": np.cumsum([0, *(len(points) for points, _ in clouds)]),
         "labels": labels,
     }
-    header = {"class_names": list(class_names), "parts": [parts.names, parts.of_class], "names": list(names)}
+    header = {
+        "class_names": list(class_names),
+        "parts": [parts.names, parts.of_class],
+        "names": list(names),
+        "listed": listed,
+    }
     write_tensors(path, tensors, header, _FORMAT)
 
 
@@ -84,8 +93,15 @@ def open_prepared_parts(path: Path) -> PreparedParts:
     Raises:
         PccloraError: If it is damaged, or no such file.
     """
-    tensors, header = read_header(path, ("labels", "ends"), ("class_names", "parts", "names"), _FORMAT)
+    tensors, header = read_header(path, ("labels", "ends"), ("class_names", "parts", "names", "listed"), _FORMAT)
     part_names, of_class = header["parts"]
     parts = Parts(tuple(part_names), tuple(map(tuple, of_class)))
-    names = tuple(header["names"])
-    return PreparedParts(path, tensors["labels"], tensors["ends"], tuple(header["class_names"]), parts, names)
+    return PreparedParts(
+        path,
+        tensors["labels"],
+        tensors["ends"],
+        tuple(header["class_names"]),
+        parts,
+        tuple(header["names"]),
+        header["listed"],
+    )

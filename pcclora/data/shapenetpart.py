@@ -5,7 +5,6 @@ of PointNet++, ``shapenetcore_partanno_segmentation_benchmark_v0_normal``: a tex
 labels and the split are the official ones. Forms: a file made by datasets/shapenetpart/prepare.py, or the text tree.
 """
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +12,17 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pcclora.data.base import FloatArray, IntArray, Parts
-from pcclora.data.files import read_lines, require_files, require_folder, unreadable
+from pcclora.data.base import IntArray, Parts
+from pcclora.data.files import require_files, require_folder
 from pcclora.data.part_dataset import PartDataset, PartRows
 from pcclora.data.prepared_parts import open_prepared_parts
-from pcclora.data.readers import read_text
-from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
+from pcclora.data.shapenetpart_text import CARD, TextRows, read_list
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
-CARD = "see datasets/shapenetpart/README.md"
 SPLITS = ("train", "val", "test")
-COLUMNS = "x y z, normal, part label: the form that is called v0_normal"
 
 
 @dataclass
@@ -48,7 +45,7 @@ class ShapeNetPartConfig:
 
 
 class Shapes(NamedTuple):
-    """The objects of one official list: (M) names ``<synset>/<id>``, their clouds, classes and places."""
+    """The objects of an official list: (M) names ``<synset>/<id>``, clouds, classes, places; how many it lists."""
 
     class_names: tuple[str, ...]
     parts: Parts
@@ -56,6 +53,7 @@ class Shapes(NamedTuple):
     rows: PartRows
     labels: IntArray
     places: Sequence[str]
+    listed: int
     form: str
 
 
@@ -97,71 +95,40 @@ def open_list(root: Path, split: str, config: ShapeNetPartConfig) -> Shapes:
     """
     file = prepared_file(root, split)
     if config.form == "prepared" or (config.form == "auto" and file.is_file()):
-        prepared = open_prepared_parts(file)
-        places = [f"{file}[{name}]" for name in prepared.names]
-        return Shapes(
-            prepared.class_names, prepared.parts, prepared.names, prepared, prepared.labels, places, "prepared"
-        )
+        return _open_prepared(file, split, config)
     class_names, parts, names, labels = read_list(root, split)
-    files = [root / f"{name}.txt" for name in names]
-    present = _present(files, f"shapenetpart {split}", incomplete=config.incomplete)
-    files, names = [files[row] for row in present], [names[row] for row in present]
-    return Shapes(class_names, parts, names, TextRows(files), labels[present], [str(file) for file in files], "text")
+    what, files = f"shapenetpart {split}", [root / f"{name}.txt" for name in names]
+    if not config.incomplete:
+        require_files(files, what, f"complete the download ({CARD}), or use what is there with data.incomplete=true")
+    present = [row for row, file in enumerate(files) if file.is_file()]
+    if not present:
+        raise PccloraError(f"{what}: none of {len(files)} files is there, as {files[0]}; {CARD}")
+    _warn_of_absent(what, len(present), len(files))
+    places = [str(files[row]) for row in present]
+    rows = TextRows([files[row] for row in present])
+    return Shapes(class_names, parts, [names[i] for i in present], rows, labels[present], places, len(files), "text")
+
+
+def _open_prepared(file: Path, split: str, config: ShapeNetPartConfig) -> Shapes:
+    made = open_prepared_parts(file)
+    if len(made.names) < made.listed and not config.incomplete:
+        raise PccloraError(
+            f"{file}: made of {len(made.names)} of {made.listed} listed objects; complete the download and run "
+            "prepare.py again, or use what is there with data.incomplete=true"
+        )
+    _warn_of_absent(f"shapenetpart {split}", len(made.names), made.listed)
+    places = [f"{file}[{name}]" for name in made.names]
+    return Shapes(made.class_names, made.parts, made.names, made, made.labels, places, made.listed, "prepared")
+
+
+def _warn_of_absent(what: str, present: int, listed: int) -> None:
+    if present < listed:
+        warnings.warn(f"{what}: {listed - present} of {listed} objects are absent and left out", stacklevel=2)
 
 
 def prepared_file(root: Path, split: str) -> Path:
     """Return what prepare.py calls its file."""
     return root / f"shapenetpart_{split}.safetensors"
-
-
-def read_list(root: Path, split: str) -> tuple[tuple[str, ...], Parts, list[str], IntArray]:
-    """Read an official list.
-
-    Returns:
-        Class names, their parts, and (M) names ``<synset>/<id>`` of the objects, present or not, with their classes.
-
-    Raises:
-        PccloraError: If a file is absent or damaged, or an object is of no class.
-    """
-    synsets, listed = root / "synsetoffset2category.txt", root / f"train_test_split/shuffled_{split}_file_list.json"
-    require_files([synsets, listed], f"shapenetpart {split}", CARD)
-    rows = [line.split() for line in read_lines(synsets)]  # its line order is the class label
-    class_names, of_synset = tuple(row[0] for row in rows), {row[-1]: label for label, row in enumerate(rows)}
-    try:
-        paths = [str(path).split("/") for path in json.loads(listed.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise unreadable(listed, error) from error
-    for path in paths:
-        if len(path) < 2 or path[-2] not in of_synset:
-            raise PccloraError(f"{listed}: '{'/'.join(path)}' is of no class of {synsets.name}; {CARD}")
-    labels = np.array([of_synset[path[-2]] for path in paths], dtype=np.int64)
-    return class_names, _parts(root, class_names), ["/".join(path[-2:]) for path in paths], labels
-
-
-def read_shape(path: Path) -> tuple[FloatArray, IntArray]:
-    """Read one object: points (N, 3) and part labels (N,).
-
-    Raises:
-        PccloraError: If it has not seven columns of which the last is a whole number.
-    """
-    table = read_text(path)
-    if table.shape[1] != 7:
-        raise PccloraError(f"{path}: {table.shape[1]} columns; 7 are expected ({COLUMNS})")
-    part_labels = table[:, 6]
-    odd = np.flatnonzero(~(np.isfinite(part_labels) & (part_labels == np.rint(part_labels))))
-    if odd.size:
-        raise PccloraError(f"{path}: part label {part_labels[odd[0]]} at point {odd[0]} is no whole number ({COLUMNS})")
-    return table[:, :3].astype(np.float32), part_labels.astype(np.int64)
-
-
-class TextRows:
-    """Clouds of text files, one read at a time."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = files
-
-    def __getitem__(self, index: int) -> tuple[FloatArray, IntArray]:
-        return read_shape(self.files[index])
 
 
 class JoinedRows:
@@ -170,10 +137,9 @@ class JoinedRows:
     def __init__(self, lists: Sequence[PartRows], chosen: Sequence[tuple[int, int]]) -> None:
         self.lists, self.chosen = lists, chosen
 
-    def __getitem__(self, index: int) -> tuple[FloatArray, IntArray]:
+    def __getitem__(self, index: int) -> tuple[NDArray[np.floating], IntArray]:
         which, row = self.chosen[index]
-        points, part_labels = self.lists[which][row]
-        return points.astype(np.float32, copy=False), part_labels
+        return self.lists[which][row]
 
 
 def _once(lists: list[list[str]]) -> list[tuple[int, int]]:
@@ -183,30 +149,3 @@ def _once(lists: list[list[str]]) -> list[tuple[int, int]]:
         for row, name in enumerate(names):
             first.setdefault(name, (which, row))
     return list(first.values())
-
-
-def _parts(root: Path, class_names: tuple[str, ...]) -> Parts:
-    file = root / "seg_classes.json"
-    if file.is_file():
-        return find_parts(class_names, read_seg_classes(file), file)
-    parts = shapenetpart_parts(class_names)
-    if parts is None:
-        raise PccloraError(
-            f"{file}: absent, and these classes are not ShapeNetPart's; it must say which part labels each class has, "
-            '{"class": [0, 1], ...}'
-        )
-    return parts
-
-
-def _present(files: list[Path], what: str, *, incomplete: bool) -> list[int]:
-    """Return the rows of the files that are there; others are an error, or a warning."""
-    if not incomplete:
-        require_files(files, what, f"complete the download ({CARD}), or use what is there with data.incomplete=true")
-    present = [row for row, file in enumerate(files) if file.is_file()]
-    if not present:
-        raise PccloraError(f"{what}: none of {len(files)} files is there, as {files[0]}; {CARD}")
-    if len(present) < len(files):
-        warnings.warn(
-            f"{what}: {len(files) - len(present)} of {len(files)} files are absent and left out", stacklevel=2
-        )
-    return present

@@ -272,6 +272,15 @@ def test_whole_clouds_pass_through_workers_and_accelerate():
         assert all(torch.equal(a[key], b[key]) for a, b in zip(plain, other, strict=True) for key in a)
 
 
+def test_whole_clouds_of_several_lengths_are_dealt_to_two_processes():
+    options = {"points": 32, "batch_size": 1, "train": False, "whole": True}
+    plain = list(make_loader(ragged_dataset((40, 90, 50, 60)), **options))
+    for rank in (0, 1):
+        loader = make_loader(ragged_dataset((40, 90, 50, 60)), **options)
+        shard = list(prepare_data_loader(loader, num_processes=2, process_index=rank))
+        assert all(torch.equal(a[key], b[key]) for a, b in zip(shard, plain[rank::2], strict=True) for key in a)
+
+
 def test_parts_are_refused_where_there_are_none():
     cloud = np.zeros((1, 64, 3), np.float32)
     for option in ("part_labels", "whole"):

@@ -60,7 +60,9 @@ def test_a_single_category_needs_no_folder_and_a_file_keeps_its_order(split_by_u
     assert data.class_names == ("vase",) and len(data) == (5 if split_by_user else 4)
     points, labels = cloud(30, 2)
     every = [each[i] for each in (data, open_split(tmp_path, "test")) for i in range(len(each))]
-    for sample in (sample for sample in every if sample.path.endswith("0.txt")):
+    stored = [sample for sample in every if sample.path.endswith("0.txt")]
+    assert stored
+    for sample in stored:
         np.testing.assert_allclose(sample.points, normalize_unit_sphere(points), atol=1e-6)
         np.testing.assert_array_equal(sample.part_labels, labels)
 

@@ -126,7 +126,7 @@ def test_real_files_and_what_is_absent(shared_data):
         if sample.label == 2
     ]
     assert np.mean(crowns) > 0.8  # the crown of a cap is above its peak; one lies upside down
-    with pytest.warns(UserWarning, match="2862 of 2874 files are absent and left out"):
+    with pytest.warns(UserWarning, match="2862 of 2874 objects are absent and left out"):
         open_split(root, "test", incomplete=True)
 
 
@@ -176,6 +176,10 @@ DAMAGE = {
         lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text('["shape'),
         r"shuffled_train_file_list\.json: damaged",
     ),
+    "empty list": (
+        lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text("[]"),
+        r"shuffled_train_file_list\.json: damaged.*no names in it",
+    ),
     "unknown synset": (
         lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text('["shape_data/1/a"]'),
         r"'shape_data/1/a' is of no class of synsetoffset2category\.txt",
@@ -195,6 +199,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:shapenetpart train. 1 of 3 objects")
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_one_error_and_writes_nothing(kind, tree, capsys):
     damage, message = DAMAGE[kind]
@@ -204,6 +209,19 @@ def test_damage_is_one_error_and_writes_nothing(kind, tree, capsys):
     assert prepare["main"]([str(tree), "--incomplete"]) == (0 if kind == "absent" else 1)
     assert (tree / "shapenetpart_train.safetensors").exists() == (kind == "absent")
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_file_prepared_from_a_part_of_the_objects_says_so(tree):
+    (tree / "02954340" / "aa.txt").unlink()
+    with pytest.warns(UserWarning, match="1 of 3 objects are absent"):
+        prepare["main"]([str(tree), "--incomplete"])
+    with pytest.raises(PccloraError, match=r"made of 2 of 3 listed objects.*data\.incomplete=true"):
+        open_split(tree)
+    with pytest.warns(UserWarning, match="1 of 3 objects are absent"):
+        assert len(open_split(tree, incomplete=True)) == 2
+    np.savetxt(tree / "02954340" / "aa.txt", np.full((40, 7), 6.0), fmt="%.6f")
+    prepare["main"]([str(tree), "--incomplete"])
+    assert len(open_split(tree)) == 3
 
 
 def test_a_damaged_prepared_file_is_refused(tree):
