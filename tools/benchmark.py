@@ -19,7 +19,7 @@ from benchmarks.timing import Row
 
 from pcclora.ops import backends
 
-HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "against")
+HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "peak MB", "against")
 
 
 def main() -> None:
@@ -48,17 +48,18 @@ def show(rows: list[Row]) -> list[tuple[str, ...]]:
     lines = [cells(row, by_method.get(row.reference)) for row in sorted(rows, key=lambda row: row.median)]
     print()
     for line in (HEADER, *lines):
-        print("{:<13} {:<11} {:>10} {:>10} {:>7} {:>7}  {}".format(*line).rstrip())
+        print("{:<13} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7}  {}".format(*line).rstrip())
     return lines
 
 
 def cells(row: Row, reference: Row | None) -> tuple[str, ...]:
     """Return the row as text; its speed is the reference's time over its own, by medians and by minima."""
     times = (f"{row.median * 1e3:.2f}", f"{row.minimum * 1e3:.2f}")
+    memory = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
     if reference is None:
-        return (row.case, row.method, *times, "", "", "")
+        return (row.case, row.method, *times, "", "", memory, "")
     speeds = (f"{reference.median / row.median:.2f}", f"{reference.minimum / row.minimum:.2f}")
-    return (row.case, row.method, *times, *speeds, row.reference)
+    return (row.case, row.method, *times, *speeds, memory, row.reference)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pcclora.models.propagation import FeaturePropagation
 from pcclora.models.transformer import token_parameter
 from pcclora.models.trunk import PointMAEConfig, Trunk
 from pcclora.models.upsampling import NORM_GROUPS, Upsampling
-from pcclora.ops import gather, sample_farthest_points
+from pcclora.ops import sample_farthest_points
 from pcclora.registry import MODELS
 
 
@@ -124,9 +124,7 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
 
     def _levels(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of both levels; of farthest points the first are those of a smaller sample."""
-        with torch.no_grad():
-            _, sampled = sample_farthest_points(points, K=self.levels[0], skip_near_origin=self.config.skip_near_origin)
-        fine = gather(points, sampled)
+        fine, _ = sample_farthest_points(points, K=self.levels[0], skip_near_origin=self.config.skip_near_origin)
         return fine, fine[:, : self.levels[1]]
 
 

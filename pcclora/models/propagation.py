@@ -45,7 +45,7 @@ class FeaturePropagation(nn.Module):
         known = F.linear(features, of_features, bias)  # the weights of three neighbours add up to one: the bias stays
         if code is not None:
             known = known + F.linear(code, of_code).unsqueeze(1)
-        x = interpolate_three_nn(query, points, known) + F.linear(query, of_query)
+        x = interpolate_three_nn(query, points, known).add_(F.linear(query, of_query))
         x = F.relu(normalise(x, norm1), inplace=True)  # type: ignore[arg-type]
         return F.relu(second(x, None, norm2), inplace=True)
 

@@ -23,7 +23,10 @@ SMALL: dict[str, Any] = {
     "encoder_widths": (6, 8, 10),
     "drop_path_rate": 0.0,
     "decoder_depth": 1,
+    "label_dim": 4,
+    "part_widths": (12, 10, 8, 6),
 }
+POINT_BERT: dict[str, Any] = {"encoder_dim": 12, "part_widths": (12, 8, 6), "part_levels": (16, 12)}
 
 State = dict[str, torch.Tensor]
 Golden = Callable[[str], tuple[State, dict[str, torch.Tensor]]]
@@ -51,9 +54,10 @@ def small() -> Small:
     """``small(name, **options)``: a registered model at toy widths, always with the same weights."""
 
     def make(name: str = "point_mae", **options: Any) -> Backbone:
-        widths = SMALL | ({"encoder_dim": 12} if name == "point_bert" else {})
+        widths = SMALL | (POINT_BERT if name == "point_bert" else {})
+        outputs = {"num_classes": 5, "num_parts": 7, "num_categories": 3}
         torch.manual_seed(0)
-        return create_model(name, **{"num_classes": 5, **widths, **options})
+        return create_model(name, **{**outputs, **widths, **options})
 
     return make
 

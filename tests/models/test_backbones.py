@@ -9,17 +9,20 @@ from pcclora.models.checkpoints import bundled_weights
 from pcclora.models.transformer import Attention, DropPath
 
 CASES = [(name, "cls") for name in list_models()] + [("point_mae", "pretrain"), ("point_mae_tiny", "pretrain")]
+SEGMENTERS = [(name, "partseg") for name in list_models()]
+CATEGORY = torch.tensor([0, 2, 1, 2])
 # A constant added before batch normalisation in train mode changes nothing: its gradient is zero but for rounding.
 BEFORE_NORM = ("first_conv.0.bias", "first_conv.3.bias", "second_conv.0.bias", "finetune.0.bias", "finetune.4.bias")
+BEFORE_NORM += ("mlp_convs.0.bias", "mlp_convs.1.bias", "convs1.bias", "convs2.bias", "conv1.bias")
 
 
-@pytest.mark.parametrize(("name", "task"), CASES)
+@pytest.mark.parametrize(("name", "task"), CASES + SEGMENTERS)
 def test_every_parameter_gets_a_gradient(name, task, small, points):
     model = small(name, task=task)
-    out = model(points)
-    loss = out if task == "pretrain" else torch.nn.functional.cross_entropy(out, torch.tensor([0, 1, 2, 3]))
-    assert out.shape == (() if task == "pretrain" else (4, 5))
-    loss.backward()
+    out = model(points, CATEGORY) if task == "partseg" else model(points)
+    assert out.shape == {"pretrain": (), "cls": (4, 5), "partseg": (4, 40, 7)}[task]
+    labels = torch.arange(out[..., 0].numel()) % 5 if task != "pretrain" else None
+    (out if labels is None else torch.nn.functional.cross_entropy(out.flatten(0, -2), labels)).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
         if not (key.endswith(BEFORE_NORM) and name != "point_bert"):
@@ -40,11 +43,13 @@ def test_declares_what_adapters_and_tools_read(name, task, small, points):
         assert features.shape == (4, 24) and model.modules_to_save == ()
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_a_cloud_does_not_depend_on_its_batch(name, small, points):
-    model = small(name).eval()
+@pytest.mark.parametrize(("name", "task"), [case for case in CASES if case[1] == "cls"] + SEGMENTERS)
+def test_a_cloud_does_not_depend_on_its_batch(name, task, small, points):
+    model = small(name, task=task).eval()
+    inputs = (points, CATEGORY) if task == "partseg" else (points,)
     with torch.no_grad():
-        torch.testing.assert_close(model(points)[2:3], model(points[2:3]), rtol=1e-5, atol=1e-6)
+        alone = model(*(value[2:3] for value in inputs))
+        torch.testing.assert_close(model(*inputs)[2:3], alone, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,12 @@ def test_a_cloud_does_not_depend_on_its_batch(name, small, points):
     [
         ("point_mae", "cls", 174, 22.10),
         ("point_mae", "pretrain", 209, 29.01),
+        ("point_mae", "partseg", 192, 27.06),
         ("point_bert", "cls", 164, 22.07),
+        ("point_bert", "partseg", 223, 27.09),
+        ("act", "partseg", 192, 27.06),
+        ("recon", "partseg", 342, 48.54),
+        ("recon_plain", "partseg", 192, 27.06),
         ("act", "cls", 174, 22.10),
         ("recon", "cls", 322, 43.58),
         ("recon_plain", "cls", 174, 22.10),
@@ -87,6 +97,8 @@ def test_list_models():
         ("point_mae", {"encoder_widths": (8, 8)}, "3 positive widths"),
         ("point_mae", {"task": "clss"}, "did you mean 'cls'"),
         ("point_mae", {"part_widths": (8, 8, 8)}, "4 positive widths"),
+        ("point_bert", {"part_levels": (12, 16)}, "two numbers of points, descending"),
+        ("point_bert", {"part_widths": (8, 6, 8)}, r"part_widths\[1\] is 6; a multiple of 4"),
         ("point_mae", {"task": "partseg", "num_parts": 0}, "num_parts is 0"),
         ("point_mae", {"task": "partseg", "num_categories": 0}, "num_categories is 0"),
         ("recon", {"task": "pretrain"}, "point_mae and point_mae_tiny only"),

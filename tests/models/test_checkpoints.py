@@ -7,6 +7,7 @@ import torch
 
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
+from pcclora.registry import MODELS
 
 
 @pytest.fixture
@@ -36,6 +37,9 @@ def randomised(model):
         ("point_bert", "recon", r"use create_model\('point_bert'\)"),
         ("recon", "point_mae", r"a ReCon checkpoint.*use create_model\('recon'\)"),
         ("recon", "act", "a ReCon checkpoint"),
+        ("point_bert partseg", "point_mae", "a Point-BERT checkpoint"),
+        ("recon partseg", "point_mae partseg", "a ReCon checkpoint"),
+        ("act partseg", "point_mae partseg", "a ACT checkpoint"),
         ("point_mae", "recon", r"\d+ of the \d+ tensors of the trunk are in this file"),
         (
             "point_mae",
@@ -45,7 +49,13 @@ def randomised(model):
     ],
 )
 def test_wrong_family(file, model, message, small, refused):
-    refused(small(model), small(file).state_dict(), message)
+    model, file = (small(name, task=task or "cls") for name, _, task in (model.partition(" "), file.partition(" ")))
+    refused(model, as_act(file.state_dict()) if MODELS.name_of(file.config) == "act" else file.state_dict(), message)
+
+
+def as_act(state):
+    """ACT's names of the part-segmentation head."""
+    return {re.sub(r"^(label_conv|propagation_0|convs\d|bns\d)\.", r"\1_cls.", k): v for k, v in state.items()}
 
 
 def test_wrong_family_of_a_pretraining_file(small, refused):
@@ -85,7 +95,12 @@ def test_each_missing_trunk_tensor_is_noticed(name, small, refused):
 
 @pytest.mark.parametrize(
     ("task", "key", "part"),
-    [("cls", "cls_head_finetune.4.bias", "head"), ("pretrain", "mask_token", "pre-training decoder")],
+    [
+        ("cls", "cls_head_finetune.4.bias", "head"),
+        ("partseg", "label_conv.1.running_mean", "head"),
+        ("partseg", "convs2.weight", "head"),
+        ("pretrain", "mask_token", "pre-training decoder"),
+    ],
 )
 def test_a_part_that_is_there_must_be_whole(task, key, part, small, refused):
     state = small(task=task).state_dict()
@@ -118,6 +133,48 @@ def test_a_head_of_another_class_count_is_dropped_with_a_line(small, tmp_path):
     assert all(torch.equal(head[key], value) for key, value in model.cls_head_finetune.state_dict().items())
     assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
     assert set(report.loaded) | set(report.missing) == set(model.state_dict())
+
+
+@pytest.mark.parametrize("name", ["point_mae", "point_bert", "recon"])
+@pytest.mark.parametrize("options", [{"num_parts": 9}, {"num_categories": 4}])
+def test_a_part_head_with_other_outputs_is_dropped_with_a_line(name, options, small, tmp_path):
+    state = randomised(small(name, task="partseg"))
+    torch.save({"model_state_dict": state}, tmp_path / "file.pth")
+    model = small(name, task="partseg", **options)
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    here = f"{model.num_parts} parts of {model.num_categories} categories"
+    assert f"part segmentation head dropped: 7 parts of 3 categories, this model has {here}" in str(report)
+    assert not report.head_loaded and {key.split(".")[0] for key in report.dropped} == set(model.head)
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
+    assert set(report.loaded) | set(report.missing) == set(model.state_dict())
+
+
+OTHER_TASK = [(name, "cls", "partseg") for name in ("point_mae", "point_bert", "act", "recon", "recon_plain")]
+OTHER_TASK += [(name, "partseg", "cls") for name in ("point_mae", "point_bert", "recon")]
+
+
+@pytest.mark.parametrize(("name", "file", "task"), OTHER_TASK)
+def test_a_file_of_another_task_gives_its_trunk(name, file, task, small, tmp_path):
+    state, model = randomised(small(name, task=file)), small(name, task=task)
+    torch.save(state, tmp_path / "file.pth")
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    here = [key for key in report.missing if key not in ("cls_token", "cls_pos")]
+    assert {key.split(".")[0] for key in here} == set(model.head) and not report.unexpected
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
+    assert "head dropped" in str(report) and not report.head_loaded
+
+
+@pytest.mark.parametrize("name", ["act", "recon_plain"])
+def test_a_part_segmenter_without_a_class_token_does_not_fill_a_classifier_that_needs_one(name, small, refused):
+    refused(small(name), small(name, task="partseg").state_dict(), r"2 are not \(cls_token, cls_pos\)")
+
+
+def test_act_names_its_part_head_otherwise(small, tmp_path):
+    state, model = randomised(small("act", task="partseg")), small("act", task="partseg")
+    torch.save({"model_state_dict": as_act(state)}, tmp_path / "file.pth")
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    assert report.family == "ACT" and set(report.loaded) == set(state) and report.head_loaded
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in state)
 
 
 def test_unknown_keys_are_reported(small, tmp_path):

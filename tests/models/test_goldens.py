@@ -85,6 +85,22 @@ def test_classifier(name, file, golden, tmp_path):
     logits_agree(model, arrays)
 
 
+@pytest.mark.parametrize(("name", "file"), [("point_mae", "point_mae_partseg"), ("point_bert", "point_bert_partseg")])
+def test_part_segmenter(name, file, golden, tmp_path):
+    state, arrays = golden(file)
+    model = create_model(name, task="partseg", num_groups=128)
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        k: v.shape for k, v in ours(state).items()
+    }
+    report = load(model, {"model_state_dict": state, "inctance_avg_iou": np.float64(0.861), "epoch": 299}, tmp_path)
+    assert len(report.loaded) == len(state) and report.head_loaded
+    assert not (report.missing or report.unexpected or report.dropped or report.notes)
+    with torch.no_grad():
+        log_probs = model.eval()(arrays["points"], arrays["category"]).log_softmax(dim=2)
+    step = log_probs.shape[1] // arrays["log_probs"].shape[1]  # the golden file has every 16th point
+    assert (log_probs[:, ::step] - arrays["log_probs"]).abs().max() <= TOLERANCE
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_container(form, golden, tmp_path):
     state, arrays = golden("point_mae_cls")

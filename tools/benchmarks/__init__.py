@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from benchmarks import adapters, imports, ops
+from benchmarks import adapters, imports, ops, partseg
 from benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "import": imports.measure,
     "ops": ops.measure,
     "adapters": adapters.measure,
+    "partseg": partseg.measure,
 }

@@ -17,12 +17,14 @@ class Row:
         method: By what.
         samples: Seconds of process CPU time of one call, a number a round.
         reference: The method of the same case that this one's speed is given in multiples of; none where empty.
+        peak_mb: Megabytes that a call adds to the process at its peak, where that was measured.
     """
 
     case: str
     method: str
     samples: tuple[float, ...]
     reference: str = ""
+    peak_mb: float | None = None
 
     @property
     def median(self) -> float:
