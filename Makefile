@@ -7,13 +7,26 @@ BIN := $(VENV)/bin
 TORCH ?= cpu
 TORCH_RELEASE := torch==2.13.0
 
-.PHONY: demo test lint unit format clean
+# What the tests of pictures and pages need of the system: Open3D's libraries and a browser.
+SYSTEM := libusb-1.0-0 libegl1 libgl1 chromium
+
+.PHONY: demo test system lint unit format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.pcclora
 	$(BIN)/python tools/train_cls.py
 
-test: lint unit
+test: system lint unit
+
+# Installed where it may be; elsewhere the line that does it, and the tests that need it are skipped.
+system:
+	@command -v apt-get >/dev/null || exit 0; \
+	missing() { for name in $(SYSTEM); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done; }; \
+	if [ "$$(id -u)" = 0 ] && [ -n "$$(missing)" ]; then \
+		apt-get update -qq; \
+		for name in $$(missing); do DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$name >/dev/null; done; \
+	fi; \
+	if [ -n "$$(missing)" ]; then echo "to run every test: sudo apt-get install -y" $$(missing); fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

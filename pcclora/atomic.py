@@ -22,7 +22,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder. What an interrupted write left there is overwritten by the next.
+
+    Raises:
+        PccloraError: If its folder is not there, or it is a folder itself.
     """
+    if not path.parent.is_dir() or path.is_dir():
+        raise PccloraError(f"{path}: {'is a folder; name a file in it' if path.is_dir() else 'make its folder first'}")
     temporary = path.with_name(f".{path.name}.partial")
     yield temporary
     umask = os.umask(0)

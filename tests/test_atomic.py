@@ -20,6 +20,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize(("target", "words"), [("absent/file.txt", "make its folder first"), (".", "is a folder")])
+def test_a_file_that_cannot_be_there_is_refused(tmp_path, target, words):
+    with pytest.raises(PccloraError, match=words):
+        write_text(tmp_path / target, "text")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_replaced_file_has_ordinary_permissions(tmp_path):
     from safetensors.torch import save_file
 

@@ -50,11 +50,11 @@ def token_colours(points: NDArray[np.floating], tokens: Tokens) -> NDArray[np.ui
     cloud = torch.from_numpy(points - points.mean(axis=0, dtype=np.float64)).float()[None]
     drawn = sample_farthest_points(cloud, K=min(tokens.points, len(points)))[1][0]
     centres, own = sample_farthest_points(cloud[:, drawn], K=tokens.num_groups)
-    members = knn_points(centres, cloud[:, drawn], K=tokens.group_size).idx[0]
-    token = knn_points(cloud[:, drawn], centres, K=1).idx[0, :, 0]
-    inside = (members[token] == torch.arange(len(drawn))[:, None]).any(dim=1)
+    dists, members, _ = knn_points(centres, cloud[:, drawn], K=tokens.group_size)
+    nearest_last = dists.flatten().argsort(descending=True)
     colours = np.tile(rgb(RIGHT), (len(points), 1))
-    colours[drawn[inside]] = part_colours(COLOURS)[_spread(centres)[token[inside]]]
+    shades = part_colours(COLOURS)[_spread(centres)].repeat(tokens.group_size, axis=0)
+    colours[drawn[members.flatten()[nearest_last]]] = shades[nearest_last]
     colours[drawn[own[0]]] = rgb(BLACK)
     return colours
 

@@ -1,0 +1,77 @@
+"""What is seen of a cloud is what it holds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pcclora.errors import PccloraError
+from pcclora.metrics import part_ious
+from pcclora.vis.palette import RIGHT, WRONG, part_colours, rgb
+from pcclora.vis.tokens import Tokens, token_colours
+from pcclora.vis.views import figures_of, views_of
+
+
+def test_each_point_has_the_colour_that_the_legend_gives_its_part(chair):
+    views = views_of(chair)
+    assert list(views) == ["ground truth", "prediction", "errors"]
+    for labels, view in ((chair.truth, views["ground truth"]), (chair.prediction, views["prediction"])):
+        legend = dict(view.legend)
+        for part, colour in zip(labels, view.colours, strict=True):
+            assert legend[chair.part_names[part].removeprefix("chair: ")] == tuple(colour)
+
+
+def test_errors_are_the_wrong_points(chair):
+    colours = views_of(chair)["errors"].colours
+    wrong = (colours == rgb(WRONG)).all(axis=1)
+    np.testing.assert_array_equal(wrong, chair.truth != chair.prediction)
+    assert (colours[~wrong] == rgb(RIGHT)).all()
+
+
+def test_only_what_is_known_is_seen(chair):
+    scan = np.zeros((600, 3), np.uint8)
+    assert list(views_of(replace(chair, truth=None, colors=scan))) == ["scan", "prediction"]
+    assert views_of(replace(chair, truth=None, prediction=None)) == {}
+
+
+def test_figures(chair):
+    miou = part_ious(chair.truth, chair.prediction, chair.parts).mean()
+    right = (chair.truth == chair.prediction).mean()
+    confidence = chair.probabilities.max(axis=1).mean()
+    expected = [f"mIoU {miou:.1%}", f"accuracy {right:.1%}", f"confidence {confidence:.1%}"]
+    assert figures_of(chair) == expected
+    assert figures_of(replace(chair, prediction=None, probabilities=None)) == []
+
+
+def test_tokens_are_those_of_the_model(chair):
+    """The black points are the centres, and the coloured ones the members, of the tokeniser's own groups."""
+    import torch
+
+    from pcclora.models.tokenizer import group_points
+
+    colours = token_colours(chair.points, Tokens(num_groups=12, group_size=16, points=600))
+    drawn = torch.from_numpy(chair.points)[None]
+    groups, centres = group_points(drawn[:, farthest(chair.points, 600)], num_groups=12, group_size=16)
+    black, grey = ((colours == shade).all(axis=1) for shade in ((0, 0, 0), rgb(RIGHT)))
+    assert points_of(chair.points[black]) == points_of(centres[0].numpy())
+    members = (groups + centres[:, :, None])[0].reshape(-1, 3).numpy()
+    assert points_of(chair.points[~grey]) == points_of(members)
+    assert {tuple(c) for c in colours[~grey & ~black]} <= {tuple(c) for c in part_colours(9)}
+
+
+def test_a_cloud_too_small_for_tokens_is_refused(chair):
+    with pytest.raises(PccloraError, match="600 points cannot be cut .* 601 are needed"):
+        token_colours(chair.points, Tokens(num_groups=601, group_size=8))
+
+
+def points_of(points):
+    return {tuple(np.round(point, 4)) for point in points.tolist()}
+
+
+def farthest(points, count):
+    """A naive farthest-point sample."""
+    chosen, nearest = [0], np.full(len(points), np.inf)
+    for _ in range(count - 1):
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(nearest.argmax()))
+    return chosen
