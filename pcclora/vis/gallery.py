@@ -12,7 +12,7 @@ from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import BLACK, GREY
 from pcclora.vis.render import Renderer, render_cloud
 from pcclora.vis.tokens import Tokens
-from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, Legend, View, figures_of, part_legend, views_of
+from pcclora.vis.views import ERRORS, ORDER, PREDICTION, TRUTH, Legend, View, figures_of, part_legend, views_of
 
 PANEL = (480, 390)
 """Width and height of a view in pixels."""
@@ -44,7 +44,8 @@ def draw_gallery(
         PccloraError: If there is nothing to draw.
     """
     rows = [views_of(cloud, tokens=tokens) for cloud in clouds]
-    columns = {name: view for views in rows for name, view in views.items()}
+    found = {name: view for views in rows for name, view in views.items()}
+    columns = {name: found[name] for name in ORDER if name in found}
     if not columns:
         raise PccloraError(f"{target}: nothing to draw; no cloud has part labels, predictions or colours")
     left = {name: CAPTION + PANEL[0] * place for place, name in enumerate(columns)}
@@ -74,8 +75,8 @@ def _draw_heading(canvas: Canvas, x: float, view: View) -> None:
 
 def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption: str) -> None:
     lines = [(caption, 11.0, True, BLACK)] if caption else []
-    lines += [(cloud.category, 11.0, not caption, BLACK)]
-    lines += [(line, 8.0, False, GREY) for line in wrap(cloud.title, 26)]
+    lines += [(_cut(cloud.category, 17), 11.0, not caption, BLACK)]
+    lines += [(line, 8.0, False, GREY) for line in wrap(cloud.title, 24, max_lines=3, placeholder=" …")]
     lines += [(line, 9.0, False, BLACK) for line in figures_of(cloud)]
     top = middle - LINE * (len(lines) - 1) / 2
     for number, (words, size, bold, colour) in enumerate(lines):
@@ -84,8 +85,12 @@ def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption:
 
 def _scored_legend(cloud: SegmentedCloud) -> Legend:
     """Return the parts, with the IoU of each where it is known."""
-    legend = part_legend(cloud)
+    legend = tuple((_cut(name, 17), colour) for name, colour in part_legend(cloud))
     if cloud.truth is None or cloud.prediction is None:
         return legend
     ious = part_ious(cloud.truth, cloud.prediction, cloud.parts)
     return tuple((f"{name}  {iou:.1%}", colour) for (name, colour), iou in zip(legend, ious, strict=True))
+
+
+def _cut(words: str, length: int) -> str:
+    return words if len(words) <= length else words[: length - 1] + "…"

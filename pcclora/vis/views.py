@@ -16,7 +16,7 @@ from pcclora.vis.tokens import Tokens, token_colours
 
 Legend = tuple[tuple[str, tuple[int, int, int]], ...]
 
-SCAN, TRUTH, PREDICTION, ERRORS, TOKENS = "scan", "ground truth", "prediction", "errors", "tokens"
+SCAN, TRUTH, PREDICTION, ERRORS, TOKENS = ORDER = ("scan", "ground truth", "prediction", "errors", "tokens")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def draw_panel(state: WindowState) -> NDArray[np.uint8]:
         (H, W, 3).
     """
     cloud, view, keys = state.cloud, state.view, state.help()
-    facts = [*wrap(cloud.title, 36), *figures_of(cloud)]
+    facts = [*wrap(cloud.title, 32, max_lines=3, placeholder=" …"), *figures_of(cloud)]
     canvas = Canvas(WIDTH, 2 * MARGIN + LINE * (4 + len(facts) + len(view.legend) + len(keys)))
     place = f"  ({state.number + 1} of {len(state.clouds)})" if len(state.clouds) > 1 else ""
     canvas.text(MARGIN, MARGIN, cloud.category + place, size=8.5, bold=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcclora.engine.run_folder import append_row
-from pcclora.vis import draw_confusion, draw_curves, palette
+from pcclora.vis import draw_confusion, draw_curves, draw_iou_bars, palette
 
 
 def picture(path):
@@ -46,3 +46,26 @@ def test_the_two_curves_differ_in_lightness():
 
     assert abs(lightness(palette.BLUE) - lightness(palette.VERMILION)) > 15
     assert len(set(palette.CYCLE)) == len(palette.CYCLE)
+
+
+def test_curves_of_part_segmentation_have_a_panel_more(tmp_path):
+    for epoch in (1, 2):
+        row = {"epoch": epoch, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5}
+        append_row(tmp_path / "cls.csv", row)
+        append_row(tmp_path / "partseg.csv", row | {"test_instance_miou": 0.1 * epoch})
+    for name in ("cls", "partseg"):
+        draw_curves(tmp_path / f"{name}.csv", tmp_path / f"{name}.png", title="title")
+    assert picture(tmp_path / "partseg.png").shape[1] > 1.3 * picture(tmp_path / "cls.png").shape[1]
+
+
+@pytest.mark.parametrize("count", [1, 16, 55])
+def test_bars_are_as_long_as_the_iou(tmp_path, count):
+    categories = {f"category {n}": {"iou": (n + 1) / count, "shapes": n} for n in range(count)}
+    draw_iou_bars(categories, tmp_path / "b.png", title="title\ninstance mIoU 50%")
+    pixels = picture(tmp_path / "b.png")[..., :3]
+    blue = np.abs(pixels - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
+    widths = blue.sum(axis=1)
+    rows = np.flatnonzero(widths > 0)
+    bars = [widths[part].max() for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)]
+    assert len(bars) == count
+    np.testing.assert_allclose(np.array(bars) / bars[-1], (np.arange(count) + 1) / count, atol=0.03)
