@@ -154,9 +154,8 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
     def decode(self, encoded: Encoded, query: Tensor) -> Tensor:
         """Return the logits (B, M, P) of any points (B, M, 3): each depends on ``encoded`` and itself alone."""
         x = self.propagation_0(query, encoded.points, encoded.features)
-        x = self.dropout(F.relu(self.convs1(x, encoded.code, self.bns1), inplace=True))
-        x = F.relu(self.convs2(x, None, self.bns2), inplace=True)
-        logits: Tensor = self.convs3(x)
+        x = self.dropout(self.convs1(x, encoded.code, self.bns1))
+        logits: Tensor = self.convs3(self.convs2(x, None, self.bns2))
         return logits
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
@@ -110,8 +109,7 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
     def decode(self, encoded: Encoded, query: Tensor) -> Tensor:
         """Return the logits (B, M, P) of any points (B, M, 3): each depends on ``encoded`` and itself alone."""
         x = self.propagation_0(query, *encoded)
-        x = self.dropout(F.relu(self.conv1(x, None, self.bn1), inplace=True))
-        logits: Tensor = self.conv2(x)
+        logits: Tensor = self.conv2(self.dropout(self.conv1(x, None, self.bn1)))
         return logits
 
     def _read(self, neighborhoods: Tensor, centers: Tensor) -> list[Tensor]:

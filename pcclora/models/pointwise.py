@@ -21,12 +21,14 @@ class PointwiseConv(nn.Conv1d):
         super().__init__(inputs, outputs, 1)
 
     def forward(self, x: Tensor, code: Tensor | None = None, norm: nn.BatchNorm1d | None = None) -> Tensor:
-        """Map points (B, N, C) and a code (B, D) to (B, N, outputs): the layer on [x, code], then the norm."""
+        """Map points (B, N, C) and a code (B, D) to (B, N, outputs): the layer on [x, code], then norm and ReLU."""
         weight, bias = affine(self) if norm is None else fold(self, norm)
         if code is None:
-            return normalise(F.linear(x, weight, bias), norm)
-        local, shared = torch.split(weight, [x.shape[-1], code.shape[-1]], dim=1)
-        return normalise(F.linear(x, local) + F.linear(code, shared, bias).unsqueeze(1), norm)
+            out = F.linear(x, weight, bias)
+        else:
+            local, shared = torch.split(weight, [x.shape[-1], code.shape[-1]], dim=1)
+            out = F.linear(x, local).add_(F.linear(code, shared, bias).unsqueeze(1))
+        return out if norm is None else activate(out, norm)
 
     def published_macs(self, x: Tensor, *_: object) -> int:
         """Return the multiply-accumulates of the originals' form: the whole layer at every point."""
@@ -48,6 +50,8 @@ def fold(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     return weight * scale.unsqueeze(1), (bias - mean) * scale + norm.bias
 
 
-def normalise(x: Tensor, norm: nn.BatchNorm1d | None) -> Tensor:
-    """Apply to x (..., C) a norm that :func:`fold` has not folded: one in train mode, over all but the last axis."""
-    return norm(x.flatten(0, -2)).view_as(x) if norm is not None and norm.training else x
+def activate(x: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """Apply ReLU to x (..., C), in place; before it a norm that :func:`fold` has left, over all but the last axis."""
+    if not norm.training:
+        return F.relu(x, inplace=True)
+    return F.relu(norm(x.flatten(0, -2)), inplace=True).view(x.shape)  # in place on a view would copy the gradient

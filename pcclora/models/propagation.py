@@ -6,11 +6,13 @@ few points, and what is interpolated is the product. Value, gradient and batch s
 order (tests/models/test_part_segmentation.py).
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.models.pointwise import PointwiseConv, fold, normalise
+from pcclora.models.pointwise import PointwiseConv, activate, fold
 from pcclora.ops import interpolate_three_nn
 
 
@@ -39,17 +41,19 @@ class FeaturePropagation(nn.Module):
             features: The known ones.
             code: (B, D) shared by all queries of a cloud.
         """
-        (first, second), (norm1, norm2) = self.mlp_convs, self.mlp_bns
-        weight, bias = fold(first, norm1)  # type: ignore[arg-type]
+        (first, second), (norm1, norm2) = self._convs(), cast("tuple[nn.BatchNorm1d, ...]", tuple(self.mlp_bns))
+        weight, bias = fold(first, norm1)
         of_code, of_query, of_features = torch.split(weight, self.columns, dim=1)
         known = F.linear(features, of_features, bias)  # the weights of three neighbours add up to one: the bias stays
         if code is not None:
             known = known + F.linear(code, of_code).unsqueeze(1)
-        x = interpolate_three_nn(query, points, known).add_(F.linear(query, of_query))
-        x = F.relu(normalise(x, norm1), inplace=True)  # type: ignore[arg-type]
-        return F.relu(second(x, None, norm2), inplace=True)
+        carried = interpolate_three_nn(query, points, known)
+        out: Tensor = second(activate(F.linear(query, of_query).add_(carried), norm1), None, norm2)
+        return out
 
     def published_macs(self, query: Tensor, *_: object) -> int:
         """Return the multiply-accumulates of the originals' form: interpolated first, both layers at every query."""
-        layers = [conv.weight.numel() for conv in self.mlp_convs]  # type: ignore[union-attr, operator]
-        return query.shape[0] * query.shape[1] * sum(layers)
+        return query.shape[0] * query.shape[1] * sum(conv.weight.numel() for conv in self._convs())
+
+    def _convs(self) -> tuple[PointwiseConv, ...]:
+        return cast("tuple[PointwiseConv, ...]", tuple(self.mlp_convs))

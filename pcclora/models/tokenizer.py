@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.pointwise import affine, fold
+from pcclora.models.pointwise import activate, affine, fold
 from pcclora.ops import gather, knn_points, sample_farthest_points
 
 CHUNK = 2**20  # numbers in the widest activation of a chunk: 4 MB, measured best at 64 groups of 32 points x 512
@@ -104,10 +104,10 @@ class MiniPointNet(nn.Module):
         """Map groups (M, K, 3) to tokens (M, C)."""
         M, K, _ = groups.shape
         enter1, leave1, per_group, per_point, leave2 = products
-        hidden = _activate(F.linear(groups.reshape(M * K, 3), *enter1), self.first_conv)
+        hidden = activate(F.linear(groups.reshape(M * K, 3), *enter1), _layers(self.first_conv)[1])
         pooled = _group_max(F.linear(hidden, *leave1), K)
         mixed = F.linear(hidden, *per_point).view(M, K, -1) + F.linear(pooled, *per_group).unsqueeze(1)
-        hidden = _activate(mixed.flatten(0, 1), self.second_conv)
+        hidden = activate(mixed.flatten(0, 1), _layers(self.second_conv)[1])
         return _group_max(F.linear(hidden, *leave2), K)
 
     def _norm_in_train_mode(self) -> bool:
@@ -122,11 +122,6 @@ def _stage(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 def _layers(stage: nn.Sequential) -> tuple[nn.Conv1d, nn.BatchNorm1d, nn.Conv1d]:
     return cast("nn.Conv1d", stage[0]), cast("nn.BatchNorm1d", stage[1]), cast("nn.Conv1d", stage[3])
-
-
-def _activate(x: Tensor, stage: nn.Sequential) -> Tensor:
-    _, norm, _ = _layers(stage)
-    return F.relu(norm(x) if norm.training else x, inplace=True)
 
 
 def _group_max(x: Tensor, K: int) -> Tensor:
