@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,17 +11,24 @@ from pcclora.config import load_config
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.pretraining import export, pretrain
 from pcclora.engine.run_folder import read_rows
-from pcclora.engine.settings import ClassificationRun, PretrainRun
+from pcclora.engine.settings import PretrainRun
 from pcclora.engine.task import Labels
+from pcclora.engine.tasks import TASKS, load_run_config
 from pcclora.engine.training import build_model, train
 from pcclora.errors import PccloraError
 
 TINY = Path(__file__).parents[1] / "tiny"
 EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")
+NAMES = ["cls", "partseg"]
+SCORE = {"cls": "accuracy", "partseg": "instance_miou"}
+
+
+def tiny(task, *overrides):
+    return load_run_config(TINY / f"{task}.yaml", overrides)
 
 
 def cls(*overrides):
-    return load_config(ClassificationRun, file=TINY / "cls.yaml", overrides=overrides)
+    return tiny("cls", *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +36,13 @@ def plain(tmp_path_factory):
     return train(cls(), tmp_path_factory.mktemp("runs") / "plain")
 
 
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    return train(tiny("partseg"), tmp_path_factory.mktemp("runs") / "parts")
+
+
 def assert_equal(one, other):
-    for name in EXACT:
+    for name in (*EXACT, *(["predicted_parts.safetensors"] if one.predicted_parts.exists() else [])):
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
     # the header of this file is a table in no fixed order, so its bytes may differ
     first, second = (load_file(run.adapter / "adapter_model.safetensors") for run in (one, other))
@@ -40,7 +53,7 @@ def test_the_folder_holds_everything(plain):
     names = {p.name for p in plain.path.iterdir()}
     files = {"config.yaml", "versions.json", "metrics.csv", "timing.csv", "predictions.csv", "summary.json"}
     assert names == files | {"checkpoint", "adapter", "tensorboard"}
-    assert load_config(ClassificationRun, file=plain.config) == cls()
+    assert load_run_config(plain.config) == cls()
     summary = plain.read_summary()
     assert set(summary["metrics"]) == {"accuracy", "mean_class_accuracy"}
     assert summary["adapter_bytes"] > 1000 and min(summary["gmacs"].values()) > 0
@@ -50,6 +63,21 @@ def test_the_folder_holds_everything(plain):
     assert ["test_loss" in row for row in rows] == [False, True, True]
     assert all("seconds" not in key and "memory" not in key for key in rows[-1])
     assert rows[-1]["test_accuracy"] == pytest.approx(summary["metrics"]["accuracy"], rel=1e-8)
+
+
+def test_the_folder_of_a_segmentation_holds_the_parts_as_well(parts):
+    names = {p.name for p in parts.path.iterdir()}
+    assert {"predicted_parts.safetensors", "predictions.csv", "summary.json"} <= names
+    summary, rows = parts.read_summary(), read_rows(parts.metrics)
+    assert summary["task"] == "part segmentation" and len(summary["parts"]["names"]) == 50
+    assert set(summary["metrics"]) == set(summary["constant"]) == {"instance_miou", "class_miou", "accuracy"}
+    assert sum(held["shapes"] for held in summary["categories"].values()) == 19
+    assert rows[-1]["test_instance_miou"] == pytest.approx(summary["metrics"]["instance_miou"], rel=1e-8)
+    shapes = read_rows(parts.predictions)
+    assert np.mean([row["miou"] for row in shapes]) == pytest.approx(summary["metrics"]["instance_miou"], abs=1e-6)
+    held = load_file(parts.adapter / "adapter_model.safetensors")
+    for part in ("label_conv.0.weight", "propagation_0.mlp_convs.0.weight", "convs3.weight", "bns1.running_mean"):
+        assert any(name.endswith(part) for name in held), "the whole head is in the adapter's file"
 
 
 def test_the_same_run_twice_is_the_same(plain, tmp_path):
@@ -65,10 +93,13 @@ def test_another_seed_is_another_run(plain, tmp_path):
     assert other.metrics.read_bytes() != plain.metrics.read_bytes()
 
 
-@pytest.mark.parametrize("adapter", ["clora", "lora", "full"])
-@pytest.mark.parametrize("selection", ["last", "validation"])
-def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, adapter, selection):
-    config = cls(f"adapter={adapter}", f"selection={selection}", "validation_fraction=0.3")
+INTERRUPTED = [("cls", adapter, which) for adapter in ("clora", "lora", "full") for which in ("last", "validation")]
+INTERRUPTED += [("partseg", "clora", "validation"), ("partseg", "full", "last")]
+
+
+@pytest.mark.parametrize(("task", "adapter", "selection"), INTERRUPTED)
+def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, task, adapter, selection):
+    config = tiny(task, f"adapter={adapter}", f"selection={selection}", "validation_fraction=0.3")
     if adapter == "full":
         config.train.lr = 1e-3
     whole = train(config, tmp_path / "whole")
@@ -93,12 +124,13 @@ def test_only_the_adapter_and_the_head_are_in_the_checkpoint(plain):
     assert {key.rpartition("/")[2] for key in held.optimizer} == {"step", "exp_avg", "exp_avg_sq"}
 
 
-def test_validation_keeps_the_best_epoch(tmp_path):
-    config = cls("selection=validation", "validation_fraction=0.3", "train.epochs=4", "train.lr=0.02")
+@pytest.mark.parametrize("task", NAMES)
+def test_validation_keeps_the_best_epoch(tmp_path, task):
+    config = tiny(task, "selection=validation", "validation_fraction=0.3", "train.epochs=4", "train.lr=0.02")
     folder = train(config, tmp_path / "run")
     rows, summary = read_rows(folder.metrics), folder.read_summary()
-    scores = [row["validation_accuracy"] for row in rows]
-    assert len(scores) == 4 and not any("test_accuracy" in row for row in rows)
+    scores = [row[f"validation_{SCORE[task]}"] for row in rows]
+    assert len(scores) == 4 and not any(f"test_{SCORE[task]}" in row for row in rows)
     assert summary["selected_epoch"] == scores.index(max(scores)) + 1
     saved = load_file(folder.adapter / "adapter_model.safetensors")
     best = checkpoints.load(folder.checkpoint).best
@@ -106,11 +138,11 @@ def test_validation_keeps_the_best_epoch(tmp_path):
     assert summary["protocol"]["selection"] == "best epoch on a validation part of the training set"
 
 
-def test_a_choice_on_the_test_set_shows_in_every_number(tmp_path):
-    folder = train(cls("selection=best_on_test", "votes=2", "train.epochs=2"), tmp_path / "run")
-    assert set(folder.read_summary()["metrics"]) == {
-        f"{name}_best_on_test{votes}" for name in ("accuracy", "mean_class_accuracy") for votes in ("", "_votes_2")
-    }
+@pytest.mark.parametrize("task", NAMES)
+def test_a_choice_on_the_test_set_shows_in_every_number(tmp_path, task):
+    folder = train(tiny(task, "selection=best_on_test", "votes=2", "train.epochs=2"), tmp_path / "run")
+    names = {f"{name}_best_on_test{votes}" for name in TASKS[task].figures for votes in ("", "_votes_2")}
+    assert set(folder.read_summary()["metrics"]) == names
 
 
 def test_accumulated_batches_are_one_step(tmp_path):
@@ -118,6 +150,23 @@ def test_accumulated_batches_are_one_step(tmp_path):
     halves = train(cls("train.accumulation=2"), tmp_path / "halves")
     steps = {v.item() for k, v in checkpoints.load(halves.checkpoint).optimizer.items() if k.endswith("/step")}
     assert steps == {9.0}  # 3 epochs of 48 / 8 / 2
+
+
+def test_a_double_step_is_two_steps_a_batch(tmp_path, parts):
+    doubled = train(tiny("partseg", "train.double_step=true"), tmp_path / "doubled")
+    for folder, expected in ((parts, 18.0), (doubled, 36.0)):  # 3 epochs of 48 / 8
+        state = checkpoints.load(folder.checkpoint)
+        assert {v.item() for k, v in state.optimizer.items() if k.endswith("/step")} == {expected}
+
+
+def test_data_without_parts_are_refused_before_a_folder_is_made(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "chair").mkdir(parents=True)
+        np.save(tmp_path / split / "chair" / "a.npy", np.random.default_rng(0).random((100, 3)))
+    config = tiny("partseg", f"data={{name: folder, root: {tmp_path}}}")
+    with pytest.raises(PccloraError, match="has no part labels"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_bf16_trains_float32_parameters(tmp_path):
