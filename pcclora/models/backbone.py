@@ -37,4 +37,17 @@ class Backbone(nn.Module):
 
     def features(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to one feature vector each (B, F): what the head reads."""
+        return self.attend(*self.tokenize(points))
+
+    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clouds (B, N, 3) to tokens and positions, both (B, G, C): all that comes before the first block."""
         raise NotImplementedError
+
+    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
+        """Map what :meth:`tokenize` returns to features (B, F)."""
+        raise NotImplementedError
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to logits (B, num_classes)."""
+        logits: Tensor = self.get_submodule(self.head[0])(features)
+        return logits

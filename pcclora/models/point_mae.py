@@ -62,20 +62,25 @@ class PointMAE(Trunk, Backbone):
 
     def forward(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to logits (B, num_classes)."""
-        logits: Tensor = self.cls_head_finetune(self.features(points))
-        return logits
+        return self.classify(self.features(points))
 
-    def features(self, points: Tensor) -> Tensor:
-        """Map clouds (B, N, 3) to what the head reads (B, 2 C)."""
-        x = self.encode(points, tokens=(self.cls_token,), positions=(self.cls_pos,))
+    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clouds (B, N, 3) to the groups' tokens and positions, both (B, G, C)."""
+        neighborhoods, centers = self.group(points)
+        return self.embed(neighborhoods), self.pos_embed(centers)
+
+    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
+        """Map the groups' tokens and positions, both (B, G, C), to what the head reads (B, 2 C)."""
+        x = self.encode(groups, centers, tokens=(self.cls_token,), positions=(self.cls_pos,))
         return torch.cat([x[:, 0], x[:, 1:].max(dim=1).values], dim=-1)
 
-    def encode(self, points: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]) -> Tensor:
+    def encode(
+        self, groups: Tensor, centers: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]
+    ) -> Tensor:
         """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) followed by the groups."""
-        neighborhoods, centers = self.group(points)
-        B = len(points)
-        x = torch.cat([*(token.expand(B, -1, -1) for token in tokens), self.embed(neighborhoods)], dim=1)
-        position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
+        B = len(groups)
+        x = torch.cat([*(token.expand(B, -1, -1) for token in tokens), groups], dim=1)
+        position = torch.cat([*(p.expand(B, -1, -1) for p in positions), centers], dim=1)
         normalised: Tensor = self.norm(self.blocks(x, position))
         return normalised
 

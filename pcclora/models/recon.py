@@ -112,10 +112,11 @@ class ReCon(PointMAE):
         """Return the classification head."""
         return point_mae_head((TOKENS + 1) * config.dim, num_classes, dropout=config.head_dropout)
 
-    def features(self, points: Tensor) -> Tensor:
-        """Map clouds (B, N, 3) to what the head reads (B, 4 C)."""
+    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
+        """Map the groups' tokens and positions, both (B, G, C), to what the head reads (B, 4 C)."""
         x = self.encode(
-            points,
+            groups,
+            centers,
             tokens=(self.cls_token, self.img_token, self.text_token),
             positions=(self.cls_pos, self.img_pos, self.text_pos),
         )
