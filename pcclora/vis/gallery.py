@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
@@ -12,7 +11,18 @@ from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import BLACK, GREY
 from pcclora.vis.render import Renderer, render_cloud
 from pcclora.vis.tokens import Tokens
-from pcclora.vis.views import ERRORS, ORDER, PREDICTION, TRUTH, Legend, View, figures_of, part_legend, views_of
+from pcclora.vis.views import (
+    ERRORS,
+    ORDER,
+    PREDICTION,
+    TRUTH,
+    Legend,
+    View,
+    figures_of,
+    part_legend,
+    title_lines,
+    views_of,
+)
 
 PANEL = (480, 390)
 """Width and height of a view in pixels."""
@@ -76,7 +86,7 @@ def _draw_heading(canvas: Canvas, x: float, view: View) -> None:
 def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption: str) -> None:
     lines = [(caption, 11.0, True, BLACK)] if caption else []
     lines += [(_cut(cloud.category, 17), 11.0, not caption, BLACK)]
-    lines += [(line, 8.0, False, GREY) for line in wrap(cloud.title, 24, max_lines=3, placeholder=" …")]
+    lines += [(line, 8.0, False, GREY) for line in title_lines(cloud, width=24)]
     lines += [(line, 9.0, False, BLACK) for line in figures_of(cloud)]
     top = middle - LINE * (len(lines) - 1) / 2
     for number, (words, size, bold, colour) in enumerate(lines):

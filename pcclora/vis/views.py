@@ -5,6 +5,7 @@ A view is one colour a point and one legend. Every picture, window and page show
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,12 @@ def part_legend(cloud: SegmentedCloud) -> Legend:
     """Return name and colour of every part that the category has; a name that begins with the category goes without."""
     names = [cloud.part_names[part].removeprefix(f"{cloud.category}: ") for part in cloud.parts]
     return _legend(names, part_colours(len(cloud.parts)))
+
+
+def title_lines(cloud: SegmentedCloud, *, width: int) -> list[str]:
+    """Return where the cloud came from, in lines of at most ``width`` letters."""
+    pieces = cloud.title.split(", ")
+    return [line for piece in pieces for line in wrap(piece, width, max_lines=2, placeholder="…")]
 
 
 def figures_of(cloud: SegmentedCloud) -> list[str]:

@@ -1,13 +1,11 @@
 """The words of a window: the object, the view, its legend, and the keys that do something, as one picture."""
 
-from textwrap import wrap
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import GREY
-from pcclora.vis.views import figures_of
+from pcclora.vis.views import figures_of, title_lines
 from pcclora.vis.window_state import WindowState
 
 WIDTH, MARGIN, LINE = 280, 22, 23
@@ -24,7 +22,7 @@ def draw_panel(state: WindowState) -> NDArray[np.uint8]:
         (H, W, 3).
     """
     cloud, view, keys = state.cloud, state.view, state.help()
-    facts = [*wrap(cloud.title, 32, max_lines=3, placeholder=" …"), *figures_of(cloud)]
+    facts = [*title_lines(cloud, width=32), *figures_of(cloud)]
     canvas = Canvas(WIDTH, 2 * MARGIN + LINE * (4 + len(facts) + len(view.legend) + len(keys)))
     place = f"  ({state.number + 1} of {len(state.clouds)})" if len(state.clouds) > 1 else ""
     canvas.text(MARGIN, MARGIN, cloud.category + place, size=8.5, bold=True)

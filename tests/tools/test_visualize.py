@@ -1,0 +1,134 @@
+"""tools/visualize.py as a user calls it, on a small run, a data set and a file."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from pcclora.config import load_config
+from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
+from pcclora.engine.part_views import segmented_test_shapes
+from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.settings import ClassificationRun, PartSegmentationRun
+from pcclora.engine.training import train
+from pcclora.errors import PccloraError
+from pcclora.vis import draw_run, write_ply
+from pcclora.vis.gallery import CAPTION, HEADING, LEGEND, MARGIN, PANEL
+from pcclora.vis.runs import extremes, worst
+from pcclora.vis.sources import samples_of
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["data=procedural", "data.test=16", "data.points=200"]
+
+
+def visualize(*arguments):
+    """Run the tool in this process; returns its exit code."""
+    before, sys.argv = sys.argv, ["visualize", *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / "tools" / "visualize.py"), run_name="__main__")
+    except SystemExit as stopped:
+        return stopped.code
+    finally:
+        sys.argv = before
+    return 0
+
+
+def panels(picture):
+    """Rows and columns of a gallery."""
+    height, width, _ = imread(picture).shape
+    return (height - HEADING - MARGIN) // PANEL[1], (width - CAPTION - LEGEND) // PANEL[0]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    tiny = load_config(PartSegmentationRun, file=ROOT / "tests" / "tiny" / "partseg.yaml", overrides=["train.epochs=1"])
+    return train(tiny, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_run_is_drawn(run):
+    draw_run(run)
+    assert all(picture.stat().st_size > 5000 for picture in (run.curves, run.ious, run.gallery))
+    assert panels(run.gallery) == (3, 3) and not run.confusion.exists()
+
+
+def test_extremes_are_those_of_the_scores(run):
+    mious = [row["miou"] for row in read_rows(run.predictions)]
+    best, median, least = extremes(run).values()
+    assert (mious[best], mious[least]) == (max(mious), min(mious)) and mious[median] == sorted(mious)[9]  # of 19
+    assert [mious[index] for index in worst(run, 4)] == sorted(mious)[:4]
+
+
+def test_a_run_is_shown_in_every_way(run, tmp_path, capsys):
+    png, html, ply = (tmp_path / f"a.{suffix}" for suffix in ("png", "html", "ply"))
+    words = ["--run", run.path, "--index", 5, "--png", png, "--html", html, "--ply", ply, "--tokens"]
+    assert visualize(*words, "--renderer", "splat") == 0
+    assert capsys.readouterr().out == f"wrote {ply}\nwrote {png}\nwrote {html}\n"
+    assert panels(png) == (1, 4)
+    (shape,) = segmented_test_shapes(run, [5])
+    np.testing.assert_allclose(read_scan(ply).points, shape.points, atol=1e-6)
+
+
+def test_the_worst_are_shown(run, tmp_path):
+    assert visualize("--run", run.path, "--worst", 2, "--png", tmp_path / "a.png", "--renderer", "splat") == 0
+    assert panels(tmp_path / "a.png") == (2, 3)
+
+
+def test_true_parts_of_a_data_set(tmp_path):
+    words = ["--index", 0, 3, "--up", "z", "--azimuth", 20, "--png", tmp_path / "a.png", "--renderer", "splat"]
+    assert visualize(*SMALL, *words) == 0
+    assert panels(tmp_path / "a.png") == (2, 1)
+
+
+def test_a_labelled_file(run, tmp_path):
+    write_ply(segmented_test_shapes(run, [2])[0], tmp_path / "a.ply")
+    assert visualize(tmp_path / "a.ply", "--png", tmp_path / "a.png", "--renderer", "splat") == 0
+    assert panels(tmp_path / "a.png") == (1, 2)  # colours and labels
+
+
+def test_data_without_parts_are_refused():
+    data = ProceduralDataset(ProceduralConfig(test=16), split="test")
+    data.parts = None
+    with pytest.raises(PccloraError, match="procedural: has no part labels"):
+        samples_of(data, [0])
+
+
+def test_a_dry_run_needs_no_run(capsys):
+    assert visualize("--run", "runs/partseg/RUN", "--html", "a.html", "--dry-run") == 0
+    assert "nothing was done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (SMALL, "no display to open a window on"),
+        ([*SMALL, "--index", 16], "test object 16; there are 0 to 15"),
+        ([*SMALL, "--worst", 2], "--worst 2: a number from 1 is needed, and --run DIR"),
+        ([*SMALL, "a.ply"], "files and key=value: what is shown comes from one of them"),
+        (["a.ply", "--index", 1], "--index: is of the objects of a run or a data set"),
+        (["absent.ply"], "no such file"),
+        (["plain.npy"], "neither labels nor colours"),
+        ([*SMALL, "--ply", "a.ply"], "--ply a.ply: takes one object, not 3; choose one: --index N"),
+        ([*SMALL, "--png", "absent/a.png"], "make its folder first"),
+        (["--run", "absent"], "not a run folder"),
+    ],
+)
+def test_bad_input_is_one_message(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    np.save("plain.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    assert visualize(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and "Traceback" not in error
+    assert [file.name for file in tmp_path.iterdir()] == ["plain.npy"]
+
+
+def test_a_classification_run_is_refused(tmp_path, capsys):
+    tiny = load_config(ClassificationRun, file=ROOT / "tests" / "tiny" / "cls.yaml", overrides=["train.epochs=1"])
+    folder = train(tiny, tmp_path / "run").path
+    for which in ([], ["--index", "0"]):
+        assert visualize("--run", RunFolder(folder).path, *which, "--png", tmp_path / "a.png") == 2
+        assert "part-segmentation run is needed" in capsys.readouterr().err
