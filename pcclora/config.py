@@ -63,6 +63,23 @@ def from_dict(schema: type[T], values: Mapping[str, Any], *, source: str) -> T:
     return _checked(schema, values, source, [])
 
 
+def with_overrides(config: T, overrides: Sequence[str], *, source: str) -> T:
+    """Return a dataclass with some values changed.
+
+    Args:
+        config: An instance; it stays as it is.
+        overrides: ``key=value`` strings, as for :func:`load_config`.
+        source: Where they come from, for the message.
+
+    Raises:
+        PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
+    """
+    values, errors = to_dict(config), list[str]()
+    for override in overrides:
+        _apply(values, override, errors)
+    return _checked(type(config), values, source, errors)
+
+
 def read_yaml(file: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 

@@ -25,10 +25,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
         length: Number of samples.
         shuffle: False keeps the order of the data set.
         seed: Another seed, another order.
+        views: Epochs after which the pairs' first numbers begin anew; 0: never.
     """
 
-    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
-        self.length, self.shuffle, self.seed = length, shuffle, seed
+    def __init__(self, length: int, *, shuffle: bool, seed: int, views: int = 0) -> None:
+        self.length, self.shuffle, self.seed, self.views = length, shuffle, seed, views
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -42,7 +43,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         epoch, order = self.epoch, np.arange(self.length)
         if self.shuffle:
             order = np.argsort(stream(self.seed, epoch, 0, 2)(self.length), kind="stable")
-        return ((epoch, int(index)) for index in order)
+        view = epoch % self.views if self.views else epoch
+        return ((view, int(index)) for index in order)
 
 
 def make_loader(
@@ -58,6 +60,7 @@ def make_loader(
     sampling: Sampling | None = None,
     vote: bool = False,
     strict: bool = False,
+    views: int = 0,
     part_labels: bool = False,
     whole: bool = False,
 ) -> DataLoader[Cloud]:
@@ -78,6 +81,8 @@ def make_loader(
             choose 1200 / 1024 times as many, and a random subset of these: Point-MAE's protocol.
         vote: With ``train=False``: draw points and augmentation as in training, in the stored order.
         strict: Refuse a cloud of too few points; else points are repeated, with one warning.
+        views: With ``train=True``: how many draws of points and augmentation each cloud has, shown in turn, one an
+            epoch. 0: a new one in every epoch.
         part_labels: Give the part of each point: :class:`PartBatch`.
         whole: Give also every stored point, in one transform with those chosen of them: :class:`WholeBatch`.
 
@@ -89,7 +94,12 @@ def make_loader(
         PccloraError: If an argument, or under ``strict`` a cloud, cannot be used.
     """
     presets = find_presets(augmentation)
-    for name, value, least in (("points", points, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
+    for name, value, least in (
+        ("points", points, 1),
+        ("batch_size", batch_size, 1),
+        ("workers", workers, 0),
+        ("views", views, 0),
+    ):
         if value < least:
             raise PccloraError(f"make_loader: {name} is {value}; at least {least} is needed")
     if sampling not in (None, *get_args(Sampling)):
@@ -114,7 +124,7 @@ def make_loader(
     return DataLoader(
         clouds,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle=train, seed=seed),
+        sampler=EpochSampler(len(dataset), shuffle=train, seed=seed, views=views),
         drop_last=drop_last,
         num_workers=workers,
         collate_fn=collate,

@@ -109,7 +109,7 @@ class Classification(Task):
             workers=config.train.workers,
             vote=votes > 0,
         )
-        answers_of = Evaluator(loader, _answers, accelerator=accelerator, passes=max(votes, 1))
+        answers_of = Evaluator(loader, class_answers, accelerator=accelerator, passes=max(votes, 1))
 
         def evaluate(model: nn.Module) -> ClassEvaluation:
             logits, labels = zip(*answers_of(model), strict=True)
@@ -118,5 +118,6 @@ class Classification(Task):
         return evaluate
 
 
-def _answers(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
+def class_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
+    """Return logits and class of each sample of a batch."""
     return list(zip(model(batch["points"]).float().cpu(), batch["labels"].cpu(), strict=True))

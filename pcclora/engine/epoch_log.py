@@ -14,23 +14,24 @@ class EpochLog:
     """Writes epochs, from the main process; a context.
 
     Args:
-        folder: The run.
+        folder: The run; None writes and shows nothing.
         epochs: Of the whole run.
         steps: Batches of an epoch.
         done: Epochs done before this start; TensorBoard forgets later ones.
         active: False on all but the main process.
     """
 
-    def __init__(self, folder: RunFolder, epochs: int, steps: int, done: int, *, active: bool) -> None:
-        self.folder, self.epochs, self.steps, self.done, self.active = folder, epochs, steps, done, active
+    def __init__(self, folder: RunFolder | None, epochs: int, steps: int, done: int, *, active: bool) -> None:
+        self.folder = folder if active else None
+        self.epochs, self.steps, self.done = epochs, steps, done
 
     def __enter__(self) -> Self:
         from tqdm import tqdm
 
         shape = {"total": self.epochs * self.steps, "initial": self.done * self.steps, "dynamic_ncols": True}
-        quiet = None if self.active else True  # None: off where there is no terminal
+        quiet = None if self.folder else True  # None: off where there is no terminal
         self.bar: Any = tqdm(desc="training", unit="step", disable=quiet, **shape)
-        if self.active:
+        if self.folder:
             from torch.utils.tensorboard import SummaryWriter
 
             self.events = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.done + 1)
@@ -38,7 +39,7 @@ class EpochLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.close()
-        if self.active:
+        if self.folder:
             self.events.close()
 
     def step(self) -> None:
@@ -52,7 +53,7 @@ class EpochLog:
             row: A line of metrics.csv, with ``epoch``; None where nothing was evaluated.
             timing: Seconds and memory.
         """
-        if not self.active:
+        if self.folder is None:
             return
         epoch = int(row["epoch"] or 0)
         append_row(self.folder.timing, {"epoch": epoch, **timing})

@@ -61,13 +61,13 @@ class Evaluator:
         set_epoch(self.loader, number)
         found: dict[int, Answer] = {}
         for batch in self.loader:
-            full = {name: _fill(tensor, self.batch_size) for name, tensor in batch.items()}
+            full = {name: fill_up(tensor, self.batch_size) for name, tensor in batch.items()}
             answers = self.predict(model, full)
             found.update(zip(full["index"].tolist(), answers, strict=True))
         gathered = dict(gather_object(list(found.items())))
         return [gathered[index] for index in range(self.samples)]
 
 
-def _fill(x: Tensor, size: int) -> Tensor:
+def fill_up(x: Tensor, size: int) -> Tensor:
     """Repeat rows of a short last batch up to ``size``."""
     return x if len(x) == size else x[torch.arange(size, device=x.device) % len(x)]

@@ -62,7 +62,7 @@ class _Session:
 
     job: Job
     training: Training
-    folder: RunFolder
+    folder: RunFolder | None
     accelerator: "Accelerator"
     model: nn.Module
     optimizer: Any
@@ -70,13 +70,13 @@ class _Session:
     state: Checkpoint
 
 
-def fit(job: Job, training: Training, folder: RunFolder, accelerator: "Accelerator", *, seed: int) -> Checkpoint:
+def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Accelerator", *, seed: int) -> Checkpoint:
     """Train to the end, from the folder's checkpoint if it has one; the selected weights are in the model then.
 
     Args:
         job: What is trained.
         training: How.
-        folder: Takes checkpoints, metrics.csv, timing.csv and TensorBoard events.
+        folder: Takes checkpoints, metrics.csv, timing.csv and TensorBoard events; None: nothing is written or shown.
         accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
         seed: Of dropout and all else that draws while training; each process has its own stream.
 
@@ -169,17 +169,21 @@ def _keep_best(session: _Session, row: Row) -> None:
 def _save(session: _Session, epoch: int) -> None:
     from accelerate.utils import gather_object
 
-    state, accelerator = session.state, session.accelerator
+    state, accelerator, folder = session.state, session.accelerator, session.folder
+    if folder is None:
+        return
     state.rng = gather_object([random_state.capture(accelerator.device)])
     state.epoch, state.weights = epoch, session.job.weights()
     state.optimizer = checkpoints.optimizer_tensors(session.optimizer, session.job.model)
     if accelerator.is_main_process:
-        checkpoints.save(session.folder.checkpoint, state)
+        checkpoints.save(folder.checkpoint, state)
     accelerator.wait_for_everyone()
 
 
 def _restore(session: _Session) -> None:
     folder, accelerator = session.folder, session.accelerator
+    if folder is None:
+        return
     if folder.checkpoint.is_file():
         session.state = state = checkpoints.load(folder.checkpoint)
         session.job.load_weights(state.weights)

@@ -145,7 +145,7 @@ def _job(config: AdaptationRun, model: nn.Module, loader: Any, splits: Splits, a
     return Job(
         model=model,
         loader=loader,
-        loss=partial(_regularized, adapter, task.loss(config, task.labels(splits.train))),
+        loss=partial(regularized, adapter, task.loss(config, task.labels(splits.train))),
         evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
         evaluations=tuple(f"{watched}_{k}" for k in ("loss", *task.figures)),
         weights=partial(adapters.adapter_tensors, model),
@@ -154,7 +154,8 @@ def _job(config: AdaptationRun, model: nn.Module, loader: Any, splits: Splits, a
     )
 
 
-def _regularized(adapter: Any, loss: Callable[[nn.Module, Any], Tensors], model: nn.Module, batch: Any) -> Tensors:
+def regularized(adapter: Any, loss: Callable[[nn.Module, Any], Tensors], model: nn.Module, batch: Any) -> Tensors:
+    """Return a loss with the adapter's regularisation added to it."""
     means = loss(model, batch)
     regularization: torch.Tensor = adapter.regularization()
     return {"loss": means.pop("loss") + regularization, "regularization": regularization, **means}
