@@ -8,7 +8,7 @@ from typing import Any
 from pcclora.engine.segmented import SegmentedCloud
 
 WIDTH = 80
-CONSTANT = "always the most frequent part"
+CONSTANT = "most frequent part"
 ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
 
 
