@@ -3,6 +3,7 @@
 import csv
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,34 @@ def test_adapters_beside_peft(benchmark, monkeypatch):
     rows = {(row.case, row.method): row for row in benchmarks.adapters.measure(1)}
     assert {("train step", "clora"), ("train step", "peft r=32"), ("sade", "plain")} <= rows.keys()
     assert all(row.minimum >= 0 for row in rows.values())
+
+
+@pytest.fixture
+def partseg(benchmark, monkeypatch):
+    partseg = importlib.import_module("benchmarks.partseg")
+    widths = {"dim": 24, "depth": 3, "heads": 3, "encoder_widths": (6, 8, 10), "part_widths": (12, 10, 8, 6)}
+    sizes = {
+        "N": 64,
+        "GROUPS": 8,
+        "BATCHES": (2,),
+        "MODEL": partseg.MODEL | {"num_groups": 8, "group_size": 8, **widths},
+    }
+    for name, value in sizes.items():
+        monkeypatch.setattr(partseg, name, value)
+    return partseg
+
+
+def test_part_segmentation_beside_its_literal_form(partseg, monkeypatch):
+    monkeypatch.setattr(partseg, "peak_mb", lambda method, B: 3.0)  # its process would take the full sizes
+    rows = {row.method: row for row in partseg.measure(1)}
+    assert rows.keys() == {"ours", "literal", "bound"}
+    assert rows["bound"].minimum > 0 and rows["ours"].peak_mb == rows["literal"].peak_mb == 3.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
+def test_peak_memory_grows_with_the_batch(partseg):
+    small, large = partseg._peak_mb("literal", 1), partseg._peak_mb("literal", 2048)
+    assert 0 <= small < large
 
 
 def test_methods_that_disagree_are_not_timed(benchmark):
