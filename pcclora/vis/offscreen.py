@@ -27,7 +27,7 @@ def draw_open3d(
     """
     open3d = import_open3d()
     visualizer = open3d.visualization.Visualizer()
-    with quiet(open3d):
+    with quiet():
         try:
             if not visualizer.create_window(width=size[0], height=size[1], visible=False):
                 raise PccloraError(f"Open3D cannot draw off-screen on this machine; it needs EGL: {APT_LINE}")

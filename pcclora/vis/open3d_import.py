@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from pcclora.errors import PccloraError
@@ -41,14 +42,15 @@ def require_display() -> None:
 
 
 @contextmanager
-def quiet(open3d: Any) -> Iterator[None]:
-    """Keep Open3D and the libraries under it from writing to the terminal that no display is there."""
+def quiet() -> Iterator[StringIO]:
+    """Keep Open3D and what lies under it from writing to the terminal; the words are given to the caller."""
     unset = "XDG_RUNTIME_DIR" not in os.environ
     if unset:
         os.environ["XDG_RUNTIME_DIR"] = "/nonexistent"  # libwayland complains when it is not set
+    log = StringIO()
     try:
-        with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-            yield
+        with redirect_stdout(log):
+            yield log
     finally:
         if unset:
             del os.environ["XDG_RUNTIME_DIR"]

@@ -20,6 +20,10 @@ Renderer = Literal["auto", "open3d", "splat"]
 RENDERERS = {"open3d": draw_open3d, "splat": draw_splat}
 
 OVERSAMPLING = 2
+
+MESHED = 200_000
+"""Points up to which ``auto`` takes Open3D: there a disc is a mesh, and a million of them take a gigabyte."""
+
 FILL, RADII = 0.6, (1.0, 5.0)
 """Radius of a disc in spacings of the points, and its limits in pixels."""
 
@@ -44,7 +48,7 @@ def render_cloud(
         size: Width and height in pixels.
         camera: Where it is seen from; by default a little from above and from the side, y up.
         radius: Of a point, in pixels; by default so that a surface is just about closed.
-        renderer: ``open3d``, ``splat`` (numpy alone), or ``auto``: Open3D where it works.
+        renderer: ``open3d``, ``splat`` (numpy alone), or ``auto``: Open3D where it works, for up to 200,000 points.
 
     Returns:
         (height, width, 3).
@@ -70,11 +74,13 @@ def render_cloud(
 def _draw(
     renderer: Renderer, seen: FloatArray, colours: NDArray[np.uint8], size: Size, focal: float, radius: float
 ) -> tuple[FloatArray, FloatArray]:
+    if renderer == "auto" and len(seen) > MESHED:
+        renderer = "splat"
     if renderer != "auto":
         return RENDERERS[renderer](seen, colours, size=size, focal=focal, radius=radius)
     try:
         return draw_open3d(seen, colours, size=size, focal=focal, radius=radius)
-    except PccloraError as error:
+    except PccloraError as error:  # not installed, or no EGL: the other one draws the same
         logging.getLogger(__name__).debug("drawn without Open3D: %s", error)
         return draw_splat(seen, colours, size=size, focal=focal, radius=radius)
 

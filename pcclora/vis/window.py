@@ -19,7 +19,7 @@ from pcclora.vis.window_state import STEP_KEYS, VIEW_KEYS, WindowState
 
 SIZE = (1280, 800)
 ZOOM = 0.62
-"""Distance of the camera, in Open3D's measure; a wider object than usual still fits."""
+"""Distance of the camera, in Open3D's measure, from which an object fits into the window."""
 
 
 def show(clouds: Sequence[SegmentedCloud], *, tokens: Tokens | None = None, camera: Camera | None = None) -> None:
@@ -57,9 +57,14 @@ class Window:
     def __init__(self, state: WindowState, *, camera: Camera, visible: bool = True) -> None:
         self.open3d, self.state, self.camera = import_open3d(), state, camera
         self.visualizer = self.open3d.visualization.VisualizerWithKeyCallback()
-        with quiet(self.open3d):
-            if not self.visualizer.create_window("pcclora", width=SIZE[0], height=SIZE[1], visible=visible):
-                raise PccloraError("no window can be opened on this display; write --png FILE or --html FILE instead")
+        with quiet() as log:
+            opened = self.visualizer.create_window("pcclora", width=SIZE[0], height=SIZE[1], visible=visible)
+        if not opened or (visible and "offscreen" in log.getvalue()):  # only its words tell that it draws off-screen
+            self.close()
+            raise PccloraError(
+                "no window can be opened: the display does not answer, or has no OpenGL; write a picture or a page "
+                "instead: --png FILE, --html FILE"
+            )
         option = self.visualizer.get_render_option()
         option.light_on, option.mesh_show_back_face, option.background_color = False, True, np.ones(3)
         for key in (*VIEW_KEYS, *STEP_KEYS, "R"):

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.palette import GREY
 from pcclora.vis.views import figures_of, title_lines
+from pcclora.vis.window_meshes import SHOWN
 from pcclora.vis.window_state import WindowState
 
 WIDTH, MARGIN, LINE = 280, 22, 23
@@ -22,7 +23,9 @@ def draw_panel(state: WindowState) -> NDArray[np.uint8]:
         (H, W, 3).
     """
     cloud, view, keys = state.cloud, state.view, state.help()
-    facts = [*title_lines(cloud, width=32), *figures_of(cloud)]
+    total = len(cloud.points)
+    shown = [f"{SHOWN:,} of {total:,} points are drawn"] if total > SHOWN else []
+    facts = [*title_lines(cloud, width=32), *shown, *figures_of(cloud)]
     canvas = Canvas(WIDTH, 2 * MARGIN + LINE * (4 + len(facts) + len(view.legend) + len(keys)))
     place = f"  ({state.number + 1} of {len(state.clouds)})" if len(state.clouds) > 1 else ""
     canvas.text(MARGIN, MARGIN, cloud.category + place, size=8.5, bold=True)

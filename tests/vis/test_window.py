@@ -54,6 +54,14 @@ def test_without_a_display_there_is_one_clear_error(chair, monkeypatch):
         show([chair])
 
 
+def test_a_display_that_does_not_answer_is_one_clear_error(open3d, chair, monkeypatch, capfd):
+    monkeypatch.setenv("DISPLAY", ":987")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(PccloraError, match="does not answer.* --png FILE, --html FILE"):
+        show([chair])
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.fixture
 def window(open3d, chair):
     window = Window(WindowState([chair, replace(chair, points=2 * chair.points)]), camera=Camera(), visible=False)
