@@ -9,6 +9,7 @@ import base64
 import gzip
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
@@ -99,10 +100,7 @@ def _filled(title: str, points: bytes, details: dict[str, Any]) -> str:
         "POINTS": base64.b64encode(points).decode(),
         "DETAILS": _zipped(json.dumps(details, allow_nan=False).encode()),
     }
-    page = _own("page.html")
-    for name, content in pieces.items():
-        page = page.replace(f"__{name}__", content)
-    return page
+    return re.sub("__([A-Z]+)__", lambda name: pieces[name[1]], _own("page.html"))
 
 
 def _own(name: str) -> str:

@@ -55,7 +55,7 @@ def _facts(cloud: SegmentedCloud, drawn: int) -> str:
         iou = part_ious(cloud.truth, cloud.prediction, cloud.parts).mean()
         lines.append(f"mean IoU {iou:.1%} · accuracy {(cloud.truth == cloud.prediction).mean():.1%}")
     elif cloud.confidence is not None:
-        lines.append(f"mean probability of the predicted part {cloud.confidence.mean():.1%}")
+        lines.append(f"mean confidence {cloud.confidence.mean():.1%}")
     return "\n".join(lines)
 
 

@@ -237,7 +237,7 @@ def test_a_scan_without_truth_has_one_switch_less(tmp_path):
     write_page([replace(CLOUDS[0], truth=None, colors=None)], tmp_path / "page.html", title="t")
     (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
     assert [view["name"] for view in told["views"]] == ["prediction"]
-    assert "mean probability" in told["facts"]
+    assert "mean confidence" in told["facts"]
 
 
 def test_the_same_objects_are_the_same_page_but_for_k3d_numbers(tmp_path):

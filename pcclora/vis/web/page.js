@@ -5,7 +5,7 @@
 const $ = (selector) => document.querySelector(selector);
 const FRAME = 30; // milliseconds: a cloud that takes longer to draw is thinned while it moves
 const REST = 150; // milliseconds without a move after which all of it is drawn again
-const KEYS = { g: "ground truth", p: "prediction", e: "errors", s: "scan", t: "tokens" };
+const KEYS = { g: "ground truth", p: "prediction", e: "errors", c: "scan", t: "tokens" }; // as in the window
 
 function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -113,7 +113,8 @@ class Page {
 
   writeViews() {
     $("#views").replaceChildren(...this.shown.views.map(({ name }) => {
-      const button = element("button", { textContent: name, onclick: () => this.look(name) });
+      const key = Object.keys(KEYS).find((letter) => KEYS[letter] === name);
+      const button = element("button", { textContent: name, title: `key ${key.toUpperCase()}`, onclick: () => this.look(name) });
       button.setAttribute("role", "radio");
       button.setAttribute("aria-checked", name === this.view);
       return button;
