@@ -15,7 +15,7 @@ def draw_splat(
     """Draw every point as a disc of the same size.
 
     Args:
-        seen: (N, 3) right, down, forward.
+        seen: (N, 3) right, down, forward, all inside the frame; from :meth:`Camera.place`.
         colours: (N, 3).
         size: Width W and height H in pixels.
         focal: Focal length in pixels.
@@ -26,20 +26,17 @@ def draw_splat(
     """
     width, height = size
     reach = int(np.ceil(radius))
-    frame = np.full((height + 2 * reach) * (width + 2 * reach), -1, np.int64)  # which point is seen, with a border
-    centre = seen[:, :2] / seen[:, 2:] * focal + np.array([width, height]) / 2
-    column, row = np.clip(np.floor(centre).astype(np.int64), -reach, np.array([width, height]) + reach - 1).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    order = np.flatnonzero(inside)[np.argsort(-seen[inside, 2], kind="stable")]  # the nearest are written last
-    stride = width + 2 * reach
-    at = (row[order] + reach) * stride + column[order] + reach
+    stride = width + 2 * reach  # a border for discs at the edge
+    column, row = np.floor(seen[:, :2] / seen[:, 2:] * focal + np.array(size) / 2).astype(np.int64).T + reach
+    order = np.argsort(-seen[:, 2], kind="stable")  # the nearest are written last
+    at = (row * stride + column)[order]
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     offsets = (y * stride + x)[x**2 + y**2 <= radius**2]
+    which = np.full((height + 2 * reach) * stride, -1, np.int64)  # the point that is seen there
     step = max(1, HELD // len(offsets))
     for first in range(0, len(order), step):
         here = slice(first, first + step)
-        frame[(at[here, None] + offsets).ravel()] = np.repeat(order[here], len(offsets))
-    which = frame.reshape(height + 2 * reach, stride)[reach : reach + height, reach : reach + width]
+        which[(at[here, None] + offsets).ravel()] = np.repeat(order[here], len(offsets))
+    which = which.reshape(-1, stride)[reach : reach + height, reach : reach + width]
     covered = which >= 0
-    colour = np.where(covered[..., None], colours[which] / 255.0, 1.0)
-    return colour, np.where(covered, seen[which, 2], np.inf)
+    return np.where(covered[..., None], colours[which] / 255.0, 1.0), np.where(covered, seen[which, 2], np.inf)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.engine.segmented import IntArray, SegmentedCloud
+from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
 from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
 from pcclora.vis.tokens import Tokens, token_colours
@@ -41,6 +42,9 @@ def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None) -> dict[str
     Args:
         cloud: The object.
         tokens: How a model cuts it, to see that too.
+
+    Raises:
+        PccloraError: If a label is none of the category's parts, or the cloud is too small for the tokens.
     """
     views = []
     if cloud.colors is not None:
@@ -82,6 +86,12 @@ def figures_of(cloud: SegmentedCloud) -> list[str]:
 
 
 def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:
+    wrong = labels[~np.isin(labels, cloud.parts)]
+    if wrong.size:
+        raise PccloraError(
+            f"{cloud.title or cloud.category}: part label {wrong[0]}; {cloud.category} has the parts "
+            f"{', '.join(map(str, cloud.parts))}"
+        )
     return part_colours(len(cloud.parts))[np.searchsorted(cloud.parts, labels)]
 
 

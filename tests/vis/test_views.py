@@ -34,6 +34,13 @@ def test_only_what_is_known_is_seen(chair):
     assert views_of(replace(chair, truth=None, prediction=None)) == {}
 
 
+def test_a_label_of_another_category_is_refused(chair):
+    truth = chair.truth.copy()
+    truth[7] = 0
+    with pytest.raises(PccloraError, match="test object 4: part label 0; chair has the parts 1"):
+        views_of(replace(chair, truth=truth))
+
+
 def test_figures(chair):
     miou = part_ious(chair.truth, chair.prediction, chair.parts).mean()
     right = (chair.truth == chair.prediction).mean()
