@@ -13,6 +13,8 @@ from pcclora.errors import PccloraError
 
 MODEL_OF_FAMILY = {"Point-MAE": "point_mae", "ACT": "act", "ReCon": "recon", "Point-BERT": "point_bert"}
 
+_ACT_PARTS = r"(label_conv|propagation_0|convs\d|bns\d)_cls\."  # its names of Point-MAE's part-segmentation head
+
 # First match wins: the specific before the general. None of the keys of one family occurs in those below it.
 _MARKS = (
     (r"h_encoder\.", "Point-M2AE"),
@@ -24,7 +26,7 @@ _MARKS = (
     (r".*prompt_all_mlp", "PPT"),
     (r".*_contrast\.", "ReCon"),
     (r"reduce_dim\.|dgcnn_pro_", "Point-BERT"),
-    (r"(label_conv|propagation_0|convs\d|bns\d)_cls\.", "ACT"),
+    (_ACT_PARTS, "ACT"),
     (r"codebook$", "dVAE"),
 )
 _PREFIXES = {"MAE_encoder.": "Point-MAE", "ACT_encoder.": "ACT"}
@@ -64,8 +66,7 @@ def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor]
         plain, [(key, re.sub(r"^blocks\.blocks\.", "blocks.", key.removeprefix(prefix))) for key in plain], where
     )
     family = family_of(plain) or _PREFIXES.get(prefix)
-    parts = r"^(label_conv|propagation_0|convs\d|bns\d)_cls\."  # ACT's part segmentation
-    return _rename(plain, [(key, re.sub(parts, r"\1.", key)) for key in plain], where), family
+    return _rename(plain, [(key, re.sub(f"^{_ACT_PARTS}", r"\1.", key)) for key in plain], where), family
 
 
 def family_of(keys: Iterable[str]) -> str | None:

@@ -72,8 +72,8 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
     """
 
     head: ClassVar[tuple[str, ...]] = (
-        *("propagation_2", "propagation_1", "propagation_0", "dgcnn_pro_1", "dgcnn_pro_2"),
-        *("conv1", "bn1", "conv2"),
+        *(f"propagation_{level}" for level in (2, 1, 0)),
+        *("dgcnn_pro_1", "dgcnn_pro_2", "conv1", "bn1", "conv2"),
     )
     families: ClassVar[tuple[str, ...]] = ("Point-BERT",)
     modules_to_save = (*head, *CLS_TOKENS)

@@ -51,14 +51,11 @@ class Upsampling(nn.Module):
     ) -> Tensor:
         idx = knn_points(query.detach(), points.detach(), K=self.neighbors).idx  # (B, M, K)
         of_difference, of_point = _weight(layer).flatten(1).chunk(2, dim=1)
-        edges = gather(F.linear(of_points, of_difference), idx) + F.linear(
-            of_query, of_point - of_difference
-        ).unsqueeze(2)
+        own = F.linear(of_query, of_point - of_difference)
+        edges = gather(F.linear(of_points, of_difference), idx) + own.unsqueeze(2)
         B, M, K, C = edges.shape
-        normalised: Tensor = layer[1:](
-            edges.view(B, M * K, C).transpose(1, 2)
-        )  # the norm is over edges and groups of channels
-        return normalised.transpose(1, 2).reshape(B, M, K, C).max(dim=2).values
+        x: Tensor = layer[1:](edges.view(B, M * K, C).transpose(1, 2))  # one norm over all edges of a cloud
+        return x.transpose(1, 2).reshape(B, M, K, C).max(dim=2).values
 
 
 def _edge_layer(inputs: int, outputs: int) -> nn.Sequential:
