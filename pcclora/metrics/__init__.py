@@ -2,11 +2,13 @@
 
 from pcclora.metrics.accuracy import Spread, accuracy, confusion_matrix, mean_class_accuracy, spread
 from pcclora.metrics.counts import MacCount, ParameterCount, count_macs, count_parameters
+from pcclora.metrics.paired import PairedDifference, paired_differences
 from pcclora.metrics.part_iou import CategoryScore, PartScores, part_ious, score_parts
 
 __all__ = [
     "CategoryScore",
     "MacCount",
+    "PairedDifference",
     "ParameterCount",
     "PartScores",
     "Spread",
@@ -15,6 +17,7 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "mean_class_accuracy",
+    "paired_differences",
     "part_ious",
     "score_parts",
     "spread",

@@ -1,6 +1,7 @@
 """Pictures of runs and of segmented objects. The tools use them; nothing else does."""
 
 from pcclora.vis.camera import Camera
+from pcclora.vis.folds import draw_folds
 from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.page import write_page
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
@@ -17,6 +18,7 @@ __all__ = [
     "View",
     "draw_confusion",
     "draw_curves",
+    "draw_folds",
     "draw_gallery",
     "draw_iou_bars",
     "draw_run",

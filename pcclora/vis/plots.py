@@ -29,7 +29,7 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
     """
     rows = read_rows(metrics)
     quantities = [name for name in QUANTITIES if any(f"{split}_{name}" in row for split in COLOURS for row in rows)]
-    figure = _figure(4.6 * len(quantities) + 0.6, 3.9)
+    figure = new_figure(4.6 * len(quantities) + 0.6, 3.9)
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]
     for place, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), place + 1)
@@ -43,7 +43,7 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
         _tidy(axes)
         axes.legend(frameon=False)
     figure.suptitle(title, fontsize=11)
-    _save(figure, target)
+    save(figure, target)
 
 
 def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], target: Path, *, title: str) -> None:
@@ -58,7 +58,7 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tar
     C = len(class_names)
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = max(5.0, 0.26 * C + 3.0)
-    figure = _figure(side + 0.8, side)
+    figure = new_figure(side + 0.8, side)
     axes = figure.add_subplot()
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     size = 9 if C <= 20 else 8
@@ -73,7 +73,7 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tar
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true class (%)")
     axes.set_title(title, fontsize=11, wrap=True)
-    _save(figure, target)
+    save(figure, target)
 
 
 def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, title: str) -> None:
@@ -86,7 +86,7 @@ def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, 
     """
     names = [f"{name} ({held['shapes']:,})" for name, held in categories.items()]
     percents = [100 * held["iou"] for held in categories.values()]
-    figure = _figure(7.2, 1.6 + 0.27 * len(names))
+    figure = new_figure(7.2, 1.6 + 0.27 * len(names))
     axes = figure.add_subplot()
     bars = axes.barh(names, percents, height=0.68, color=BLUE)
     axes.bar_label(bars, fmt="%.1f", padding=4, fontsize=9)
@@ -100,12 +100,13 @@ def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, 
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    _open(axes)
+    tidy_spines(axes)
     figure.suptitle(title, fontsize=11)
-    _save(figure, target)
+    save(figure, target)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of that many inches."""
     from matplotlib.figure import Figure  # no pyplot: no window system, no global state
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -124,14 +125,16 @@ def _tidy(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25)
     axes.tick_params(colors=GREY)
-    _open(axes)
+    tidy_spines(axes)
 
 
-def _open(axes: "Axes") -> None:
+def tidy_spines(axes: "Axes") -> None:
+    """Leave the lines at the left and below."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _save(figure: "Figure", target: Path) -> None:
+def save(figure: "Figure", target: Path) -> None:
+    """Write or replace a PNG atomically."""
     with replacing(target) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
