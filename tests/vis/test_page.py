@@ -61,24 +61,30 @@ CLOUDS = [segmented(0), segmented(2)]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    """The page of two objects in Chromium, and what the browser complained of or asked for."""
+def playwright():
+    """What drives browsers."""
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def opened(playwright, tmp_path_factory):
+    """The page of two objects in Chromium, and what the browser complained of or asked for."""
     target = tmp_path_factory.mktemp("page") / "page.html"
     write_page(CLOUDS, target, title=TITLE)
     heard: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
-        tab = browser.new_page(viewport={"width": 1280, "height": 720})
-        tab.context.set_offline(True)
-        tab.on("console", lambda said: heard.append(f"{said.type}: {said.text}") if said.type == "error" else None)
-        tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        tab.on("request", lambda asked: heard.append(f"request: {asked.url}"))
-        tab.goto(target.as_uri())
-        tab.evaluate("page.then((it) => { window.it = it; })")
-        yield tab, heard
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    tab.context.set_offline(True)
+    tab.on("console", lambda said: heard.append(f"{said.type}: {said.text}") if said.type == "error" else None)
+    tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    tab.on("request", lambda asked: heard.append(f"request: {asked.url}"))
+    tab.goto(target.as_uri())
+    tab.evaluate("page.then((it) => { window.it = it; })")
+    yield tab, heard
+    browser.close()
     assert [said for said in heard if said.startswith("error")] == [], "after all that the tests did"
 
 
@@ -195,7 +201,7 @@ class TestInTheBrowser:
         assert tab.inner_text("#facts").startswith(CLOUDS[0].title)
 
     def test_a_slow_machine_thins_a_moving_cloud(self, tab):
-        tab.evaluate("it.share = 0.25")
+        tab.evaluate("it.shares[0] = 0.25")
         tab.mouse.move(400, 300)
         tab.mouse.down()
         tab.mouse.move(450, 320)
@@ -203,7 +209,15 @@ class TestInTheBrowser:
         tab.mouse.up()
         tab.wait_for_timeout(1000)
         assert tab.evaluate("it.cloud.geometry.drawRange.count") == np.inf
-        tab.evaluate("it.share = 1")
+        tab.evaluate("it.shares[0] = 1")
+
+    def test_a_browser_without_webgl_says_what_is_needed(self, playwright, tmp_path):
+        write_page(CLOUDS, tmp_path / "page.html", title="t")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", "--disable-3d-apis"])
+        tab = browser.new_page()
+        tab.goto((tmp_path / "page.html").as_uri())
+        tab.get_by_text("WebGL and a browser").wait_for(state="visible")
+        browser.close()
 
 
 def unpacked(page: str) -> dict:

@@ -1,5 +1,6 @@
 // The page's behaviour. K3D draws and turns the cloud (one set of points an object); this file colours them, hides what
-// the legend says is hidden, and tells what is under the pointer. What it gets from Python: see pcclora/vis/page.py.
+// the legend says is hidden, and tells what is under the pointer. What it gets from Python: see
+// pcclora/vis/page_object.py.
 "use strict";
 
 const $ = (selector) => document.querySelector(selector);
@@ -51,7 +52,7 @@ class Page {
     this.clouds = this.objects.map((object) => this.world.ObjectsById[object.id]);
     this.orders = this.clouds.map((cloud) => shuffled(cloud.geometry.attributes.position.count));
     this.hidden = new Map(); // legend -> what of it is hidden, so that it stays hidden in the next view and object
-    this.share = 1; // of a cloud, that is drawn while it moves
+    this.shares = []; // of each cloud, that is drawn while it moves
     this.object = 0;
     this.view = "prediction";
   }
@@ -65,7 +66,7 @@ class Page {
     return this.hidden.get(legend);
   }
 
-  choose(object) {
+  async choose(object) {
     this.object = (object + this.objects.length) % this.objects.length;
     if (!this.colouring) this.view = this.shown.views[0].name;
     $("#object").value = this.object;
@@ -73,6 +74,7 @@ class Page {
     this.clouds.forEach((cloud, place) => { cloud.visible = place === this.object; });
     this.resetView();
     this.update();
+    if (this.shares[this.object] === undefined) await this.measure(this.object);
   }
 
   look(view) {
@@ -106,6 +108,7 @@ class Page {
     }
     color.needsUpdate = true;
     this.cloud.geometry.setIndex(kept);
+    this.cloud.geometry.setDrawRange(0, Infinity);
     this.kept = kept;
     this.cloud.material.uniforms.size.value = this.shown.size * 3 ** $("#size").valueAsNumber;
     this.k3d.render(true);
@@ -114,7 +117,8 @@ class Page {
   writeViews() {
     $("#views").replaceChildren(...this.shown.views.map(({ name }) => {
       const key = Object.keys(KEYS).find((letter) => KEYS[letter] === name);
-      const button = element("button", { textContent: name, title: `key ${key.toUpperCase()}`, onclick: () => this.look(name) });
+      const button = element("button", { textContent: name, title: `key ${key.toUpperCase()}` });
+      button.onclick = () => this.look(name);
       button.setAttribute("role", "radio");
       button.setAttribute("aria-checked", name === this.view);
       return button;
@@ -127,7 +131,8 @@ class Page {
     $("#columns").replaceChildren(...cells(columns));
     $("#legend").replaceChildren(...legend.map((key, place) => {
       const name = element("span", {}, element("i", {}), key.name);
-      const entry = element("button", { className: "key", disabled: !group, onclick: () => this.toggle(place) }, name, ...cells(key.cells));
+      const entry = element("button", { className: "key", disabled: !group }, name, ...cells(key.cells));
+      entry.onclick = () => this.toggle(place);
       entry.style.setProperty("--colour", key.colour);
       entry.setAttribute("aria-pressed", !this.off.has(place));
       entry.title = group ? (this.off.has(place) ? "show" : "hide") : "";
@@ -142,11 +147,11 @@ class Page {
   }
 
   // Software rendering takes milliseconds for a thousand points; a graphics card does not.
-  async measure() {
+  async measure(object) {
     await this.drawn();
     const start = performance.now();
     await this.drawn();
-    this.share = Math.min(1, FRAME / (performance.now() - start));
+    if (this.object === object) this.shares[object] = Math.min(1, FRAME / (performance.now() - start));
   }
 
   async drawn() {
@@ -156,16 +161,17 @@ class Page {
   }
 
   thin() {
-    if (this.share === 1) return;
+    const share = this.shares[this.object] ?? 1;
+    if (share === 1) return;
     clearTimeout(this.resting);
-    this.cloud.geometry.setDrawRange(0, Math.ceil(this.share * this.kept.length));
+    this.cloud.geometry.setDrawRange(0, Math.ceil(share * this.kept.length));
     this.resting = setTimeout(() => {
       this.cloud.geometry.setDrawRange(0, Infinity);
       this.k3d.render(true);
     }, REST);
   }
 
-  // The nearest to the viewer of the points under the pointer; project() is plain linear algebra on three's matrices.
+  // The nearest to the viewer of the points under the pointer, or -1.
   pointAt(x, y) {
     const { camera } = this.world;
     const box = $("#canvas").getBoundingClientRect();
@@ -197,8 +203,8 @@ class Page {
 
   describe(point) {
     const { views, percent, parts, centre, radius, numbers } = this.shown;
-    const labels = ["prediction", "ground truth"].map((name) => views.find((view) => view.name === name)?.group[point]);
-    const [guess, truth] = labels;
+    const label = (name) => views.find((view) => view.name === name)?.group[point];
+    const [guess, truth] = [label("prediction"), label("ground truth")];
     const lines = [];
     if (truth !== undefined) lines.push(element("p", { textContent: `ground truth: ${parts[truth].name}` }));
     if (guess !== undefined) {
@@ -208,7 +214,8 @@ class Page {
     parts.forEach((part, place) => {
       if (!percent) return;
       const share = `${percent[point * parts.length + place]}%`;
-      const bar = element("div", { className: "bar" }, element("span", { textContent: part.name }), element("b", {}), element("span", { textContent: share }));
+      const [name, number] = [part.name, share].map((textContent) => element("span", { textContent }));
+      const bar = element("div", { className: "bar" }, name, element("b", {}), number);
       bar.style.setProperty("--colour", part.colour);
       bar.style.setProperty("--share", share);
       lines.push(bar);
@@ -216,12 +223,14 @@ class Page {
     const at = this.cloud.geometry.attributes.position.array.slice(3 * point, 3 * point + 3);
     const digits = Math.max(0, 3 - Math.floor(Math.log10(radius)));
     const place = Array.from(at, (value, axis) => (centre[axis] + radius * value).toFixed(digits)).join(", ");
-    lines.push(element("p", { className: "place", textContent: `point ${numbers ? numbers[point] : point} · ${place}` }));
+    const number = numbers ? numbers[point] : point;
+    lines.push(element("p", { className: "place", textContent: `point ${number} · ${place}` }));
     return lines;
   }
 
   listen() {
-    $("#object").append(...this.objects.map(({ category }, value) => element("option", { value, textContent: `${value + 1} · ${category}` })));
+    const names = this.objects.map(({ category }, value) => `${value + 1} · ${category}`);
+    $("#object").append(...names.map((textContent, value) => element("option", { value, textContent })));
     $("#objects").hidden = this.objects.length < 2;
     $("#object").onchange = (event) => this.choose(Number(event.target.value));
     $("#previous").onclick = () => this.choose(this.object - 1);
@@ -250,13 +259,13 @@ async function start() {
   const scene = bytes($("#points").textContent);
   const page = new Page(await load(scene, $("#canvas")), await unzipped("#details").json());
   page.listen();
-  page.choose(0);
-  await page.measure();
+  await page.choose(0);
   $("#note").hidden = true;
   return page;
 }
 
 window.page = start();
 window.page.catch((error) => {
-  $("#note").textContent = `This browser cannot show the cloud (${error.message}). WebGL and a browser of 2023 or later are needed.`;
+  const needed = "WebGL and a browser of 2023 or later are needed";
+  $("#note").textContent = `This browser cannot show the cloud; ${needed}. (${error.message})`;
 });
