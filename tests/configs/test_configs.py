@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from pcclora.config import load_config
-from pcclora.engine.settings import ClassificationRun, PretrainRun
+from pcclora.engine.comparison import Comparison
+from pcclora.engine.settings import ClassificationRun, PartSegmentationRun, PretrainRun
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = {"cls": ClassificationRun, "pretrain": PretrainRun}
+SCHEMAS = {"cls": ClassificationRun, "partseg": PartSegmentationRun, "pretrain": PretrainRun}
 RUNS = sorted(path.relative_to(ROOT) for task in SCHEMAS for path in ROOT.glob(f"configs/{task}/*/*.yaml"))
 
 
@@ -28,7 +29,7 @@ def test_it_resolves_and_says_how_to_run_it(path):
     assert f"--config {path}" in (ROOT / path).read_text(), "the first lines hold the command that runs it"
 
 
-@pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] == "cls"], ids=str)
+@pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] != "pretrain"], ids=str)
 def test_its_name_says_backbone_and_adapter(path):
     from pcclora.registry import ADAPTERS, MODELS
 
@@ -37,17 +38,35 @@ def test_its_name_says_backbone_and_adapter(path):
     assert path.stem == f"{model}_{ADAPTERS.name_of(run.adapter)}"
 
 
-@pytest.mark.parametrize("dataset", ["modelnet40", "scanobjectnn"])
-def test_the_matrix_is_whole(dataset):
-    have = {path.stem for path in RUNS if path.parts[1:3] == ("cls", dataset)}
+@pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] == "partseg"], ids=str)
+def test_it_says_its_task(path):
+    """Without it ``tools/evaluate.py`` and ``tools/results.py`` would take the file for one of classification."""
+    assert "\ntask: partseg\n" in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/results/*.yaml")), ids=lambda path: path.name)
+def test_a_comparison_resolves_every_setting(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    comparison = load_config(Comparison, file=path)
+    assert comparison.task.figures
+    for name in comparison.settings:
+        comparison.run(name, ["data.root=DATA"])
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset"), [("cls", "modelnet40"), ("cls", "scanobjectnn"), ("partseg", "shapenetpart")]
+)
+def test_the_matrix_is_whole(task, dataset):
+    have = {path.stem for path in RUNS if path.parts[1:3] == (task, dataset)}
     assert have == {
         f"{m}_{a}" for m in ("point_mae", "point_bert", "recon") for a in ("full", "linear", "lora", "clora")
     }
 
 
-def test_the_embedded_default_is_spelled_out():
-    path = Path("configs/cls/procedural/point_mae_tiny_clora.yaml")
-    assert dataclasses.asdict(_load(path)) == dataclasses.asdict(ClassificationRun())
+@pytest.mark.parametrize("task", ["cls", "partseg"])
+def test_the_embedded_default_is_spelled_out(task):
+    path = Path(f"configs/{task}/procedural/point_mae_tiny_clora.yaml")
+    assert dataclasses.asdict(_load(path)) == dataclasses.asdict(SCHEMAS[task]())
 
 
 TINY_MODEL = [f"model.{k}" for k in ("dim=24", "depth=2", "heads=2", "num_groups=8", "group_size=8")]
@@ -55,6 +74,7 @@ TINY = [
     *TINY_MODEL,
     "model.encoder_widths=[8,16,32]",
     "model.decoder_depth=1",
+    "model.part_widths=[24,16,16,8]",
     "checkpoint=none",
     "data.name=procedural",
     "data.train=16",

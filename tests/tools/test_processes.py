@@ -35,19 +35,21 @@ def run(*arguments, processes=1, expected=0):
     return done
 
 
-def train(*arguments, **options):
-    return run(ROOT / "tools" / "train_cls.py", *arguments, **options)
+def train(*arguments, task="cls", **options):
+    return run(ROOT / "tools" / f"train_{task}.py", *arguments, **options)
 
 
-def test_two_processes_predict_what_one_does(tmp_path):
+@pytest.mark.parametrize("task", ["cls", "partseg"])
+def test_two_processes_predict_what_one_does(tmp_path, task):
     """19 test objects in batches of 8: three batches for two processes, and the last of them is not full."""
-    train("--config", TINY / "cls.yaml", "train.epochs=1", "--output", tmp_path / "run")
+    train("--config", TINY / f"{task}.yaml", "train.epochs=1", "--output", tmp_path / "run", task=task)
     for processes in (1, 2):
         evaluate = [ROOT / "tools" / "evaluate.py", "--run", tmp_path / "run", "--output", tmp_path / str(processes)]
         run(*evaluate, processes=processes)
-    one, two = ((tmp_path / n / "predictions.csv").read_text() for n in ("1", "2"))
-    assert one == two == (tmp_path / "run" / "predictions.csv").read_text()
-    assert len(one.splitlines()) == 1 + 19
+    assert len((tmp_path / "1" / "predictions.csv").read_text().splitlines()) == 1 + 19
+    for name in ["predictions.csv", "predicted_parts.safetensors"][: 1 if task == "cls" else 2]:
+        one, two = ((tmp_path / n / name).read_bytes() for n in ("1", "2"))
+        assert one == two == (tmp_path / "run" / name).read_bytes()
 
 
 def test_two_processes_train_save_and_resume(tmp_path):
