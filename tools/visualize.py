@@ -42,7 +42,8 @@ def main() -> None:
         cli.show_dry_run(config, arguments)
         return
     clouds, captions = _clouds(arguments, files, config)
-    _show(arguments, clouds, captions, config)
+    shown = ", ".join(file.name for file in files) or f"{DATASETS.name_of(config.data)}, split {arguments.split}"
+    _show(arguments, clouds, captions, config, title=str(arguments.run or shown))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +89,9 @@ def _clouds(arguments: argparse.Namespace, files: list[Path], config: Any) -> Ca
     return segmented_test_shapes(folder, list(chosen.values())), list(chosen)
 
 
-def _show(arguments: argparse.Namespace, clouds: list[SegmentedCloud], captions: list[str], config: Any) -> None:
+def _show(
+    arguments: argparse.Namespace, clouds: list[SegmentedCloud], captions: list[str], config: Any, *, title: str
+) -> None:
     model, tokens = config.model, None
     if arguments.tokens:
         tokens = Tokens(num_groups=model.num_groups, group_size=model.group_size, points=config.points)
@@ -101,7 +104,7 @@ def _show(arguments: argparse.Namespace, clouds: list[SegmentedCloud], captions:
         options = {"tokens": tokens, "camera": camera, "renderer": arguments.renderer}
         draw_gallery(clouds, arguments.png, captions=captions, **options)
     if arguments.html:
-        write_page(clouds, arguments.html, title=str(arguments.run or config.data), tokens=tokens, camera=camera)
+        write_page(clouds, arguments.html, title=title, tokens=tokens, camera=camera)
     written = [target for target in (arguments.ply, arguments.png, arguments.html) if target]
     sys.stdout.write("".join(f"wrote {target}\n" for target in written))
     if not written:
