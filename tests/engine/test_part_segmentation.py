@@ -12,7 +12,8 @@ from pcclora.config import load_config
 from pcclora.data import Parts, ProceduralConfig, ProceduralDataset, Sample, Subset
 from pcclora.engine import part_segmentation
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.part_segmentation import PartEvaluation, PartSegmentation, evaluation_loader
+from pcclora.engine.part_evaluation import PartEvaluation
+from pcclora.engine.part_segmentation import PartSegmentation, evaluation_loader
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import PartSegmentationRun
 from pcclora.engine.task import Labels
