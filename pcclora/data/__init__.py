@@ -3,7 +3,7 @@
 from pcclora.data.base import Parts, PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
 from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
-from pcclora.data.fewshot_files import find_folds, read_episode
+from pcclora.data.fewshot_files import find_folds, read_episode, spellings
 from pcclora.data.fewshot_writer import write_episodes
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
@@ -61,6 +61,7 @@ __all__ = [
     "set_epoch",
     "shapenet55",
     "shapenetpart",
+    "spellings",
     "stratified_split",
     "write_episodes",
 ]

@@ -256,7 +256,7 @@ def _dask(address: str) -> Iterator[int]:
     except ImportError as error:
         raise PccloraError(f"--scheduler {address}: needs Dask; pip install 'pcclora[dask]'") from error
     try:
-        client = Client(address, timeout="10s", set_as_default=True)
+        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise PccloraError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from error
     with client:

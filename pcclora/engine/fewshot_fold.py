@@ -143,7 +143,7 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
     stage = _stage(config, cast("Backbone", model), _first_cloud(support).to(accelerator.device))
     trained: nn.Module = model
     if stage is not None:
-        cached = config.cache != "off"
+        cached = config.cache != "never"
         trained = FromStage(cast("Backbone", model), stage, cached=cached)
         if cached:
             compute = _compute(cast("Backbone", model), stage, accelerator)
@@ -159,11 +159,12 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
         load_weights=partial(adapters.load_adapter_tensors, model),
         select_by=None if config.selection == "last" else "accuracy",
     )
-    state = fit(job, config.train, None, accelerator, seed=config.seed)
+    training = replace(config.train, eval_every=0)  # no curves: only a selection looks at earlier epochs
+    state = fit(job, training, None, accelerator, seed=config.seed)
     if folder is not None:
         adapters.save_adapter(model, folder)
     best = None if state.best_value is None else (int(state.best_epoch or 0), state.best_value)
-    reused = stage if config.cache != "off" else None
+    reused = stage if config.cache != "never" else None
     return Answers(watched.last.predictions, watched.last.labels, count_parameters(model).trainable, reused, best)
 
 
@@ -187,7 +188,7 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     model = cast("Backbone", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
     compute = _compute(model, "features", accelerator)
     sides = (_fixed(config, episode.support), _fixed(config, episode.query))
-    support, query = (compute_all(side, compute).float().cpu().numpy() for side in sides)
+    support, query = (model.pretrained(compute_all(side, compute)).float().cpu().numpy() for side in sides)
     predictions = classify_features(kind, support, episode.support.labels, query)
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")
 
@@ -199,14 +200,16 @@ def _stage(config: FewShotRun, model: Backbone, cloud: Tensor) -> Stage | None:
         PccloraError: If it must be reused and nothing can.
     """
     stage = constant_stage(model, cloud) if config.views else None
-    if stage is None and config.cache == "on":
+    if stage is None and config.cache == "always":
         name = ADAPTERS.name_of(config.adapter)
         why = (
             f"adapter '{name}' trains the tokeniser, or it draws at random"
             if config.views
             else "views=0 draws other points in every epoch"
         )
-        raise PccloraError(f"cache=on: nothing can be computed once: {why}; choose cache=auto, or views=4 and the like")
+        raise PccloraError(
+            f"cache=always: nothing can be computed once: {why}; choose cache=auto, or views=4 and the like"
+        )
     return stage
 
 

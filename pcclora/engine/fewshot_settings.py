@@ -12,7 +12,7 @@ from typing import Literal
 
 from pcclora.config import load_config, with_overrides
 from pcclora.engine.comparison import folder_of
-from pcclora.engine.settings import ClassificationRun, at_least
+from pcclora.engine.settings import ClassificationRun, ClassificationTraining, at_least
 from pcclora.engine.training import anchored
 from pcclora.errors import PccloraError, did_you_mean
 
@@ -33,6 +33,17 @@ EPISODE_KEYS = frozenset("seed data way shot query folds episodes support_split 
 
 
 @dataclass
+class FewShotTraining(ClassificationTraining):
+    """Training on a few dozen objects: many epochs, small batches, the queries asked once at the end."""
+
+    epochs: int = 32
+    batch_size: int = 25
+    lr: float = 3e-3
+    warmup_epochs: float = 3.0
+    eval_every: int = 0
+
+
+@dataclass
 class FewShotRun(ClassificationRun):
     """Methods side by side on few-shot episodes; a fold is one episode, learnt and asked about by each method.
 
@@ -49,12 +60,14 @@ class FewShotRun(ClassificationRun):
             trained, the frozen features are compared.
         views: Draws of points and augmentation that each support cloud has, shown in turn, one an epoch; 0 is a new
             one in every epoch. What is frozen is computed once for each view.
-        cache: ``auto`` computes what does not change once: the features, or the tokens before the first block. ``on``
-            refuses where nothing can be reused; ``off`` computes the same, bit for bit on a CPU, at every step.
+        cache: ``auto`` computes what does not change once: the features, or the tokens before the first block.
+            ``always`` refuses where nothing can be reused; ``never`` computes the same, bit for bit on a CPU, at every
+            step.
         methods: Name -> ``key=value``; empty is :data:`METHODS`.
         selection: ``last``; ``best_on_test`` adds the best epoch on the queries, as the literature has it.
     """
 
+    train: FewShotTraining = field(default_factory=FewShotTraining)
     way: list[int] = field(default_factory=lambda: [5])
     shot: list[int] = field(default_factory=lambda: [10])
     query: int = 20
@@ -63,8 +76,8 @@ class FewShotRun(ClassificationRun):
     support_split: str = "train"
     query_split: str = "test"
     classifier: Literal["trained", "prototype", "nearest"] = "trained"
-    views: int = 0
-    cache: Literal["auto", "on", "off"] = "auto"
+    views: int = 8
+    cache: Literal["auto", "always", "never"] = "auto"
     methods: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -51,3 +51,7 @@ class Backbone(nn.Module):
         """Map features (B, F) to logits (B, num_classes)."""
         logits: Tensor = self.get_submodule(self.head[0])(features)
         return logits
+
+    def pretrained(self, features: Tensor) -> Tensor:
+        """Return what of features (B, F) owes nothing to a class token that pre-training has none of."""
+        return features

@@ -74,6 +74,10 @@ class PointMAE(Trunk, Backbone):
         x = self.encode(groups, centers, tokens=(self.cls_token,), positions=(self.cls_pos,))
         return torch.cat([x[:, 0], x[:, 1:].max(dim=1).values], dim=-1)
 
+    def pretrained(self, features: Tensor) -> Tensor:
+        """Return the max of the groups' tokens alone where the class token starts from random numbers."""
+        return features[:, self.config.dim * ("cls_token" in self.fresh_tokens) :]
+
     def encode(
         self, groups: Tensor, centers: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]
     ) -> Tensor:
