@@ -22,7 +22,7 @@ PART_NAMES = tuple(f"{entry.name}: {part}" for entry in CATEGORIES for part in e
 PARTS = Parts(
     PART_NAMES, tuple(tuple(range(entry.first_part, entry.first_part + len(entry.parts))) for entry in CATEGORIES)
 )
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "val")  # an object's place in it decides its shape: add at the end only
 
 
 @dataclass
@@ -32,6 +32,7 @@ class ProceduralConfig:
     Attributes:
         train: Objects in the training split; classes take turns, so that all are equally frequent.
         test: Objects in the test split.
+        val: Objects in the validation split, which nothing is trained or reported on: to choose settings on.
         points: Points stored for each object, before the loader draws its own number from them.
         seed: Another seed gives other objects.
         yaw: Largest turn about the vertical axis, in degrees to either side.
@@ -45,6 +46,7 @@ class ProceduralConfig:
 
     train: int = 1600
     test: int = 400
+    val: int = 400
     points: int = 2048
     seed: int = 0
     yaw: float = 180.0
@@ -56,7 +58,7 @@ class ProceduralConfig:
     cache: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("train", "test", "points"):
+        for name in (*SPLITS, "points"):
             if getattr(self, name) < 1:
                 raise PccloraError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         for name in ("yaw", "tilt", "stretch", "noise", "density", "seed"):
@@ -72,7 +74,7 @@ class ProceduralDataset(PointCloudDataset):
 
     Args:
         config: How many and how hard.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"test"`` or ``"val"``.
 
     Raises:
         PccloraError: If there is no such split.
@@ -85,7 +87,7 @@ class ProceduralDataset(PointCloudDataset):
         if split not in SPLITS:
             raise PccloraError(f"procedural: no split '{split}'; there are {', '.join(SPLITS)}")
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
-        self.labels = np.arange(config.train if split == "train" else config.test) % len(CLASS_NAMES)
+        self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
         self._made: dict[int, Sample] = {}
 
     def __getitem__(self, index: int) -> Sample:

@@ -112,8 +112,8 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_unknown_split_and_index_are_refused():
-    with pytest.raises(PccloraError, match="no split 'val'"):
-        make(split="val")
+    with pytest.raises(PccloraError, match="no split 'validation'"):
+        make(split="validation")
     with pytest.raises(IndexError):
         make(train=4)[4]
 
