@@ -94,7 +94,10 @@ class PretrainTraining(Training):
 class PartSegmentationTraining(Training):
     """Training of a part segmenter: the negative log-likelihood of each point's part, over all parts of all classes."""
 
+    epochs: int = 10
     batch_size: int = 16
+    lr: float = 1e-2
+    warmup_epochs: float = 1.0
 
 
 @dataclass
@@ -157,6 +160,7 @@ class PartSegmentationRun(AdaptationRun):
     """
 
     task: Literal["partseg"] = "partseg"  # type: ignore[assignment]
+    points: int = 512
     augmentation: str = "partseg_st"
     train: PartSegmentationTraining = field(default_factory=PartSegmentationTraining)
     evaluate_on: Literal["all", "sample"] = "all"
