@@ -19,7 +19,7 @@ from pcclora.engine.fewshot import Workers, begin, read_folds, reopen, run_folds
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
 from pcclora.engine.fewshot_summary import console, write_summary
 from pcclora.engine.run_folder import default_output
-from pcclora.registry import DATASETS, MODELS
+from pcclora.registry import MODELS
 from pcclora.vis import draw_folds
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     if arguments.dry_run:
         cli.show_dry_run(config, arguments)
         return
-    names = [DATASETS.name_of(config.data), MODELS.name_of(config.model)]
+    names = [config.source, MODELS.name_of(config.model)]
     output = arguments.resume or arguments.output or default_output("fewshot", names)
     if not arguments.resume:
         begin(config, output)
@@ -49,10 +49,12 @@ def _parse() -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     cli.add_run_options(parser)
     add = parser.add_argument
-    add("--way", nargs="+", default=[], metavar="N", help="numbers of classes; the same as way=[5,10]")
-    add("--shot", nargs="+", default=[], metavar="N", help="numbers of support objects of a class")
+    add("--way", nargs="+", action="extend", default=[], metavar="N", help="numbers of classes; the same as way=[5,10]")
+    add("--shot", nargs="+", action="extend", default=[], metavar="N", help="numbers of support objects of a class")
     add("--folds", metavar="N", help="episodes of each setting; with --resume: more of them")
-    add("--methods", nargs="+", default=[], metavar="NAME", help="which of the configuration's methods")
+    add(
+        "--methods", nargs="+", action="extend", default=[], metavar="NAME", help="which of the configuration's methods"
+    )
     add("--jobs", type=int, default=0, metavar="N", help="folds at the same time (default: one a core, one on a GPU)")
     add("--scheduler", default="", metavar="ADDRESS", help="run the folds on the workers of this Dask scheduler")
     add("--save-adapters", action="store_true", help="keep the trained adapter of each fold")

@@ -234,6 +234,7 @@ def _support(config: FewShotRun, episode: Episode) -> Any:
         seed=config.seed,
         augmentation=config.augmentation,
         workers=config.train.workers,
+        sampling="first" if episode.support.fps_ordered else None,  # the literature's 1024 of 1200 farthest points
         drop_last=True,  # as the literature's loaders, and a batch of one would stop a head with batch norm
         views=config.views,
     )

@@ -15,6 +15,7 @@ from pcclora.engine.comparison import folder_of
 from pcclora.engine.settings import ClassificationRun, ClassificationTraining, at_least
 from pcclora.engine.training import anchored
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.registry import DATASETS
 
 METHODS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -99,6 +100,11 @@ class FewShotRun(ClassificationRun):
             raise PccloraError(
                 f"methods {', '.join(self.methods)}: two have the same letters and digits, or one has none"
             )
+
+    @property
+    def source(self) -> str:
+        """Where the episodes come from: the name of a data set or of a folder."""
+        return Path(self.episodes).resolve().name if self.episodes else DATASETS.name_of(self.data)
 
     @property
     def settings(self) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from pcclora.engine.report import WIDTH
 from pcclora.engine.run_folder import write_rows
 from pcclora.metrics.accuracy import spread
 from pcclora.metrics.paired import PairedDifference, paired_differences
-from pcclora.registry import DATASETS, MODELS
+from pcclora.registry import MODELS
 
 Records = Mapping[Fold, Mapping[str, Any]]
 BEST = "accuracy_best_on_query"
@@ -165,7 +165,7 @@ def _summary(config: FewShotRun, results: Sequence[SettingResult]) -> dict[str, 
     ]
     return {
         "task": "few-shot classification",
-        "data": config.episodes or DATASETS.name_of(config.data),
+        "data": config.source,
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
         "protocol": _protocol(config),
@@ -212,14 +212,13 @@ def _title(result: SettingResult) -> str:
 
 
 def _protocol(config: FewShotRun) -> str:
-    data = config.episodes or DATASETS.name_of(config.data)
     runs = [config.method(name) for name in config.methods]
     trained = [run for run in runs if run.classifier == "trained"]
     kinds = {
         "augmentation": sorted({run.augmentation for run in trained}),
         "epochs": sorted({str(run.train.epochs) for run in trained}),
     }
-    words = [f"{data}, {MODELS.name_of(config.model)}, {config.points} points"]
+    words = [f"{config.source}, {MODELS.name_of(config.model)}, {config.points} points"]
     words += [f"{key} {', '.join(values)}" for key, values in kinds.items() if values]
     words += [
         f"queries from '{config.query_split}', {config.query} a class" if not config.episodes else "episodes of files"
