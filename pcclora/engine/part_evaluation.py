@@ -91,15 +91,16 @@ class PartEvaluation(Evaluation):
         return {"categories": categories, "constant": _figures(self.constant_scores)}
 
     def write(self, folder: Path) -> None:
-        """Write one CSV line a shape, and for all points the predicted part and its probabilities."""
+        """Write one CSV line a shape, with how many parts it truly has, and for all points the predicted part and its probabilities."""
         from safetensors.torch import save_file
 
         lengths = [len(truth) for truth in self.truth]
         right = [float((a == b).float().mean()) for a, b in zip(self.truth, self.predictions, strict=True)]
-        columns = zip(self.labels, self.shape_mious, lengths, right, strict=True)
-        rows = [[i, label, f"{iou:.6f}", n, f"{share:.6f}"] for i, (label, iou, n, share) in enumerate(columns)]
+        own = [len(truth.unique()) for truth in self.truth]
+        columns = zip(self.labels, self.shape_mious, own, lengths, right, strict=True)
+        rows = [[i, label, f"{iou:.6f}", k, n, f"{share:.6f}"] for i, (label, iou, k, n, share) in enumerate(columns)]
         run = RunFolder(folder)
-        write_rows(run.predictions, ["index", "label", "miou", "points", "accuracy"], rows)
+        write_rows(run.predictions, ["index", "label", "miou", "parts", "points", "accuracy"], rows)
         flat = [held.flatten().half() for held in self.probabilities]
         tensors = {"parts": torch.cat(self.predictions).short(), "probabilities": torch.cat(flat)}
         with replacing(run.predicted_parts) as temporary:

@@ -46,10 +46,13 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
 def extremes(folder: RunFolder) -> dict[str, int]:
     """Return the test shapes of best, median and worst mIoU, by these names.
 
+    Of shapes that truly have several parts, if there are any: one of a single part is right without being understood.
+
     Raises:
         PccloraError: If the run is not finished, or none of part segmentation.
     """
-    order = worst(folder)
+    rows = read_rows(folder.predictions)
+    order = [index for index in worst(folder) if rows[index]["parts"] > 1] or worst(folder)
     return {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
 
 

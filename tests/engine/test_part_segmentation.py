@@ -147,6 +147,7 @@ def test_what_is_written_is_what_was_answered(by_hand, tmp_path):
     folder = RunFolder(tmp_path)
     rows = read_rows(folder.predictions)
     assert [row["label"] for row in rows] == [1, 0, 1] and [row["points"] for row in rows] == [4, 2, 2]
+    assert [row["parts"] for row in rows] == [2, 1, 1]
     assert [row["miou"] for row in rows] == pytest.approx(by_hand.shape_mious, abs=1e-6)
     held = load_file(folder.predicted_parts)
     assert torch.equal(held["parts"].long(), torch.cat(by_hand.predictions))
