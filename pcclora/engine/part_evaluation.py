@@ -91,7 +91,7 @@ class PartEvaluation(Evaluation):
         return {"categories": categories, "constant": _figures(self.constant_scores)}
 
     def write(self, folder: Path) -> None:
-        """Write one CSV line a shape, with how many parts it truly has, and for all points the predicted part and its probabilities."""
+        """Write one CSV line a shape, with how many parts it has, and of all points the part and its probabilities."""
         from safetensors.torch import save_file
 
         lengths = [len(truth) for truth in self.truth]
