@@ -72,7 +72,7 @@ class FewShotRun(ClassificationRun):
     way: list[int] = field(default_factory=lambda: [5])
     shot: list[int] = field(default_factory=lambda: [10])
     query: int = 20
-    folds: int = 3
+    folds: int = 5
     episodes: str = ""
     support_split: str = "train"
     query_split: str = "test"

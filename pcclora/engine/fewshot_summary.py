@@ -192,17 +192,20 @@ def _matrix(result: SettingResult, wide: int) -> list[str]:
     found, names = {(pair.first, pair.second): pair for pair in result.pairs}, list(result.methods)
     if not found:
         return []
-    columns = names[: min(len(names) - 1, (WIDTH - wide) // 9)]
-    lines = ["", " " * wide + "".join(f"  {name[:7]:>7}" for name in columns)]
-    for row in names[1:]:
-        cells = "".join(f"  {_difference(found, row, column):>7}" for column in columns)
-        lines.append(f"{row[:wide]:<{wide}}{cells}".rstrip())
+    columns = names[: min(len(names) - 1, (WIDTH - wide - 3) // 8)]
+    lines = ["", " " * (wide + 3) + "".join(f"{place:>8}" for place in range(1, len(columns) + 1))]
+    for place, row in enumerate(names, 1):
+        cells = "".join(f"{_difference(found, row, column):>8}" for column in columns)
+        lines.append(f"{place:>2} {row[:wide]:<{wide}}{cells}".rstrip())
     return lines
 
 
 def _difference(found: Mapping[tuple[str, str], PairedDifference], row: str, column: str) -> str:
     pair = found.get((column, row))
-    return "" if pair is None else f"{-100 * pair.mean:+.1f}{'*' if pair.more_than_noise else ''}"
+    if pair is None:
+        return ""
+    points = round(-100 * pair.mean, 1) or 0.0  # no -0.0
+    return f"{points:+.1f}{'*' if pair.more_than_noise else ''}"
 
 
 def _title(result: SettingResult) -> str:
