@@ -145,9 +145,11 @@ def _adapter(adapter: Mapping[str, Any]) -> str:
 
 def _label(metric: str) -> str:
     """``accuracy_best_on_test_votes_10`` -> ``accuracy (best epoch chosen on the test set, mean of 10 votes)``."""
-    name, _, votes = metric.partition("_votes_")
+    name, _, held = metric.partition("_votes_")
+    votes, _, draws = held.partition("_best_of_")
     chosen = name.endswith("_best_on_test")
     notes = ["best epoch chosen on the test set"] * chosen + [f"mean of {votes} votes"] * bool(votes)
+    notes += [f"best of {draws} draws, chosen on the test set"] * bool(draws)
     return name.removesuffix("_best_on_test").replace("_", " ").replace("miou", "mIoU") + (
         f" ({', '.join(notes)})" if notes else ""
     )

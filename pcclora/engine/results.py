@@ -1,6 +1,7 @@
 """What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,8 +45,13 @@ def measure(
     found = plain.metrics()
     metrics = {f"{name}{chosen}": found[name] for name in task.figures}
     if config.votes:
-        voted = task.evaluator(config, dataset, accelerator, votes=config.votes)(model).metrics()
-        metrics |= {f"{name}{chosen}_votes_{config.votes}": voted[name] for name in task.figures}
+        draws = [replace(config, seed=config.seed + n) for n in range(max(config.best_of, 1))]
+        voted = [task.evaluator(draw, dataset, accelerator, votes=config.votes)(model).metrics() for draw in draws]
+        named = {name: f"{name}{chosen}_votes_{config.votes}" for name in task.figures}
+        metrics |= {label: voted[0][name] for name, label in named.items()}
+        if config.best_of:
+            best = {name: max(found[name] for found in voted) for name in named}
+            metrics |= {f"{label}_best_of_{config.best_of}": best[name] for name, label in named.items()}
     return plain, metrics
 
 

@@ -118,6 +118,8 @@ class AdaptationRun:
             set, or ``best_on_test``, which is optimistic: every number it makes carries that label.
         validation_fraction: Share of the training set held out, class by class, for ``validation``.
         votes: Augmented copies of every test cloud whose logits are averaged into a further, labelled score.
+        best_of: Draws of these votes of which the best is a further score, as the literature has it (299); it is
+            chosen on the test set and says so.
     """
 
     task: str = ""
@@ -132,10 +134,13 @@ class AdaptationRun:
     selection: Literal["last", "validation", "best_on_test"] = "last"
     validation_fraction: float = 0.1
     votes: int = 0
+    best_of: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        at_least(self, 0, "seed", "votes")
+        at_least(self, 0, "seed", "votes", "best_of")
+        if self.best_of and not self.votes:
+            raise PccloraError(f"best_of is {self.best_of}: it repeats votes; set votes as well, as votes=10")
         at_least(self, 1, "points")
         if not 0 < self.validation_fraction < 1:
             raise PccloraError(f"validation_fraction is {self.validation_fraction}; choose between 0 and 1, as 0.1")

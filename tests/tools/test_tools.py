@@ -208,6 +208,18 @@ def test_votes_are_labelled(run, capsys):
     assert "accuracy (mean of 2 votes)" in table and "2 votes" in table
 
 
+def test_the_best_of_several_draws_of_votes_is_labelled(run, tmp_path, capsys):
+    seeds = [call("evaluate", "--run", run, "votes=2", f"seed={n}", "--output", tmp_path / str(n)) for n in range(3)]
+    assert call("evaluate", "--run", run, "votes=2", "best_of=3", "--output", tmp_path / "best") == 0 == max(seeds)
+    table = " ".join(capsys.readouterr().out.split())
+    assert all(word in table for word in ("best of 3", "draws", "chosen on the")), table
+    each = [json.loads((tmp_path / f"{n}/summary.json").read_text())["metrics"]["accuracy_votes_2"] for n in range(3)]
+    found = json.loads((tmp_path / "best/summary.json").read_text())["metrics"]
+    assert found["accuracy_votes_2"] == each[0] and found["accuracy_votes_2_best_of_3"] == max(each)
+    assert call("evaluate", "--run", run, "best_of=3") == 2
+    assert "set votes as well" in capsys.readouterr().err
+
+
 def test_a_moved_checkpoint_is_said_where(run, base, tmp_path, capsys):
     moved = base.rename(tmp_path / "moved.safetensors")
     try:
