@@ -138,9 +138,12 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
     held = RunFolder(finished[0]).read_summary().get("constant") if finished else None
     if not held:
         return []
-    files = list(finished[0].glob(f"seed_*/{comparison.choose_on}/summary.json")) if comparison.choose_on else []
-    chosen = [read_json(file)["constant"][comparison.task.score] for file in files[:1]]
-    return [[CONSTANT, *(f"{100 * value:.1f}" for value in (*chosen, *held.values())), "0", *[""] * len(COSTS)]]
+    figures = [f"{100 * value:.1f}" for value in held.values()]
+    if split := comparison.choose_on:
+        files = list(finished[0].glob(f"seed_*/{split}/summary.json"))
+        chosen = [read_json(file)["constant"][comparison.task.score] for file in files[:1]]
+        figures = [f"{100 * chosen[0]:.1f}" if chosen else "", *figures]
+    return [[CONSTANT, *figures, "0", *[""] * len(COSTS)]]
 
 
 def _chosen_on(folder: Path, task: Task, split: str) -> str:

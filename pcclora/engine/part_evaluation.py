@@ -96,7 +96,7 @@ class PartEvaluation(Evaluation):
 
         lengths = [len(truth) for truth in self.truth]
         right = [float((a == b).float().mean()) for a, b in zip(self.truth, self.predictions, strict=True)]
-        own = [len(truth.unique()) for truth in self.truth]
+        own = [len(np.unique(truth.numpy())) for truth in self.truth]
         columns = zip(self.labels, self.shape_mious, own, lengths, right, strict=True)
         rows = [[i, label, f"{iou:.6f}", k, n, f"{share:.6f}"] for i, (label, iou, k, n, share) in enumerate(columns)]
         run = RunFolder(folder)
