@@ -50,7 +50,7 @@ def test_a_comparison_resolves_every_setting(path, monkeypatch):
     comparison = load_config(Comparison, file=path)
     assert comparison.task.figures
     for name in comparison.settings:
-        comparison.run(name, ["data.root=DATA"])
+        comparison.run(name, ["data.root=DATA"] if "data.root=DATA" in path.read_text() else [])
 
 
 @pytest.mark.parametrize(
