@@ -33,6 +33,12 @@ class ClassEvaluation(Evaluation):
     logits: Tensor
     labels: Tensor
 
+    @classmethod
+    def of(cls, passes: list[list[Answer]]) -> "ClassEvaluation":
+        """Average the logits of an evaluator's passes."""
+        logits = torch.stack([torch.stack([scores for scores, _ in answers]) for answers in passes])
+        return cls(logits.mean(dim=0), torch.stack([label for _, label in passes[0]]))
+
     @property
     def predictions(self) -> Tensor:
         """(N,) int64, the class of the largest logit."""
@@ -110,12 +116,7 @@ class Classification(Task):
             vote=votes > 0,
         )
         answers_of = Evaluator(loader, class_answers, accelerator=accelerator, passes=max(votes, 1))
-
-        def evaluate(model: nn.Module) -> ClassEvaluation:
-            logits, labels = zip(*answers_of(model), strict=True)
-            return ClassEvaluation(torch.stack(logits), torch.stack(labels))
-
-        return evaluate
+        return lambda model: ClassEvaluation.of(answers_of(model))
 
 
 def class_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:

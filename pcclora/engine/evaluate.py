@@ -28,7 +28,7 @@ class Evaluator:
         loader: From :func:`pcclora.data.make_loader`, in the data set's order.
         predict: (model, batch) -> one answer a sample.
         accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
-        passes: Whose scores are averaged; each is an epoch of the loader.
+        passes: How often; each is an epoch of the loader.
     """
 
     def __init__(self, loader: Any, predict: Predict, *, accelerator: "Accelerator", passes: int = 1) -> None:
@@ -36,23 +36,20 @@ class Evaluator:
         self.predict, self.accelerator, self.passes = predict, accelerator, passes
         self.loader: Any = accelerator.prepare_data_loader(loader)
 
-    def __call__(self, model: nn.Module) -> list[Answer]:
+    def __call__(self, model: nn.Module) -> list[list[Answer]]:
         """Evaluate in eval mode; the model's mode is put back.
 
         Args:
             model: Prepared by accelerate or plain, on the accelerator's device.
 
         Returns:
-            The answers in the data set's order, on every process.
+            For each pass the answers in the data set's order, on every process.
         """
         was_training = model.training
         model.eval()
         passes = [self._pass(model, number) for number in range(self.passes)]
         model.train(was_training)
-        if len(passes) == 1:
-            return passes[0]
-        scores = ([scores for scores, _ in own] for own in zip(*passes, strict=True))
-        return [(torch.stack(own).mean(dim=0), truth) for own, (_, truth) in zip(scores, passes[0], strict=True)]
+        return passes
 
     @torch.no_grad()
     def _pass(self, model: nn.Module, number: int) -> list[Answer]:

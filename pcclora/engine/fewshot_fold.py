@@ -177,8 +177,7 @@ class _Watched:
         self.evaluator = evaluator
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        logits, labels = zip(*self.evaluator(model), strict=True)
-        self.last = ClassEvaluation(torch.stack(logits), torch.stack(labels))
+        self.last = ClassEvaluation.of(self.evaluator(model))
         return {"accuracy": self.last.metrics()["accuracy"]}
 
 

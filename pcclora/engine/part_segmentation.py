@@ -77,8 +77,9 @@ class PartSegmentation(Task):
         answers_of = Evaluator(loader, answers, accelerator=accelerator, passes=max(votes, 1))
 
         def evaluate(model: nn.Module) -> PartEvaluation:
-            scores, truth = zip(*answers_of(model), strict=True)
-            return PartEvaluation(list(scores), list(truth), dataset.labels.tolist(), names)
+            passes = answers_of(model)
+            scores = [torch.stack([held for held, _ in own]).mean(dim=0) for own in zip(*passes, strict=True)]
+            return PartEvaluation(scores, [truth for _, truth in passes[0]], dataset.labels.tolist(), names)
 
         return evaluate
 
