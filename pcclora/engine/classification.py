@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -72,19 +72,6 @@ class Classification(Task):
     def labels(self, dataset: PointCloudDataset) -> Labels:
         """Return the classes."""
         return Labels(dataset.class_names)
-
-    def loader(self, config: ClassificationRun, dataset: PointCloudDataset) -> Any:
-        """Return batches of points and classes."""
-        return make_loader(
-            dataset,
-            points=config.points,
-            batch_size=min(config.train.batch_size, len(dataset)),
-            train=True,
-            seed=config.seed,
-            augmentation=config.augmentation,
-            workers=config.train.workers,
-            drop_last=True,  # a batch of one would stop a head with batch norm
-        )
 
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the points."""

@@ -32,24 +32,11 @@ class PartSegmentation(Task):
 
     name, title, schema = "partseg", "part segmentation", PartSegmentationRun
     figures = FIGURES
+    labels_points = True
 
     def labels(self, dataset: PointCloudDataset) -> Labels:
         """Return the classes and their parts."""
         return Labels(dataset.class_names, dataset.parts)
-
-    def loader(self, config: PartSegmentationRun, dataset: PointCloudDataset) -> Any:
-        """Return batches of points, classes and parts."""
-        return make_loader(
-            dataset,
-            points=config.points,
-            batch_size=min(config.train.batch_size, len(dataset)),
-            train=True,
-            seed=config.seed,
-            augmentation=config.augmentation,
-            workers=config.train.workers,
-            drop_last=True,  # a batch of one would stop a head with batch norm
-            part_labels=True,
-        )
 
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the points and the class, which the field gives to the model."""

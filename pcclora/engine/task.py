@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from pcclora.data import Parts, PointCloudDataset
+from pcclora.data import Parts, PointCloudDataset, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.settings import AdaptationRun
 from pcclora.errors import PccloraError
@@ -79,12 +79,14 @@ class Task(ABC):
         title: In summary.json and tables.
         schema: Of its configuration.
         figures: Name of a figure -> its heading in tables. The first one selects epochs and chooses settings.
+        labels_points: Whether each point has a label, or the cloud has one.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     schema: ClassVar[type[AdaptationRun]]
     figures: ClassVar[Mapping[str, str]]
+    labels_points: ClassVar[bool] = False
 
     @property
     def score(self) -> str:
@@ -95,13 +97,23 @@ class Task(ABC):
     def labels(self, dataset: PointCloudDataset) -> Labels:
         """Return what a model for this data set may answer."""
 
-    @abstractmethod
-    def loader(self, config: Any, dataset: PointCloudDataset) -> Any:
+    def loader(self, config: AdaptationRun, dataset: PointCloudDataset) -> Any:
         """Return the training batches.
 
         Raises:
             PccloraError: If the data set has no labels of this task.
         """
+        return make_loader(
+            dataset,
+            points=config.points,
+            batch_size=min(config.train.batch_size, len(dataset)),
+            train=True,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            workers=config.train.workers,
+            drop_last=True,  # a batch of one would stop a head with batch norm
+            part_labels=self.labels_points,
+        )
 
     @abstractmethod
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
