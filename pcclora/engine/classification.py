@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -92,18 +92,29 @@ class Classification(Task):
         self, config: ClassificationRun, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], ClassEvaluation]:
         """Prepare the evaluation; without votes a cloud is as the preset leaves test clouds."""
-        loader = make_loader(
-            dataset,
-            points=config.points,
-            batch_size=min(config.train.batch_size, len(dataset)),
-            train=False,
-            seed=config.seed,
-            augmentation=config.augmentation,
-            workers=config.train.workers,
-            vote=votes > 0,
-        )
+        loader = evaluation_loader(config, dataset, votes=votes)
         answers_of = Evaluator(loader, class_answers, accelerator=accelerator, passes=max(votes, 1))
         return lambda model: ClassEvaluation.of(answers_of(model))
+
+
+def evaluation_loader(config: ClassificationRun, dataset: PointCloudDataset, *, votes: int = 0) -> Any:
+    """Return the test batches of a run's protocol.
+
+    Args:
+        config: The run.
+        dataset: The samples.
+        votes: Augmented passes; 0 is one pass over the clouds as they are.
+    """
+    return make_loader(
+        dataset,
+        points=config.points,
+        batch_size=min(config.train.batch_size, len(dataset)),
+        train=False,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        workers=config.train.workers,
+        vote=votes > 0,
+    )
 
 
 def class_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:

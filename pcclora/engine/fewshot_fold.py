@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pcclora import adapters
 from pcclora.config import from_dict, to_dict
 from pcclora.data import Episode, PointCloudDataset, episodes_digest, make_episode, make_loader, read_episode
-from pcclora.engine.classification import ClassEvaluation, class_answers
+from pcclora.engine.classification import ClassEvaluation, class_answers, evaluation_loader
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluator
 from pcclora.engine.features import FromStage, Stage, compute_all, constant_stage, keep, stage_outputs
@@ -139,7 +139,7 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
     accelerator, labels = make_accelerator(config.train), Labels(episode.class_names)
     model = build_model(config, labels).to(accelerator.device)
     adapter = adapters.attach(model, config.adapter).to(accelerator.device)
-    support, query = _support(config, episode), _fixed(config, episode.query)
+    support, query = _support(config, episode), evaluation_loader(config, episode.query)
     stage = _stage(config, cast("Backbone", model), _first_cloud(support).to(accelerator.device))
     trained: nn.Module = model
     if stage is not None:
@@ -186,7 +186,7 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     accelerator = make_accelerator(config.train)
     model = cast("Backbone", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
     compute = _compute(model, "features", accelerator)
-    sides = (_fixed(config, episode.support), _fixed(config, episode.query))
+    sides = (evaluation_loader(config, episode.support), evaluation_loader(config, episode.query))
     support, query = (model.pretrained(compute_all(side, compute)).float().cpu().numpy() for side in sides)
     predictions = classify_features(kind, support, episode.support.labels, query)
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")
@@ -236,18 +236,6 @@ def _support(config: FewShotRun, episode: Episode) -> Any:
         sampling="first" if episode.support.fps_ordered else None,  # the literature's 1024 of 1200 farthest points
         drop_last=True,  # as the literature's loaders, and a batch of one would stop a head with batch norm
         views=config.views,
-    )
-
-
-def _fixed(config: FewShotRun, dataset: PointCloudDataset) -> Any:
-    return make_loader(
-        dataset,
-        points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
-        train=False,
-        seed=config.seed,
-        augmentation=config.augmentation,
-        workers=config.train.workers,
     )
 
 
