@@ -1,6 +1,7 @@
 """What every test may use: the folder of shared real data and golden outputs, where it lies beside the checkout."""
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+SITE = str(ROOT / "tests" / "cpu_torchvision")
+
+if SITE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # processes that tests start need it as well
+    os.environ["PYTHONPATH"] = os.pathsep.join([SITE, *filter(None, [os.environ.get("PYTHONPATH")])])
+    runpy.run_path(f"{SITE}/sitecustomize.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,16 @@
 """Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
 
-from pcclora.data.base import Parts, PointCloudDataset, Sample, Subset, normalize_unit_sphere, stratified_split
+from pcclora.data.base import (
+    ImageDataset,
+    ImageSample,
+    LabelledDataset,
+    Parts,
+    PointCloudDataset,
+    Sample,
+    Subset,
+    normalize_unit_sphere,
+    stratified_split,
+)
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
 from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
 from pcclora.data.fewshot_files import find_folds, read_episode, spellings
@@ -27,6 +37,9 @@ __all__ = [
     "EpochSampler",
     "FolderConfig",
     "FolderDataset",
+    "ImageDataset",
+    "ImageSample",
+    "LabelledDataset",
     "ModelNetConfig",
     "PartBatch",
     "PartFolderConfig",

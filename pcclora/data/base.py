@@ -1,8 +1,9 @@
-"""The contract that every point-cloud data set keeps, a view on part of one, and the split that validation needs."""
+"""The contract that every data set keeps, a view on part of one, and the split that validation needs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from pcclora.errors import PccloraError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,21 @@ class Sample:
     points: FloatArray
     label: int
     part_labels: IntArray | None
+    path: str
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """One image.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, RGB, of any size.
+        label: The class, an index into the data set's ``class_names``.
+        path: Where the image came from, for messages and tables.
+    """
+
+    pixels: ByteArray
+    label: int
     path: str
 
 
@@ -79,30 +96,50 @@ class Parts:
             )
 
 
-class PointCloudDataset(ABC):
+class LabelledDataset(ABC):
     """A deterministic, finite set of objects: the same index gives the same sample, always and in every process.
 
     Attributes:
         name: The registered name, for result tables.
         split: ``"train"``, ``"test"``, or what else the source has.
         class_names: One name a class; a label indexes it.
-        labels: (len,) int64, the class of every sample, known without reading a cloud.
-        fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
+        labels: (len,) int64, the class of every sample, known without reading one.
         parts: What each class is made of, or None where the source has no part labels.
+        holds: What its samples are: ``"point clouds"`` or ``"images"``.
+        fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
     """
 
     name: str
     split: str
     class_names: tuple[str, ...]
     labels: IntArray
-    fps_ordered: bool = False
     parts: Parts | None = None
+    holds: str
+    fps_ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @abstractmethod
+    def __getitem__(self, index: int) -> Any: ...
+
+
+class PointCloudDataset(LabelledDataset):
+    """Point clouds."""
+
+    holds = "point clouds"
+
+    @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class ImageDataset(LabelledDataset):
+    """Images of any size."""
+
+    holds = "images"
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> ImageSample: ...
 
 
 def check_labels(labels: IntArray, class_names: Sequence[str], places: Sequence[str], what: str) -> None:
@@ -125,8 +162,8 @@ def check_labels(labels: IntArray, class_names: Sequence[str], places: Sequence[
         )
 
 
-class Subset(PointCloudDataset):
-    """A view on some samples of a data set; it keeps the contract and copies no cloud.
+class Subset(LabelledDataset):
+    """A view on some samples of a data set; it keeps the contract and copies no sample.
 
     Args:
         dataset: The whole.
@@ -134,16 +171,16 @@ class Subset(PointCloudDataset):
         split: What the part is called, e.g. ``"validation"``; None keeps the whole's name.
     """
 
-    def __init__(self, dataset: PointCloudDataset, indices: Sequence[int] | IntArray, *, split: str | None = None):
+    def __init__(self, dataset: LabelledDataset, indices: Sequence[int] | IntArray, *, split: str | None = None):
         self.dataset = dataset
         self.indices = np.asarray(indices, dtype=np.int64)
         if self.indices.size and not 0 <= self.indices.min() <= self.indices.max() < len(dataset):
             raise PccloraError(f"Subset of {dataset.name}: indices must lie in 0..{len(dataset) - 1}")
         self.name, self.split = dataset.name, split or dataset.split
         self.class_names, self.labels = dataset.class_names, dataset.labels[self.indices]
-        self.fps_ordered, self.parts = dataset.fps_ordered, dataset.parts
+        self.parts, self.holds, self.fps_ordered = dataset.parts, dataset.holds, dataset.fps_ordered
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Any:
         return self.dataset[int(self.indices[index])]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pcclora.data.base import FloatArray, IntArray, PointCloudDataset, Sample
+from pcclora.data.base import FloatArray, IntArray, LabelledDataset, Sample
 from pcclora.data.batches import Cloud
 from pcclora.data.transforms import Draw, augment, stream
 from pcclora.errors import PccloraError
@@ -34,7 +34,7 @@ class Clouds(Dataset[Cloud]):
 
     def __init__(
         self,
-        dataset: PointCloudDataset,
+        dataset: LabelledDataset,
         *,
         points: int,
         seed: int,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pcclora.data.base import IntArray, Parts, PointCloudDataset, Sample, Subset
+from pcclora.data.base import IntArray, LabelledDataset, Parts, Subset
 from pcclora.data.transforms import stream
 from pcclora.errors import PccloraError
 
@@ -39,8 +39,8 @@ class Episode:
         query_indices: Places of the query objects in theirs.
     """
 
-    support: PointCloudDataset
-    query: PointCloudDataset
+    support: LabelledDataset
+    query: LabelledDataset
     way: int
     shot: int
     queries: int
@@ -72,7 +72,7 @@ class EpisodeSplit(Subset):
         split: ``"support"`` or ``"query"``.
     """
 
-    def __init__(self, dataset: PointCloudDataset, indices: Sequence[int], classes: Sequence[int], *, split: str):
+    def __init__(self, dataset: LabelledDataset, indices: Sequence[int], classes: Sequence[int], *, split: str):
         super().__init__(dataset, indices, split=split)
         places = {label: place for place, label in enumerate(classes)}
         self.labels = np.array([places[int(label)] for label in self.labels], dtype=np.int64)
@@ -80,13 +80,13 @@ class EpisodeSplit(Subset):
         if dataset.parts is not None:
             self.parts = Parts(dataset.parts.names, tuple(dataset.parts.of_class[label] for label in classes))
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Any:
         return replace(super().__getitem__(index), label=int(self.labels[index]))
 
 
 def make_episode(
-    train: PointCloudDataset,
-    test: PointCloudDataset | None,
+    train: LabelledDataset,
+    test: LabelledDataset | None,
     *,
     way: int = 5,
     shot: int = 10,
@@ -150,16 +150,14 @@ def episodes_digest(episodes: Sequence[Episode]) -> str:
     return hashlib.sha256(json.dumps(records, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _shuffled(dataset: PointCloudDataset, label: int, seed: int, fold: int, side: int) -> list[int]:
+def _shuffled(dataset: LabelledDataset, label: int, seed: int, fold: int, side: int) -> list[int]:
     """Return the places of a class in a random order that depends on no other class."""
     members = np.flatnonzero(dataset.labels == label)
     keys = stream(seed, fold, side, label)(len(members))
     return [int(index) for index in members[np.argsort(keys, kind="stable")]]
 
 
-def _large_classes(
-    train: PointCloudDataset, test: PointCloudDataset | None, way: int, shot: int, query: int
-) -> list[int]:
+def _large_classes(train: LabelledDataset, test: LabelledDataset | None, way: int, shot: int, query: int) -> list[int]:
     names = train.class_names
     if len(names) < way:
         raise PccloraError(f"{train.name}: {way} ways are asked for, the data set has {len(names)} classes")
@@ -180,7 +178,7 @@ def _large_classes(
     return [int(label) for label in enough]
 
 
-def _refuse_leak(train: PointCloudDataset, test: PointCloudDataset) -> None:
+def _refuse_leak(train: LabelledDataset, test: LabelledDataset) -> None:
     if train.class_names != test.class_names:
         raise PccloraError(f"{train.name}: '{train.split}' and '{test.split}' have different classes")
     (whole, learnt), (other, asked) = _origin(train), _origin(test)
@@ -191,7 +189,7 @@ def _refuse_leak(train: PointCloudDataset, test: PointCloudDataset) -> None:
         )
 
 
-def _origin(dataset: PointCloudDataset) -> tuple[PointCloudDataset, IntArray]:
+def _origin(dataset: LabelledDataset) -> tuple[LabelledDataset, IntArray]:
     """Return the data set that a view of views looks at, and the places in it."""
     whole, indices = dataset, np.arange(len(dataset))
     while isinstance(whole, Subset):
@@ -199,7 +197,7 @@ def _origin(dataset: PointCloudDataset) -> tuple[PointCloudDataset, IntArray]:
     return whole, indices
 
 
-def _are_one(first: PointCloudDataset, second: PointCloudDataset) -> bool:
+def _are_one(first: LabelledDataset, second: LabelledDataset) -> bool:
     """Whether two data sets are one, or one opened twice."""
     if first is second or not (len(first) and len(second)):
         return first is second

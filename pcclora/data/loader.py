@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from pcclora.data.base import PointCloudDataset
+from pcclora.data.base import LabelledDataset
 from pcclora.data.batches import Cloud, collate
 from pcclora.data.clouds import Clouds, Sampling
 from pcclora.data.transforms import find_presets, stream
@@ -48,7 +48,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def make_loader(
-    dataset: PointCloudDataset,
+    dataset: LabelledDataset,
     *,
     points: int,
     batch_size: int,
@@ -93,6 +93,8 @@ def make_loader(
     Raises:
         PccloraError: If an argument, or under ``strict`` a cloud, cannot be used.
     """
+    if dataset.holds != "point clouds":
+        raise PccloraError(f"{dataset.name}: holds {dataset.holds}; point clouds are needed here")
     presets = find_presets(augmentation)
     for name, value, least in (
         ("points", points, 1),
@@ -134,7 +136,7 @@ def make_loader(
     )
 
 
-def _check_parts(dataset: PointCloudDataset, augmentation: str, keeps_points: bool) -> None:
+def _check_parts(dataset: LabelledDataset, augmentation: str, keeps_points: bool) -> None:
     if dataset.parts is None:
         raise PccloraError(
             f"{dataset.name}: has no part labels, or does not say which parts a class has; part segmentation needs "

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import Batch, PointCloudDataset, make_loader
+from pcclora.data import Batch, LabelledDataset, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluate import Answer, Evaluator
 from pcclora.engine.run_folder import RunFolder, write_rows
@@ -69,7 +69,7 @@ class Classification(Task):
     name, title, schema = "cls", "classification", ClassificationRun
     figures = {"accuracy": "accuracy", "mean_class_accuracy": "mean class acc."}  # noqa: RUF012 - never changed
 
-    def labels(self, dataset: PointCloudDataset) -> Labels:
+    def labels(self, dataset: LabelledDataset) -> Labels:
         """Return the classes."""
         return Labels(dataset.class_names)
 
@@ -89,7 +89,7 @@ class Classification(Task):
         return of_batch
 
     def evaluator(
-        self, config: ClassificationRun, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: ClassificationRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], ClassEvaluation]:
         """Prepare the evaluation; without votes a cloud is as the preset leaves test clouds."""
         loader = evaluation_loader(config, dataset, votes=votes)
@@ -97,7 +97,7 @@ class Classification(Task):
         return lambda model: ClassEvaluation.of(answers_of(model))
 
 
-def evaluation_loader(config: ClassificationRun, dataset: PointCloudDataset, *, votes: int = 0) -> Any:
+def evaluation_loader(config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
     """Return the test batches of a run's protocol.
 
     Args:

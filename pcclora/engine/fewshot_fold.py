@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pcclora import adapters
 from pcclora.config import from_dict, to_dict
-from pcclora.data import Episode, PointCloudDataset, episodes_digest, make_episode, make_loader, read_episode
+from pcclora.data import Episode, LabelledDataset, episodes_digest, make_episode, make_loader, read_episode
 from pcclora.engine.classification import ClassEvaluation, class_answers, evaluation_loader
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluator
@@ -240,8 +240,8 @@ def _support(config: FewShotRun, episode: Episode) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _dataset(section: str, split: str) -> PointCloudDataset:
+def _dataset(section: str, split: str) -> LabelledDataset:
     """Open a data set once in each process; the section is JSON, because it must be hashable."""
     config = from_dict(FewShotRun, json.loads(section), source="data")
-    dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
+    dataset: LabelledDataset = DATASETS.build(config.data, split=split)
     return dataset

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import PartBatch, Parts, PointCloudDataset, make_loader
+from pcclora.data import LabelledDataset, PartBatch, Parts, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluate import Answer, Evaluator
 from pcclora.engine.part_evaluation import FIGURES, PartEvaluation
@@ -34,7 +34,7 @@ class PartSegmentation(Task):
     figures = FIGURES
     labels_points = True
 
-    def labels(self, dataset: PointCloudDataset) -> Labels:
+    def labels(self, dataset: LabelledDataset) -> Labels:
         """Return the classes and their parts."""
         return Labels(dataset.class_names, dataset.parts)
 
@@ -55,7 +55,7 @@ class PartSegmentation(Task):
         return of_batch
 
     def evaluator(
-        self, config: PartSegmentationRun, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: PartSegmentationRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], PartEvaluation]:
         """Prepare the evaluation; what the model sees of a cloud does not depend on the run, but for votes."""
         names = self.labels(dataset)
@@ -71,7 +71,7 @@ class PartSegmentation(Task):
         return evaluate
 
 
-def evaluation_loader(config: PartSegmentationRun, dataset: PointCloudDataset, *, votes: int = 0) -> Any:
+def evaluation_loader(config: PartSegmentationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
     """Return the test batches of a run's protocol.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data import PointCloudDataset
+from pcclora.data import LabelledDataset
 from pcclora.engine.part_segmentation import PartSegmentation, evaluation_loader
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.segmented import SegmentedCloud
@@ -30,7 +30,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
         PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
     """
     config, rows = _read(folder), read_rows(folder.predictions)
-    dataset: PointCloudDataset = DATASETS.build(config.data, split="test")
+    dataset: LabelledDataset = DATASETS.build(config.data, split="test")
     clouds = evaluation_loader(config, dataset).dataset
     predicted = _Predictions(folder, dataset)
     shapes = []
@@ -58,7 +58,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
 class _Predictions:
     """predicted_parts.safetensors, shape by shape."""
 
-    def __init__(self, folder: RunFolder, dataset: PointCloudDataset) -> None:
+    def __init__(self, folder: RunFolder, dataset: LabelledDataset) -> None:
         from safetensors.numpy import load_file
 
         held = load_file(folder.predicted_parts)

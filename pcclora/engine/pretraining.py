@@ -9,7 +9,7 @@ from torch import nn
 
 from pcclora.atomic import refuse_existing, replacing, write_json
 from pcclora.config import to_yaml
-from pcclora.data import Batch, PointCloudDataset, make_loader, set_epoch
+from pcclora.data import Batch, LabelledDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.loop import Job, fit, try_one_cloud
@@ -83,7 +83,7 @@ def export(folder: RunFolder, path: Path) -> None:
         save_file(halved, temporary)
 
 
-def _loader(config: PretrainRun, dataset: PointCloudDataset, *, train: bool) -> Any:
+def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:
     return make_loader(
         dataset,
         points=config.points,

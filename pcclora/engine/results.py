@@ -10,7 +10,7 @@ from torch import nn
 from pcclora import adapters
 from pcclora.atomic import write_json
 from pcclora.config import to_dict
-from pcclora.data import PointCloudDataset
+from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import AdaptationRun
@@ -31,7 +31,7 @@ SELECTION = {
 
 
 def measure(
-    config: AdaptationRun, dataset: PointCloudDataset, model: nn.Module, accelerator: "Accelerator"
+    config: AdaptationRun, dataset: LabelledDataset, model: nn.Module, accelerator: "Accelerator"
 ) -> tuple[Evaluation, dict[str, float]]:
     """Evaluate by the run's protocol; the name of each number says how it was come by.
 

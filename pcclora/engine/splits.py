@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pcclora.data import PointCloudDataset, Subset, stratified_split
+from pcclora.data import LabelledDataset, Subset, stratified_split
 from pcclora.engine.settings import AdaptationRun
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -18,9 +18,9 @@ class Splits:
         test: The test set.
     """
 
-    train: PointCloudDataset
-    watched: PointCloudDataset
-    test: PointCloudDataset
+    train: LabelledDataset
+    watched: LabelledDataset
+    test: LabelledDataset
 
 
 def load_splits(config: AdaptationRun) -> Splits:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from pcclora.data import Parts, PointCloudDataset, make_loader
+from pcclora.data import LabelledDataset, Parts, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.settings import AdaptationRun
 from pcclora.errors import PccloraError
@@ -94,10 +94,10 @@ class Task(ABC):
         return next(iter(self.figures))
 
     @abstractmethod
-    def labels(self, dataset: PointCloudDataset) -> Labels:
+    def labels(self, dataset: LabelledDataset) -> Labels:
         """Return what a model for this data set may answer."""
 
-    def loader(self, config: AdaptationRun, dataset: PointCloudDataset) -> Any:
+    def loader(self, config: AdaptationRun, dataset: LabelledDataset) -> Any:
         """Return the training batches.
 
         Raises:
@@ -125,7 +125,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluator(
-        self, config: Any, dataset: PointCloudDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], Evaluation]:
         """Prepare the evaluation of a data set by a run's protocol.
 

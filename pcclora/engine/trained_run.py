@@ -9,7 +9,7 @@ from torch import nn
 
 from pcclora import adapters
 from pcclora.atomic import creating_folder, write_json
-from pcclora.data import PointCloudDataset
+from pcclora.data import LabelledDataset
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.results import measure
 from pcclora.engine.run_folder import RunFolder
@@ -68,7 +68,7 @@ def evaluate_run(
     _, model = load_run(folder, checkpoint=checkpoint)
     config = load_run_config(folder.config, overrides)
     summary, task = folder.read_summary(), task_of(config)
-    dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
+    dataset: LabelledDataset = DATASETS.build(config.data, split=split)
     _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
@@ -90,7 +90,7 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
     Raises:
         PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes or parts.
     """
-    dataset: PointCloudDataset = DATASETS.build(config.data, split=split)
+    dataset: LabelledDataset = DATASETS.build(config.data, split=split)
     task = task_of(config)
     labels = task.labels(dataset)
     model = make_head(config, labels)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 def run(*arguments, processes=1, expected=0):
     start = [*LAUNCH, f"--num_processes={processes}"] if processes > 1 else [sys.executable]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*start, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode == 0) == (expected == 0), done.stderr
     return done
