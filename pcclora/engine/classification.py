@@ -1,4 +1,4 @@
-"""The task ``cls``: one class a cloud."""
+"""One class a sample; the task ``cls``: one class a cloud."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import Batch, LabelledDataset, make_loader
+from pcclora.data import LabelledDataset, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluate import Answer, Evaluator
+from pcclora.engine.point_clouds import PointCloudTask
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.task import Evaluation, Labels, Task
@@ -63,60 +64,58 @@ class ClassEvaluation(Evaluation):
         write_rows(RunFolder(folder).predictions, ["index", "label", "prediction", "confidence"], rows)
 
 
-class Classification(Task):
-    """Cross-entropy on the logits of a cloud."""
+class ClassTask(Task):
+    """Cross-entropy on the logits of a sample, whatever a sample is."""
 
-    name, title, schema = "cls", "classification", ClassificationRun
+    head = "cls"
     figures = {"accuracy": "accuracy", "mean_class_accuracy": "mean class acc."}  # noqa: RUF012 - never changed
 
     def labels(self, dataset: LabelledDataset) -> Labels:
         """Return the classes."""
         return Labels(dataset.class_names)
 
+    def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Mapping[str, Tensor]], Tensors]:
+        """Return cross-entropy with label smoothing, and the accuracy."""
+        smoothing = config.train.label_smoothing
+
+        def of_batch(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
+            logits, truth = model(*self.inputs(batch)), batch["labels"]
+            correct = (logits.argmax(dim=1) == truth).float().mean()
+            return {"loss": F.cross_entropy(logits, truth, label_smoothing=smoothing), "accuracy": correct}
+
+        return of_batch
+
+    def answers(self, model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
+        """Return logits and class of each sample of a batch."""
+        return list(zip(model(*self.inputs(batch)).float().cpu(), batch["labels"].cpu(), strict=True))
+
+    def evaluator(
+        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+    ) -> Callable[[nn.Module], ClassEvaluation]:
+        """Prepare the evaluation; without votes a sample is as the preset leaves test samples."""
+        loader = self.test_loader(config, dataset, votes=votes)
+        answers_of = Evaluator(loader, self.answers, accelerator=accelerator, passes=max(votes, 1))
+        return lambda model: ClassEvaluation.of(answers_of(model))
+
+
+class Classification(ClassTask, PointCloudTask):
+    """One class a cloud."""
+
+    name, title, schema, tool = "cls", "classification", ClassificationRun, "tools/train_cls.py"
+
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the points."""
         return (batch["points"],)
 
-    def loss(self, config: ClassificationRun, labels: Labels) -> Callable[[nn.Module, Batch], Tensors]:
-        """Return cross-entropy with label smoothing, and the accuracy."""
-        smoothing = config.train.label_smoothing
-
-        def of_batch(model: nn.Module, batch: Batch) -> Tensors:
-            logits = model(batch["points"])
-            correct = (logits.argmax(dim=1) == batch["labels"]).float().mean()
-            return {"loss": F.cross_entropy(logits, batch["labels"], label_smoothing=smoothing), "accuracy": correct}
-
-        return of_batch
-
-    def evaluator(
-        self, config: ClassificationRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
-    ) -> Callable[[nn.Module], ClassEvaluation]:
-        """Prepare the evaluation; without votes a cloud is as the preset leaves test clouds."""
-        loader = evaluation_loader(config, dataset, votes=votes)
-        answers_of = Evaluator(loader, class_answers, accelerator=accelerator, passes=max(votes, 1))
-        return lambda model: ClassEvaluation.of(answers_of(model))
-
-
-def evaluation_loader(config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
-    """Return the test batches of a run's protocol.
-
-    Args:
-        config: The run.
-        dataset: The samples.
-        votes: Augmented passes; 0 is one pass over the clouds as they are.
-    """
-    return make_loader(
-        dataset,
-        points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
-        train=False,
-        seed=config.seed,
-        augmentation=config.augmentation,
-        workers=config.train.workers,
-        vote=votes > 0,
-    )
-
-
-def class_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
-    """Return logits and class of each sample of a batch."""
-    return list(zip(model(batch["points"]).float().cpu(), batch["labels"].cpu(), strict=True))
+    def test_loader(self, config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+        """Return the test batches; without votes the exact farthest points."""
+        return make_loader(
+            dataset,
+            points=config.points,
+            batch_size=min(config.train.batch_size, len(dataset)),
+            train=False,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            workers=config.train.workers,
+            vote=votes > 0,
+        )

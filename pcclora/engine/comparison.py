@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import read_json
-from pcclora.engine.report import CONSTANT
+from pcclora.engine.report import CONSTANT, weights_of
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import AdaptationRun
@@ -94,7 +94,7 @@ def table(comparison: Comparison, output: Path) -> str:
         chosen = [_chosen_on(folder, task, split)] if split else []
         lines.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
     lines += _constant(output, comparison)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + _weights(output, comparison)
 
 
 def folder_of(output: Path, name: str) -> Path:
@@ -134,7 +134,7 @@ def _figures(folder: Path, task: Task) -> list[str]:
 
 def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
     """Return the row of an answer that needs no model, if the task has one: it is the same for all settings."""
-    finished = [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name)).finished]
+    finished = _finished(output, comparison)
     held = RunFolder(finished[0]).read_summary().get("constant") if finished else None
     if not held:
         return []
@@ -144,6 +144,17 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
         chosen = [read_json(file)["constant"][comparison.task.score] for file in files[:1]]
         figures = [f"{100 * chosen[0]:.1f}" if chosen else "", *figures]
     return [[CONSTANT, *figures, "0", *[""] * len(COSTS)]]
+
+
+def _weights(output: Path, comparison: Comparison) -> str:
+    """Return a line below the table that says what the settings start from."""
+    summaries = [RunFolder(folder).read_summary() for folder in _finished(output, comparison)]
+    bases = dict.fromkeys(f"{held['model']}: {weights_of(held)}" for held in summaries)
+    return f"\nBase weights: {'; '.join(bases)}.\n" if bases else ""
+
+
+def _finished(output: Path, comparison: Comparison) -> list[Path]:
+    return [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name)).finished]
 
 
 def _chosen_on(folder: Path, task: Task, split: str) -> str:

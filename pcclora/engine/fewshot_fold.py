@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pcclora import adapters
 from pcclora.config import from_dict, to_dict
 from pcclora.data import Episode, LabelledDataset, episodes_digest, make_episode, make_loader, read_episode
-from pcclora.engine.classification import ClassEvaluation, class_answers, evaluation_loader
+from pcclora.engine.classification import ClassEvaluation, Classification
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Evaluator
 from pcclora.engine.features import FromStage, Stage, compute_all, constant_stage, keep, stage_outputs
@@ -26,7 +26,6 @@ from pcclora.engine.fewshot_classifiers import Kind, classify_features
 from pcclora.engine.fewshot_settings import FewShotRun
 from pcclora.engine.loop import Job, fit
 from pcclora.engine.task import Labels
-from pcclora.engine.tasks import task_of
 from pcclora.engine.training import build_model, regularized
 from pcclora.errors import PccloraError
 from pcclora.metrics.counts import count_parameters
@@ -35,6 +34,8 @@ from pcclora.registry import ADAPTERS, DATASETS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+TASK = Classification()
 
 Compute = Callable[[Tensor], Tensor]
 
@@ -139,7 +140,7 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
     accelerator, labels = make_accelerator(config.train), Labels(episode.class_names)
     model = build_model(config, labels).to(accelerator.device)
     adapter = adapters.attach(model, config.adapter).to(accelerator.device)
-    support, query = _support(config, episode), evaluation_loader(config, episode.query)
+    support, query = _support(config, episode), TASK.test_loader(config, episode.query)
     stage = _stage(config, cast("Backbone", model), _first_cloud(support).to(accelerator.device))
     trained: nn.Module = model
     if stage is not None:
@@ -148,11 +149,11 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
         if cached:
             compute = _compute(cast("Backbone", model), stage, accelerator)
             support, query = keep(support, compute), keep(query, compute)
-    watched = _Watched(Evaluator(query, class_answers, accelerator=accelerator))
+    watched = _Watched(Evaluator(query, TASK.answers, accelerator=accelerator))
     job = Job(
         model=trained,
         loader=support,
-        loss=partial(regularized, adapter, task_of(config).loss(config, labels)),
+        loss=partial(regularized, adapter, TASK.loss(config, labels)),
         evaluate=watched,
         evaluations=("accuracy",),
         weights=partial(adapters.adapter_tensors, model),
@@ -186,7 +187,7 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     accelerator = make_accelerator(config.train)
     model = cast("Backbone", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
     compute = _compute(model, "features", accelerator)
-    sides = (evaluation_loader(config, episode.support), evaluation_loader(config, episode.query))
+    sides = (TASK.test_loader(config, episode.support), TASK.test_loader(config, episode.query))
     support, query = (model.pretrained(compute_all(side, compute)).float().cpu().numpy() for side in sides)
     predictions = classify_features(kind, support, episode.support.labels, query)
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")

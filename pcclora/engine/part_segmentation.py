@@ -17,8 +17,9 @@ from pcclora.data import LabelledDataset, PartBatch, Parts, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluate import Answer, Evaluator
 from pcclora.engine.part_evaluation import FIGURES, PartEvaluation
+from pcclora.engine.point_clouds import PointCloudTask
 from pcclora.engine.settings import PartSegmentationRun
-from pcclora.engine.task import Labels, Task
+from pcclora.engine.task import Labels
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -27,10 +28,11 @@ CHUNK = 1024
 """Points that are decoded at once: always as many, because a product may round differently with another number."""
 
 
-class PartSegmentation(Task):
+class PartSegmentation(PointCloudTask):
     """Negative log-likelihood of each point's part."""
 
     name, title, schema = "partseg", "part segmentation", PartSegmentationRun
+    tool, head = "tools/train_partseg.py", "partseg"
     figures = FIGURES
     labels_points = True
 
@@ -54,12 +56,28 @@ class PartSegmentation(Task):
 
         return of_batch
 
+    def test_loader(self, config: PartSegmentationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+        """Return the test batches; what the model sees of a cloud does not depend on the run, but for votes."""
+        return make_loader(
+            dataset,
+            points=config.points,
+            batch_size=min(config.train.batch_size, len(dataset)),
+            train=False,
+            seed=config.seed if votes else 0,
+            augmentation=config.augmentation,
+            workers=config.train.workers,
+            sampling="random",  # as in training
+            vote=votes > 0,
+            part_labels=True,
+            whole=config.evaluate_on == "all",
+        )
+
     def evaluator(
         self, config: PartSegmentationRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], PartEvaluation]:
-        """Prepare the evaluation; what the model sees of a cloud does not depend on the run, but for votes."""
+        """Prepare the evaluation: every point of a test cloud, or of the sample that the model sees."""
         names = self.labels(dataset)
-        loader = evaluation_loader(config, dataset, votes=votes)
+        loader = self.test_loader(config, dataset, votes=votes)
         answers = partial(_answers, names.required_parts, accelerator)
         answers_of = Evaluator(loader, answers, accelerator=accelerator, passes=max(votes, 1))
 
@@ -69,29 +87,6 @@ class PartSegmentation(Task):
             return PartEvaluation(scores, [truth for _, truth in passes[0]], dataset.labels.tolist(), names)
 
         return evaluate
-
-
-def evaluation_loader(config: PartSegmentationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
-    """Return the test batches of a run's protocol.
-
-    Args:
-        config: The run.
-        dataset: The shapes.
-        votes: Augmented passes; 0 is one pass over the clouds as they are.
-    """
-    return make_loader(
-        dataset,
-        points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
-        train=False,
-        seed=config.seed if votes else 0,
-        augmentation=config.augmentation,
-        workers=config.train.workers,
-        sampling="random",  # as in training
-        vote=votes > 0,
-        part_labels=True,
-        whole=config.evaluate_on == "all",
-    )
 
 
 def _answers(parts: Parts, accelerator: "Accelerator", model: Any, batch: Mapping[str, Tensor]) -> list[Answer]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data import LabelledDataset
-from pcclora.engine.part_segmentation import PartSegmentation, evaluation_loader
+from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import PartSegmentationRun
@@ -31,7 +31,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
     """
     config, rows = _read(folder), read_rows(folder.predictions)
     dataset: LabelledDataset = DATASETS.build(config.data, split="test")
-    clouds = evaluation_loader(config, dataset).dataset
+    clouds = PartSegmentation().test_loader(config, dataset).dataset
     predicted = _Predictions(folder, dataset)
     shapes = []
     for index in range(len(rows)) if indices is None else indices:

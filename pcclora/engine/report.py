@@ -22,7 +22,7 @@ def run_table(summary: Mapping[str, Any], folder: Path) -> str:
     parameters, gmacs = summary["parameters"], summary["gmacs"]
     rows = [
         ("data", f"{summary['data']} ({summary['samples']['train']} train / {summary['samples']['test']} test)"),
-        ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
+        ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
         ("adapter", _adapter(summary["adapter"])),
         *_figures(summary),
         ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
@@ -44,7 +44,7 @@ def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
     """
     rows = [
         ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
-        ("model", f"{summary['model']}, weights: {_short(summary['checkpoint'])}"),
+        ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
         ("adapter", _adapter(summary["adapter"])),
         *_figures(summary),
     ]
@@ -116,6 +116,12 @@ def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:
     return _table(rows, _protocol(summary), folder)
 
 
+def weights_of(summary: Mapping[str, Any]) -> str:
+    """Return the name of a run's base checkpoint, and the beginning of its file's sha256."""
+    sha256 = summary.get("checkpoint_sha256")
+    return Path(summary["checkpoint"]).name + (f", sha256 {sha256[:12]}" if sha256 else "")
+
+
 def _table(rows: list[tuple[str, str]], protocol: str, folder: Path) -> str:
     line, wide = "─" * WIDTH, max(len(name) for name, _ in rows) + 2
     body = [piece for name, value in rows for piece in _wrap(name, value, min(wide, 46))]
@@ -171,13 +177,12 @@ def _mean(value: Any) -> float:
     return float(value["mean"] if isinstance(value, Mapping) else value)
 
 
-def _short(checkpoint: str) -> str:
-    return Path(checkpoint).name
-
-
 def _protocol(summary: Mapping[str, Any]) -> str:
     held = dict(summary["protocol"])
-    words = [f"augmentation {held['augmentation']}", f"{held['points']} points"]
+    words = [f"augmentation {held['augmentation']}"]
+    words += [f"{held['points']} points"] if "points" in held else []
+    words += [f"{held['size']} x {held['size']} pixels by {held['interpolation']}"] if "size" in held else []
+    words += [f"mean {held['mean']}, std {held['std']} ({held['normalization']})"] if "mean" in held else []
     words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
     words += [f"weights of the {held['selection']}"] if "selection" in held else []
     words += [f"{held['epochs']} epochs"] if "epochs" in held else []

@@ -1,14 +1,12 @@
 """What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from pcclora import adapters
-from pcclora.atomic import write_json
+from pcclora.atomic import read_json, write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Checkpoint
@@ -36,22 +34,16 @@ def measure(
     """Evaluate by the run's protocol; the name of each number says how it was come by.
 
     Returns:
-        The evaluation without votes, and the task's figures (0 to 1) of it and, with ``votes``, of the votes. A
-        selection on the test set shows in every name, so that none is taken for another.
+        The evaluation of the samples as they are, and the task's figures (0 to 1) of it and of what else the run
+        asks for, as votes. A selection on the test set shows in every name, so that none is taken for another.
     """
     chosen = "_best_on_test" if config.selection == "best_on_test" else ""
     task = task_of(config)
     plain = task.evaluator(config, dataset, accelerator)(model)
     found = plain.metrics()
     metrics = {f"{name}{chosen}": found[name] for name in task.figures}
-    if config.votes:
-        draws = [replace(config, seed=config.seed + n) for n in range(max(config.best_of, 1))]
-        voted = [task.evaluator(draw, dataset, accelerator, votes=config.votes)(model).metrics() for draw in draws]
-        named = {name: f"{name}{chosen}_votes_{config.votes}" for name in task.figures}
-        metrics |= {label: voted[0][name] for name, label in named.items()}
-        if config.best_of:
-            best = {name: max(found[name] for found in voted) for name in named}
-            metrics |= {f"{label}_best_of_{config.best_of}": best[name] for name, label in named.items()}
+    for label, held in task.further_figures(config, dataset, accelerator, model).items():
+        metrics |= {f"{name}{chosen}_{label}": held[name] for name in task.figures}
     return plain, metrics
 
 
@@ -100,22 +92,20 @@ def _summary(
     metrics: dict[str, float],
 ) -> dict[str, Any]:
     task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing)
-    cloud = torch.rand(1, config.points, 3, generator=torch.Generator().manual_seed(0))
     device = next(model.parameters()).device
-    inputs = task.inputs({"points": cloud.to(device), "labels": torch.zeros(1, dtype=torch.int64, device=device)})
-    macs = count_macs(model, *inputs)
+    example = {name: tensor.to(device) for name, tensor in task.example(config).items()}
+    macs = count_macs(model, *task.inputs(example))
     seconds = sum(row["train_seconds"] for row in timing)
     return {
         "task": task.title,
         "data": DATASETS.name_of(config.data),
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
+        "checkpoint_sha256": read_json(folder.versions)["base"].get("sha256"),
         "adapter": {"name": ADAPTERS.name_of(config.adapter), **to_dict(config.adapter)},
         "metrics": metrics,
         "protocol": {
-            "augmentation": config.augmentation,
-            "points": config.points,
-            "votes": config.votes,
+            **task.protocol(config),
             "selection": SELECTION[config.selection],
             "seed": config.seed,
             "epochs": config.train.epochs,

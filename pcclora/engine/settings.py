@@ -111,15 +111,11 @@ class AdaptationRun:
         checkpoint: Its weights: ``bundled`` (inside the package), ``none`` (random), or a released file as it is.
         adapter: What is trained; ``full`` trains everything.
         data: The data set.
-        points: Points of a cloud that the model sees.
-        augmentation: Preset, named after its protocol, of the training clouds.
+        augmentation: Preset, named after its protocol, of the training samples.
         train: The fit.
         selection: Which epoch's weights are kept: the ``last``, the best on a ``validation`` part of the training
             set, or ``best_on_test``, which is optimistic: every number it makes carries that label.
         validation_fraction: Share of the training set held out, class by class, for ``validation``.
-        votes: Augmented copies of every test cloud whose logits are averaged into a further, labelled score.
-        best_of: Draws of these votes of which the best is a further score, as the literature has it (299); it is
-            chosen on the test set and says so.
     """
 
     task: str = ""
@@ -128,26 +124,44 @@ class AdaptationRun:
     checkpoint: str = "bundled"
     adapter: Any = component(ADAPTERS, "clora")
     data: Any = component(DATASETS, "procedural")
-    points: int = 1024
     augmentation: str = "none"
     train: Training = field(default_factory=Training)
     selection: Literal["last", "validation", "best_on_test"] = "last"
     validation_fraction: float = 0.1
-    votes: int = 0
-    best_of: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        at_least(self, 0, "seed", "votes", "best_of")
-        if self.best_of and not self.votes:
-            raise PccloraError(f"best_of is {self.best_of}: it repeats votes; set votes as well, as votes=10")
-        at_least(self, 1, "points")
+        at_least(self, 0, "seed")
         if not 0 < self.validation_fraction < 1:
             raise PccloraError(f"validation_fraction is {self.validation_fraction}; choose between 0 and 1, as 0.1")
 
 
 @dataclass
-class ClassificationRun(AdaptationRun):
+class PointCloudRun(AdaptationRun):
+    """What the tasks on point clouds share.
+
+    Attributes:
+        points: Points of a cloud that the model sees.
+        votes: Augmented copies of every test cloud whose logits are averaged into a further, labelled score.
+        best_of: Draws of these votes of which the best is a further score, as the literature has it (299); it is
+            chosen on the test set and says so.
+    """
+
+    points: int = 1024
+    votes: int = 0
+    best_of: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        super().__post_init__()
+        at_least(self, 0, "votes", "best_of")
+        if self.best_of and not self.votes:
+            raise PccloraError(f"best_of is {self.best_of}: it repeats votes; set votes as well, as votes=10")
+        at_least(self, 1, "points")
+
+
+@dataclass
+class ClassificationRun(PointCloudRun):
     """A classifier; epochs are selected by accuracy."""
 
     task: Literal["cls"] = "cls"  # type: ignore[assignment]
@@ -156,7 +170,7 @@ class ClassificationRun(AdaptationRun):
 
 
 @dataclass
-class PartSegmentationRun(AdaptationRun):
+class PartSegmentationRun(PointCloudRun):
     """A part segmenter; epochs are selected by instance mIoU.
 
     Attributes:

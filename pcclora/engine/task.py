@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from pcclora.data import LabelledDataset, Parts, make_loader
+from pcclora.data import LabelledDataset, Parts
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.settings import AdaptationRun
 from pcclora.errors import PccloraError
@@ -75,18 +75,22 @@ class Task(ABC):
     """One task; it has no state.
 
     Attributes:
-        name: Of its configurations (``configs/<name>``), its runs (``runs/<name>``) and of the models' head.
+        name: Of its configurations (``configs/<name>``) and its runs (``runs/<name>``).
         title: In summary.json and tables.
         schema: Of its configuration.
         figures: Name of a figure -> its heading in tables. The first one selects epochs and chooses settings.
-        labels_points: Whether each point has a label, or the cloud has one.
+        holds: What its samples are; a data set and a model must be of these.
+        tool: The command that trains it.
+        head: Which of the models' heads answers it.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     schema: ClassVar[type[AdaptationRun]]
     figures: ClassVar[Mapping[str, str]]
-    labels_points: ClassVar[bool] = False
+    holds: ClassVar[str]
+    tool: ClassVar[str]
+    head: ClassVar[str]
 
     @property
     def score(self) -> str:
@@ -97,27 +101,35 @@ class Task(ABC):
     def labels(self, dataset: LabelledDataset) -> Labels:
         """Return what a model for this data set may answer."""
 
-    def loader(self, config: AdaptationRun, dataset: LabelledDataset) -> Any:
+    @abstractmethod
+    def loader(self, config: Any, dataset: LabelledDataset) -> Any:
         """Return the training batches.
 
         Raises:
             PccloraError: If the data set has no labels of this task.
         """
-        return make_loader(
-            dataset,
-            points=config.points,
-            batch_size=min(config.train.batch_size, len(dataset)),
-            train=True,
-            seed=config.seed,
-            augmentation=config.augmentation,
-            workers=config.train.workers,
-            drop_last=True,  # a batch of one would stop a head with batch norm
-            part_labels=self.labels_points,
-        )
+
+    @abstractmethod
+    def test_loader(self, config: Any, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+        """Return the test batches of a run's protocol.
+
+        Args:
+            config: The run.
+            dataset: The samples.
+            votes: Augmented passes; 0 is one pass over the samples as they are.
+        """
 
     @abstractmethod
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return what the model takes of a batch."""
+
+    @abstractmethod
+    def example(self, config: Any) -> dict[str, Tensor]:
+        """Return a batch of one sample of the size that the model sees, to count operations with."""
+
+    @abstractmethod
+    def protocol(self, config: Any) -> dict[str, Any]:
+        """Return what a sample goes through before the model sees it, for summary.json."""
 
     @abstractmethod
     def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Any], Tensors]:
@@ -133,5 +145,11 @@ class Task(ABC):
             config: The run.
             dataset: The samples.
             accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
-            votes: Augmented passes whose logits are averaged; 0 is one pass over the clouds as they are.
+            votes: Augmented passes whose logits are averaged; 0 is one pass over the samples as they are.
         """
+
+    def further_figures(
+        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
+    ) -> dict[str, dict[str, float]]:
+        """Return figures by another protocol that the run asks for beside its own: label -> figures."""
+        return {}

@@ -16,10 +16,13 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.engine.tasks import load_run_config, task_of
-from pcclora.engine.training import base_checkpoint, build_model, make_head
+from pcclora.engine.training import base_checkpoint, build_model, file_sha256, make_head
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
+
+KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts")
+"""What an evaluation's summary has from the run's."""
 
 
 def load_run(folder: RunFolder, *, checkpoint: str | None = None) -> tuple[AdaptationRun, nn.Module]:
@@ -73,10 +76,8 @@ def evaluate_run(
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
     changed = {"metrics": metrics, "data": f"{dataset.name}, split {split}", "samples": {split: len(dataset)}}
-    changed["protocol"] = summary["protocol"] | {key: getattr(config, key) for key in ("points", "votes")}
-    kept = {
-        key: summary[key] for key in ("task", "model", "checkpoint", "adapter", "classes", "parts") if key in summary
-    }
+    changed["protocol"] = summary["protocol"] | task.protocol(config)
+    kept = {key: summary[key] for key in KEPT if key in summary}
     return RunEvaluation(evaluation, kept | changed | evaluation.details())
 
 
@@ -109,9 +110,10 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
         "data": f"{dataset.name}, split {split}",
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
+        "checkpoint_sha256": file_sha256(path),
         "adapter": {"name": "none, as released"},
         "metrics": metrics,
-        "protocol": {"points": config.points, "votes": config.votes, "augmentation": config.augmentation},
+        "protocol": task.protocol(config),
         "samples": {split: len(dataset)},
         **labels.to_summary(),
     }

@@ -1,5 +1,6 @@
 """One run of any task, from its configuration to its finished folder: what the ``train`` tools call."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -102,7 +103,7 @@ def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
     """Build the backbone with the task's head for these labels, without weights."""
     classes, parts = len(labels.class_names), labels.parts
     size = {"num_classes": classes} if parts is None else {"num_parts": len(parts.names), "num_categories": classes}
-    model: nn.Module = MODELS.build(config.model, task=config.task, **size)
+    model: nn.Module = MODELS.build(config.model, task=task_of(config).head, **size)
     return model
 
 
@@ -131,10 +132,22 @@ def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path 
     return path
 
 
+def file_sha256(path: Path | None) -> str | None:
+    """Return the sha256 of a file of weights in hexadecimal; None where there is no file."""
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _base(config: AdaptationRun, model: nn.Module) -> dict[str, str | None]:
     path = base_checkpoint(config)
-    held = None if path is None else str(path)
-    return {"checkpoint": config.checkpoint, "path": held, "fingerprint": adapters.base_fingerprint(model)}
+    return {
+        "checkpoint": config.checkpoint,
+        "path": None if path is None else str(path),
+        "sha256": file_sha256(path),
+        "fingerprint": adapters.base_fingerprint(model),
+    }
 
 
 def _job(config: AdaptationRun, model: nn.Module, loader: Any, splits: Splits, accelerator: "Accelerator") -> Job:

@@ -13,7 +13,7 @@ from pcclora.data import Parts, ProceduralConfig, ProceduralDataset, Sample, Sub
 from pcclora.engine import part_segmentation
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.part_evaluation import PartEvaluation
-from pcclora.engine.part_segmentation import PartSegmentation, evaluation_loader
+from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import PartSegmentationRun
 from pcclora.engine.task import Labels
@@ -55,7 +55,7 @@ def evaluate(dataset, model, *overrides, votes=0):
 @torch.no_grad()
 def test_scores_are_those_of_the_model_on_each_shape_alone(dataset, model):
     found = evaluate(dataset, model)
-    for index, batch in enumerate(evaluation_loader(run("train.batch_size=1"), dataset)):
+    for index, batch in enumerate(PartSegmentation().test_loader(run("train.batch_size=1"), dataset)):
         assert batch["query"].shape[1] == len(dataset[index].points)
         expected = model(batch["points"], batch["labels"], query=batch["query"])[0].log_softmax(dim=1)
         own = dataset.parts.of_class[dataset.labels[index]]
@@ -84,7 +84,7 @@ def test_the_seed_of_a_run_does_not_change_what_is_tested(dataset, model):
 def test_a_sample_is_scored_on_the_points_that_the_model_sees(dataset, model):
     found = evaluate(dataset, model, "evaluate_on=sample")
     assert {len(truth) for truth in found.truth} == {64}
-    (batch,) = evaluation_loader(run("evaluate_on=sample", "train.batch_size=19"), dataset)
+    (batch,) = PartSegmentation().test_loader(run("evaluate_on=sample", "train.batch_size=19"), dataset)
     for index, cloud in enumerate(batch["points"].numpy()):
         stored = {tuple(p): part for p, part in zip(dataset[index].points, dataset[index].part_labels, strict=True)}
         assert [stored[tuple(p)] for p in cloud] == found.truth[index].tolist()
