@@ -1,4 +1,4 @@
-"""Data sets of point clouds, how they are augmented and how they are batched: one file, one registered name."""
+"""Data sets of point clouds and images, how they are augmented and batched: one file, one registered name."""
 
 from pcclora.data.base import (
     ImageDataset,
@@ -12,10 +12,13 @@ from pcclora.data.base import (
     stratified_split,
 )
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
+from pcclora.data.digits import DigitsConfig, DigitsDataset
 from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
 from pcclora.data.fewshot_files import find_folds, read_episode, spellings
 from pcclora.data.fewshot_writer import write_episodes
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
+from pcclora.data.image_loader import ImageBatch, make_image_loader
+from pcclora.data.image_transforms import IMAGE_PRESETS, ImagePreset
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.part_folder import PartFolderConfig, part_folder
@@ -29,15 +32,20 @@ from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
 from pcclora.data.transforms import PRESETS, Preset, augment
 
 __all__ = [
+    "IMAGE_PRESETS",
     "PADDING",
     "PRESETS",
     "Batch",
+    "DigitsConfig",
+    "DigitsDataset",
     "Episode",
     "EpisodeSplit",
     "EpochSampler",
     "FolderConfig",
     "FolderDataset",
+    "ImageBatch",
     "ImageDataset",
+    "ImagePreset",
     "ImageSample",
     "LabelledDataset",
     "ModelNetConfig",
@@ -61,6 +69,7 @@ __all__ = [
     "episodes_digest",
     "find_folds",
     "make_episode",
+    "make_image_loader",
     "make_loader",
     "modelnet",
     "normalize_unit_sphere",

@@ -1,11 +1,11 @@
-"""Batches of point clouds whose order, points and augmentation depend on the seed, the epoch and the sample alone.
+"""Batches whose order, points and augmentation depend on the seed, the epoch and the sample alone.
 
 The sampler yields (epoch, index) pairs, so a worker needs no state: results are the same for every number of workers,
 with persistent workers, after a resume, and under ``accelerate launch``.
 """
 
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from pcclora.data.batches import Cloud, collate
 from pcclora.data.clouds import Clouds, Sampling
 from pcclora.data.transforms import find_presets, stream
 from pcclora.errors import PccloraError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Items(Protocol[T_co]):
+    """What the workers of a loader read: one item for each (epoch, index)."""
+
+    def __getitem__(self, key: tuple[int, int]) -> T_co: ...
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -96,18 +105,11 @@ def make_loader(
     if dataset.holds != "point clouds":
         raise PccloraError(f"{dataset.name}: holds {dataset.holds}; point clouds are needed here")
     presets = find_presets(augmentation)
-    for name, value, least in (
-        ("points", points, 1),
-        ("batch_size", batch_size, 1),
-        ("workers", workers, 0),
-        ("views", views, 0),
-    ):
+    for name, value, least in (("points", points, 1), ("views", views, 0)):
         if value < least:
             raise PccloraError(f"make_loader: {name} is {value}; at least {least} is needed")
     if sampling not in (None, *get_args(Sampling)):
         raise PccloraError(f"make_loader: sampling is '{sampling}'; choose one of {', '.join(get_args(Sampling))}")
-    if not len(dataset):
-        raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
     if part_labels or whole:
         _check_parts(dataset, augmentation, all(preset.keeps_points for preset in presets))
     fixed: Sampling = "first" if dataset.fps_ordered else "fps"
@@ -122,14 +124,60 @@ def make_loader(
         part_labels=part_labels,
         whole=whole,
     )
-    clouds[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
-    return DataLoader(
+    return epoch_loader(
         clouds,
+        dataset,
+        collate,
+        batch_size=batch_size,
+        train=train,
+        seed=seed,
+        workers=workers,
+        drop_last=drop_last,
+        views=views,
+    )
+
+
+def epoch_loader(
+    items: Items[T],
+    dataset: LabelledDataset,
+    collate_fn: Callable[[list[T]], Any],
+    *,
+    batch_size: int,
+    train: bool,
+    seed: int,
+    workers: int,
+    drop_last: bool,
+    views: int = 0,
+) -> DataLoader[T]:
+    """Put a loader over items that are read by (epoch, index); what :func:`make_loader` and its like end with.
+
+    Args:
+        items: What the workers read.
+        dataset: Where the items come from.
+        collate_fn: Makes a batch of items.
+        batch_size: Items in a batch.
+        train: Shuffle.
+        seed: Decides the order.
+        workers: Processes that load.
+        drop_last: Leave out the last batch when it is smaller.
+        views: See :func:`make_loader`.
+
+    Raises:
+        PccloraError: If a number is too small, there are no samples, or the first of them cannot be read.
+    """
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
+        if value < least:
+            raise PccloraError(f"{name} is {value}; at least {least} is needed")
+    if not len(dataset):
+        raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
+    items[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
+    return DataLoader(
+        items,  # type: ignore[arg-type]  # a map from (epoch, index), which is what the sampler yields
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), shuffle=train, seed=seed, views=views),
         drop_last=drop_last,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_fn,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each pass draws from the global state, and the more so without workers
@@ -152,7 +200,8 @@ def set_epoch(loader: Any, epoch: int) -> None:
     """Choose the epoch (or vote) that the next pass over a loader draws.
 
     Args:
-        loader: From :func:`make_loader`, as it is or prepared by accelerate (sharded, or with skipped batches).
+        loader: From :func:`make_loader` or its like, as it is or prepared by accelerate (sharded, or with skipped
+            batches).
         epoch: From 0.
 
     Raises:
