@@ -23,8 +23,13 @@ T = TypeVar("T")
 def component(registry: Registry[Any], default: str) -> Any:
     """Declare a dataclass field that holds the config of a component of ``registry``; ``default`` is its name."""
     return dataclasses.field(
-        default_factory=lambda: registry.get(default).config(), metadata={"registry": registry, "default": default}
+        default_factory=lambda: _default(registry, default), metadata={"registry": registry, "default": default}
     )
+
+
+def _default(registry: Registry[Any], name: str) -> object:
+    entry = registry.get(name)
+    return entry.config(**entry.preset)
 
 
 def load_config(schema: type[T], *, file: str | Path | None = None, overrides: Sequence[str] = ()) -> T:
@@ -104,7 +109,10 @@ def to_dict(config: Any) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if "registry" in field.metadata:
-            values[field.name] = {"name": field.metadata["registry"].name_of(value), **to_dict(value)}
+            name = field.metadata["registry"].name_of(value)
+            given = field.metadata["registry"].get(name).preset  # the name says it already
+            section = {key: own for key, own in to_dict(value).items() if key not in given}
+            values[field.name] = {"name": name, **section}
         elif dataclasses.is_dataclass(value):
             values[field.name] = to_dict(value)
         else:
@@ -182,7 +190,9 @@ def _build_component(field: dataclasses.Field[Any], value: object, place: str, e
     except PccloraError as error:
         errors.append(f"{place}.name: {error}")
         return None
-    return _build(entry.config, section, place + ".", errors)
+    for key in set(section) & set(entry.preset):
+        errors.append(f"{place}.{key}: the name '{entry.name}' says it already; leave it out")
+    return _build(entry.config, section | entry.preset, place + ".", errors)
 
 
 def _section(value: object, place: str, errors: list[str]) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
 """Names for components: the one idiom of extension.
 
 A component (model, adapter, data set) is registered under a name together with its config dataclass; a YAML section
-``adapter: {name: clora, r: 8}`` names it, and nothing else does. A user's own component comes in by ``--plugin``.
+``adapter: {name: clora, r: 8}`` names it, and nothing else does. One entry may stand for a family: ``timm/vit_tiny`` is
+the entry ``timm`` with ``vit_tiny`` in one field of its config. A user's own component comes in by ``--plugin``.
 """
 
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,11 +20,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """What one name stands for: ``factory(config, ...)`` builds the component from an instance of ``config``."""
+    """What one name stands for: ``factory(config, ...)`` builds the component from an instance of ``config``.
+
+    Attributes:
+        name: The whole name, ``timm/vit_tiny`` for a member of a family.
+        factory: What builds it.
+        config: Its dataclass.
+        preset: Fields of ``config`` that the name itself gives: ``{"architecture": "vit_tiny"}``.
+    """
 
     name: str
     factory: Callable[..., T]
     config: type
+    preset: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Entries ``<name>/<member>`` that differ in one field of one config; ``members`` lists what can be named."""
+
+    field: str
+    members: Callable[[], Iterable[str]]
 
 
 class Registry(Generic[T]):
@@ -36,13 +53,18 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
+        self._families: dict[str, _Family] = {}
 
-    def register(self, name: str, *, config: type) -> Callable[[F], F]:
+    def register(
+        self, name: str, *, config: type, variant: str | None = None, variants: Callable[[], Iterable[str]] = tuple
+    ) -> Callable[[F], F]:
         """Register the decorated class or function as ``name``.
 
         Args:
             name: The name that a YAML file uses.
             config: Its dataclass; each name has a dataclass of its own, so that a config knows its name.
+            variant: A text field of it, where ``name`` is a family: then ``name/x`` is named, and ``x`` is that field.
+            variants: Lists a family's members for :meth:`names`; it is called when it is asked for them.
 
         Raises:
             PccloraError: If the name, or the dataclass, is taken.
@@ -53,6 +75,8 @@ class Registry(Generic[T]):
             if taken is not None:
                 raise PccloraError(f"{self.kind} '{name}': '{taken.name}' has this name or config class already")
             self._entries[name] = Entry(name, factory, config)
+            if variant is not None:
+                self._families[name] = _Family(variant, variants)
             return factory
 
         return add
@@ -63,20 +87,34 @@ class Registry(Generic[T]):
         Raises:
             PccloraError: If there is none; the message has the nearest name.
         """
-        if name not in self._entries:
-            raise PccloraError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}")
+        first, _, member = name.partition("/")
+        if first in self._families and member:
+            entry = self._entries[first]
+            return Entry(name, entry.factory, entry.config, {self._families[first].field: member})
+        if name not in self._entries or name in self._families:
+            raise PccloraError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._written())}")
         return self._entries[name]
 
     def names(self, pattern: str = "*") -> list[str]:
-        """Return all names that match the shell pattern, sorted."""
-        return sorted(name for name in self._entries if fnmatchcase(name, pattern))
+        """Return all names that match the shell pattern, sorted; a family's members where it begins ``family/``."""
+        family, slash, _ = pattern.partition("/")
+        if slash and family in self._families:
+            known = [f"{family}/{member}" for member in self._families[family].members()]
+        else:
+            known = [name for name in self._entries if name not in self._families]
+        return sorted(name for name in known if fnmatchcase(name, pattern))
 
     def name_of(self, config: object) -> str:
         """Return the name that an instance of a registered dataclass belongs to."""
         for entry in self._entries.values():
             if type(config) is entry.config:
-                return entry.name
+                family = self._families.get(entry.name)
+                return entry.name if family is None else f"{entry.name}/{getattr(config, family.field)}"
         raise PccloraError(f"{type(config).__name__} is not the config of a registered {self.kind}")
+
+    def _written(self) -> list[str]:
+        """Return every name as a user would write it, a family as ``timm/<architecture>``."""
+        return [f"{name}/<{self._families[name].field}>" if name in self._families else name for name in self._entries]
 
     def build(self, config: object, **context: Any) -> T:
         """Build the component that ``config`` describes.

@@ -176,9 +176,9 @@ def default_output(task: str, parts: Sequence[str]) -> Path:
 
     Args:
         task: ``cls``, ``partseg`` or ``pretrain``.
-        parts: Data set, model, adapter.
+        parts: Data set, model, adapter; a slash in one becomes an underscore.
     """
-    stem = Path("runs") / task / f"{'_'.join(parts)}_{datetime.now():%Y%m%d-%H%M%S}"
+    stem = Path("runs") / task / f"{'_'.join(parts).replace('/', '_')}_{datetime.now():%Y%m%d-%H%M%S}"
     candidates = (stem if n == 0 else stem.with_name(f"{stem.name}-{n}") for n in range(1000))
     return next(path for path in candidates if not path.exists())
 

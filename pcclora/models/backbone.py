@@ -17,9 +17,10 @@ class Backbone(nn.Module):
 
     Attributes:
         config: The dataclass it was built from.
+        holds: What its inputs are: ``point clouds`` or ``images``.
         task: ``cls``, ``partseg`` or ``pretrain``.
         num_classes: Number of classes; 0 where there are none.
-        head: Sub-modules that are no part of the trunk: another task, or number of classes, has others.
+        head_names: Sub-modules that are no part of the trunk: another task, or number of classes, has others.
         families: Whose released files it reads.
         fresh_tokens: Which of its tokens a pre-trained file of these families need not have.
         modules_to_save: Sub-modules and parameters that train beside an adapter.
@@ -27,9 +28,10 @@ class Backbone(nn.Module):
     """
 
     config: Any
+    holds: ClassVar[str] = "point clouds"
     task: str = "cls"
     num_classes: int = 0
-    head: ClassVar[tuple[str, ...]] = (HEAD,)
+    head_names: tuple[str, ...] = (HEAD,)
     families: ClassVar[tuple[str, ...]] = ()
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
     modules_to_save: tuple[str, ...] = (HEAD, *CLS_TOKENS)
@@ -49,7 +51,7 @@ class Backbone(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Map features (B, F) to logits (B, num_classes)."""
-        logits: Tensor = self.get_submodule(self.head[0])(features)
+        logits: Tensor = self.get_submodule(self.head_names[0])(features)
         return logits
 
     def pretrained(self, features: Tensor) -> Tensor:

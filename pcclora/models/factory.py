@@ -94,8 +94,7 @@ def build_task(
         raise PccloraError(f"unknown task '{task}'{did_you_mean(task, TASKS)}")
     if task not in tasks:
         raise PccloraError(
-            f"model '{MODELS.name_of(config)}': task '{task}' is available for point_mae and point_mae_tiny only; it "
-            f"has {', '.join(tasks)}"
+            f"model '{MODELS.name_of(config)}' has no head for the task '{task}', only for {', '.join(tasks)}"
         )
     given = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
     counts = {name: given[name] for name in TASKS[task]}
@@ -106,9 +105,9 @@ def build_task(
 
 
 def _configure(name: str, overrides: dict[str, Any]) -> object:
-    schema = MODELS.get(name).config
+    entry = MODELS.get(name)
     if not overrides:
-        return schema()
+        return entry.config(**entry.preset)
     from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
 
-    return from_dict(schema, overrides, source=f"model '{name}'")
+    return from_dict(entry.config, overrides | entry.preset, source=f"model '{name}'")

@@ -25,7 +25,7 @@ class PointMAEPretrain(Backbone):
     """
 
     task = "pretrain"
-    head: ClassVar[tuple[str, ...]] = ()
+    head_names: tuple[str, ...] = ()
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
     modules_to_save = ()
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("MAE_encoder.encoder",), "head": ("increase_dim",)}

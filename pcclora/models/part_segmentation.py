@@ -102,10 +102,10 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
         extra: Width of what :meth:`read` gives of the cloud beside the centres.
     """
 
-    head: ClassVar[tuple[str, ...]] = ("label_conv", "propagation_0", "convs1", "bns1", "convs2", "bns2", "convs3")
+    head_names: tuple[str, ...] = ("label_conv", "propagation_0", "convs1", "bns1", "convs2", "bns2", "convs3")
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
-    modules_to_save = head
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head}
+    modules_to_save = head_names
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
 
     def __init__(
         self,

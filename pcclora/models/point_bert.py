@@ -71,13 +71,13 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
         num_categories: Number of categories.
     """
 
-    head: ClassVar[tuple[str, ...]] = (
+    head_names: tuple[str, ...] = (
         *(f"propagation_{level}" for level in (2, 1, 0)),
         *("dgcnn_pro_1", "dgcnn_pro_2", "conv1", "bn1", "conv2"),
     )
     families: ClassVar[tuple[str, ...]] = ("Point-BERT",)
-    modules_to_save = (*head, *CLS_TOKENS)
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head}
+    modules_to_save = (*head_names, *CLS_TOKENS)
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
 
     def __init__(self, config: PointBERTConfig, *, num_parts: int, num_categories: int) -> None:
         super().__init__(config)

@@ -142,7 +142,7 @@ class ReConPartSegmenter(PointMAEPartSegmenter):
     """
 
     families: ClassVar[tuple[str, ...]] = ("ReCon",)
-    modules_to_save = (*PointMAEPartSegmenter.head, *CLS_TOKENS)
+    modules_to_save = (*PointMAEPartSegmenter.head_names, *CLS_TOKENS)
 
     def __init__(self, config: ReConConfig, *, num_parts: int, num_categories: int) -> None:
         counts = {"num_parts": num_parts, "num_categories": num_categories}

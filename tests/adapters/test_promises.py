@@ -56,7 +56,7 @@ def test_no_adapter_tensor_is_dead(method: str, backbone: str) -> None:
     assert not dead(model, adapter, x)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [name for name in list_models() if not name.startswith("vit_")])
 @pytest.mark.parametrize("settings", [CLoRAConfig(), CLoRAConfig(placement="input"), LoRAConfig()])
 def test_no_default_target_of_a_family_is_dead(name: str, settings: Any) -> None:
     model, x = point_transformer(name)

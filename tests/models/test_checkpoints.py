@@ -144,7 +144,7 @@ def test_a_part_head_with_other_outputs_is_dropped_with_a_line(name, options, sm
     report = load_checkpoint(model, tmp_path / "file.pth")
     here = f"{model.num_parts} parts of {model.num_categories} categories"
     assert f"part segmentation head dropped: 7 parts of 3 categories, this model has {here}" in str(report)
-    assert not report.head_loaded and {key.split(".")[0] for key in report.dropped} == set(model.head)
+    assert not report.head_loaded and {key.split(".")[0] for key in report.dropped} == set(model.head_names)
     assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
     assert set(report.loaded) | set(report.missing) == set(model.state_dict())
 
@@ -159,7 +159,7 @@ def test_a_file_of_another_task_gives_its_trunk(name, file, task, small, tmp_pat
     torch.save(state, tmp_path / "file.pth")
     report = load_checkpoint(model, tmp_path / "file.pth")
     here = [key for key in report.missing if key not in ("cls_token", "cls_pos")]
-    assert {key.split(".")[0] for key in here} == set(model.head) and not report.unexpected
+    assert {key.split(".")[0] for key in here} == set(model.head_names) and not report.unexpected
     assert all(torch.equal(model.state_dict()[key], state[key]) for key in report.loaded)
     assert "head dropped" in str(report) and not report.head_loaded
 

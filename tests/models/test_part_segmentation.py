@@ -15,6 +15,7 @@ from pcclora.models import create_model, list_models
 from pcclora.ops import gather, knn_points, sample_farthest_points
 
 CATEGORY = torch.tensor([0, 2, 1, 2])
+POINTS = [name for name in list_models() if not name.startswith("vit_")]
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_equals_the_literal_network(name, mode, literal, small, points):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", POINTS)
 @torch.no_grad()
 def test_any_points_are_labelled_in_any_pieces(name, small, points):
     model = settled(small(name, task="partseg")).eval()
@@ -111,7 +112,7 @@ def test_any_points_are_labelled_in_any_pieces(name, small, points):
     torch.testing.assert_close(model(points, CATEGORY, query=points[:, order]), whole[:, order], rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", POINTS)
 @torch.no_grad()
 def test_the_category_matters(name, small, points):
     model = settled(small(name, task="partseg")).eval()
@@ -119,14 +120,14 @@ def test_the_category_matters(name, small, points):
     assert not torch.allclose(logits[0], logits[1]) and not torch.allclose(logits[1], logits[2])
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", POINTS)
 def test_declares_what_adapters_and_tools_read(name, small):
     model = small(name, task="partseg")
     assert (model.task, model.num_parts, model.num_categories, model.num_classes) == ("partseg", 7, 3, 0)
     trunk = {"encoder", "reduce_dim", "pos_embed", "blocks", "norm"}
     tokens = {"cls_token", "cls_pos", "img_token", "img_pos", "text_token", "text_pos"}
     names = {key.split(".")[0] for key in model.state_dict()}
-    assert set(model.head) == names - trunk - tokens
+    assert set(model.head_names) == names - trunk - tokens
     assert set(model.modules_to_save) == names - trunk - {name for name in tokens if name[:3] != "cls"}
 
 

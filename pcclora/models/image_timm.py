@@ -1,0 +1,65 @@
+"""The one door to timm (PyTorch Image Models, R. Wightman): its import, its names, what it says of an architecture.
+
+timm and the torchvision that it needs are the extra ``image``; nothing else of the package imports them, and this only
+when a function here is called.
+"""
+
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+from pcclora.errors import PccloraError
+
+EXTRA = "pip install 'pcclora[image]'"
+
+
+def import_timm() -> ModuleType:
+    """Return timm.
+
+    Raises:
+        PccloraError: If it, or the torchvision it needs, is not installed or is of another torch.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise PccloraError(f"models of images need timm, and {error.name} is not installed: {EXTRA}") from error
+    except (ImportError, RuntimeError, OSError) as error:
+        raise PccloraError(
+            f"timm cannot be imported ({str(error).splitlines()[0]}): torch and torchvision do not belong together; "
+            "install a pair of one release from PyTorch's own builds, both for the CPU or both for CUDA"
+        ) from error
+    return timm
+
+
+def timm_cfg(architecture: str) -> Any:
+    """Return timm's ``PretrainedCfg`` of an architecture: input size, mean, std, interpolation, where weights are.
+
+    Args:
+        architecture: timm's name, with or without the tag of its weights: ``vit_base_patch16_224.augreg_in21k``.
+
+    Raises:
+        PccloraError: If there is no such architecture or tag; the message has the nearest.
+    """
+    timm = import_timm()
+    name, _, tag = architecture.partition(".")
+    if not timm.is_model(name):
+        raise PccloraError(f"unknown timm architecture '{architecture}'{_nearest(name, timm.list_models())}")
+    tags = timm.list_pretrained(f"{name}.*")
+    if tag and architecture not in tags:
+        raise PccloraError(f"timm's '{name}' has no weights '{tag}'; it has {', '.join(tags) or 'none'}")
+    return timm.get_pretrained_cfg(architecture)
+
+
+def timm_architectures() -> list[str]:
+    """Return the names of the architectures that timm has in the families of :data:`FAMILIES`."""
+    timm = import_timm()
+    return [name for family in FAMILIES for name in timm.list_models(module=family)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else "; list_models('timm/*') has the names"
+
+
+# timm's modules whose attention calls its linear maps, as docs/checkpoints.md measures; others may be tried by name
+FAMILIES = ("vision_transformer", "deit")
