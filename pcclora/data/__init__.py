@@ -24,6 +24,7 @@ from pcclora.data.modelnet import ModelNetConfig, modelnet
 from pcclora.data.part_folder import PartFolderConfig, part_folder
 from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
+from pcclora.data.procedural_images import ProceduralImagesConfig, ProceduralImagesDataset
 from pcclora.data.readers import read_points, read_scan
 from pcclora.data.scan import Scan
 from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
@@ -57,6 +58,8 @@ __all__ = [
     "Preset",
     "ProceduralConfig",
     "ProceduralDataset",
+    "ProceduralImagesConfig",
+    "ProceduralImagesDataset",
     "Sample",
     "Scan",
     "ScanObjectNN",
