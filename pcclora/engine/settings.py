@@ -108,7 +108,8 @@ class AdaptationRun:
         task: What the head does; a run's folder says by it which task it is of.
         seed: Of initial weights, order, augmentation, dropout and split.
         model: The backbone.
-        checkpoint: Its weights: ``bundled`` (inside the package), ``none`` (random), or a released file as it is.
+        checkpoint: Its weights: ``bundled`` (inside the package), ``none`` (random), ``pretrained`` (timm's own, from
+            its hub), or a released file as it is.
         adapter: What is trained; ``full`` trains everything.
         data: The data set.
         augmentation: Preset, named after its protocol, of the training samples.
@@ -189,6 +190,31 @@ class PartSegmentationRun(PointCloudRun):
         super().__post_init__()
         if self.votes and self.evaluate_on == "sample":
             raise PccloraError("votes average the logits of a point, and each vote samples others; use evaluate_on=all")
+
+
+@dataclass
+class ImageTraining(ClassificationTraining):
+    """Training of an image classifier."""
+
+    epochs: int = 10
+    lr: float = 1e-2
+    warmup_epochs: float = 1.0
+
+
+@dataclass
+class ImageRun(AdaptationRun):
+    """An image classifier; epochs are selected by accuracy.
+
+    Attributes:
+        normalization: Mean and standard deviation of the model's input: ``model`` takes those that its weights were
+            trained with, ``half`` 0.5 and 0.5, ``imagenet`` the statistics of ImageNet.
+    """
+
+    task: Literal["image"] = "image"  # type: ignore[assignment]
+    model: Any = component(MODELS, "vit_mini")
+    data: Any = component(DATASETS, "digits")
+    train: ImageTraining = field(default_factory=ImageTraining)
+    normalization: Literal["model", "half", "imagenet"] = "model"
 
 
 @dataclass

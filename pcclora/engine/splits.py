@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pcclora.data import LabelledDataset, Subset, stratified_split
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -30,6 +31,7 @@ def load_splits(config: AdaptationRun) -> Splits:
         PccloraError: If they cannot be read, or disagree about the classes.
     """
     train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
+    check_kind(task_of(config), f"data set '{train.name}'", train.holds)
     if (train.class_names, train.parts) != (test.class_names, test.parts):
         raise PccloraError(f"{train.name}: training and test set have different classes or parts")
     if config.selection != "validation":

@@ -5,17 +5,34 @@ from pathlib import Path
 
 from pcclora.config import load_config, read_yaml
 from pcclora.engine.classification import Classification
+from pcclora.engine.image_classification import ImageClassification
 from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.task import Task
 from pcclora.errors import PccloraError
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), PartSegmentation())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), PartSegmentation(), ImageClassification())}
 
 
 def task_of(config: AdaptationRun) -> Task:
     """Return the task that a configuration is of."""
     return TASKS[config.task]
+
+
+def check_kind(task: Task, what: str, holds: str) -> None:
+    """Refuse a data set or a model of another kind than a task is about.
+
+    Args:
+        task: The task.
+        what: The data set or model, for the message.
+        holds: ``point clouds`` or ``images``.
+
+    Raises:
+        PccloraError: Naming the tools that take it.
+    """
+    if holds != task.holds:
+        tools = " or ".join(own.tool for own in TASKS.values() if own.holds == holds)
+        raise PccloraError(f"{what} is for {holds}, and {task.title} here is about {task.holds}; use {tools}")
 
 
 def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:
@@ -30,5 +47,5 @@ def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:
     """
     name = read_yaml(file).get("task", "cls")
     if name not in TASKS:
-        raise PccloraError(f"{file}: its task is '{name}'; {' or '.join(TASKS)} is needed here")
+        raise PccloraError(f"{file}: its task is '{name}'; {', '.join(TASKS)} can be used here")
     return load_config(TASKS[name].schema, file=file, overrides=overrides)

@@ -21,7 +21,7 @@ from pcclora.engine.run_folder import RunFolder, open_run
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import Splits, load_splits
 from pcclora.engine.task import Labels
-from pcclora.engine.tasks import task_of
+from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import bundled_weights, load_checkpoint
 from pcclora.registry import MODELS
@@ -73,8 +73,8 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator") -> tuple[Splits, 
         PccloraError: If anything that the run needs cannot be used.
     """
     task, splits = task_of(config), load_splits(config)
-    loader = task.loader(config, splits.train)
     model = build_model(config, task.labels(splits.train))
+    loader = task.loader(config, splits.train)
     job = _job(config, model, loader, splits, accelerator)
     try_one_cloud(model, loader, task.inputs)
     return splits, job
@@ -100,10 +100,15 @@ def build_model(config: AdaptationRun, labels: Labels, *, checkpoint: str | None
 
 
 def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
-    """Build the backbone with the task's head for these labels, without weights."""
-    classes, parts = len(labels.class_names), labels.parts
+    """Build the backbone with the task's head for these labels, without weights.
+
+    Raises:
+        PccloraError: If it has no such head, or its input is not what the task is about.
+    """
+    task, classes, parts = task_of(config), len(labels.class_names), labels.parts
     size = {"num_classes": classes} if parts is None else {"num_parts": len(parts.names), "num_categories": classes}
-    model: nn.Module = MODELS.build(config.model, task=task_of(config).head, **size)
+    model: nn.Module = MODELS.build(config.model, task=task.head, **size)
+    check_kind(task, f"model '{MODELS.name_of(config.model)}'", getattr(model, "holds", task.holds))
     return model
 
 
