@@ -3,11 +3,14 @@
 A pattern matches the whole module name as ``named_modules()`` gives it; ``*`` stands for one path segment. Rows in
 brackets are letters of the module's own last name, which splits its rows into equal blocks in that order (``qkv[q,v]``,
 ``kv[k]``), or ranges (``fused[0:96,192:288]``). Hugging Face peft has no such slices; here every method has them.
+
+``qkv`` also means the maps q, k and v of an attention that keeps them apart, whatever it calls them, so one pattern
+serves both kinds of attention: ``attn.qkv[q,v]`` is then ``attn.q_proj`` and ``attn.v_proj``, whole.
 """
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -21,6 +24,9 @@ from pcclora.errors import PccloraError
 
 _PATTERN = re.compile(r"(?P<path>[^\[\]]+)(?:\[(?P<rows>[^\[\]]*)\])?")
 _RANGE = re.compile(r"(?P<start>\d+):(?P<stop>\d+)")
+_SPLIT = (("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
+_OUT = ("proj", "out_proj", "o_proj")
+_MLP = ("fc1", "fc1_g", "fc1_x")  # the last two: gate and value of a SwiGLU, which read the same input
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,9 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         PccloraError: If a pattern matches nothing or no plain linear map, rows do not exist or are named twice, or a
             module's weight is read past its forward, so that an adapter on it would be dead.
     """
-    names = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
+    modules = {name: module for name, module in model.named_modules() if name.partition(".")[0] != "adapters"}
+    split = {f"{place}qkv": maps for place, maps in _attentions(modules).items() if len(maps) > 1}
+    names = [name for name in modules if name]
     found: list[Target] = []
     _refuse_string(patterns, "target_modules")
     if not patterns:
@@ -97,9 +105,10 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         match = _PATTERN.fullmatch(text)
         if match is None:
             raise PccloraError(f"target '{text}' cannot be read; write it as 'blocks.*.attn.qkv[q,v]'")
-        for name in select([match["path"]], names, what="target"):
-            linear = _checked(model, name)
-            found += _rows(name, linear, match["rows"])
+        for name in select([match["path"]], [*names, *split], what="target"):
+            parts = _parts(name, split[name], match["rows"]) if name in split else {name: match["rows"]}
+            for part, rows in parts.items():
+                found += _rows(part, _checked(model, part), rows)
     order = {name: i for i, name in enumerate(names)}
     found.sort(key=lambda target: (order[target.module], target.start))
     for before, after in pairwise(found):
@@ -109,20 +118,28 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
 
 
 def attention_targets(model: nn.Module) -> tuple[str, ...]:
-    """Return the default of methods that add to a weight: each fused ``qkv`` as [q,k,v], and the ``proj`` beside it."""
+    """Return the default of methods that add to a weight: q, k and v of each attention, fused or not, and its output.
+
+    Raises:
+        PccloraError: If the model has no such attention.
+    """
     modules = dict(model.named_modules())
     patterns: list[str] = []
-    for name in _linears_named(modules, "qkv"):
-        patterns.append(f"{name}[q,k,v]")
-        beside = name.removesuffix("qkv") + "proj"
-        patterns += [beside] if isinstance(modules.get(beside), nn.Linear) else []
-    return _found(patterns, model, "qkv")
+    for place in _attentions(modules):
+        patterns.append(f"{place}qkv[q,k,v]")
+        patterns += [place + out for out in _OUT if _is_linear(modules, place + out)]
+    return _found(patterns, model)
 
 
 def input_targets(model: nn.Module) -> tuple[str, ...]:
-    """Return the default of the methods that act on an input: every ``qkv`` and every ``fc1``."""
+    """Return the default of the methods that act on an input: every ``qkv`` and every first map of an MLP.
+
+    Raises:
+        PccloraError: If the model has neither.
+    """
     modules = dict(model.named_modules())
-    return _found(_linears_named(modules, "qkv") + _linears_named(modules, "fc1"), model, "qkv or fc1")
+    first = [name for name in modules if name.rpartition(".")[2] in _MLP and _is_linear(modules, name)]
+    return _found([f"{place}qkv" for place in _attentions(modules)] + first, model)
 
 
 def _refuse_string(patterns: Iterable[str], what: str) -> None:
@@ -130,13 +147,29 @@ def _refuse_string(patterns: Iterable[str], what: str) -> None:
         raise PccloraError(f"{what} is the string '{patterns}'; write a list of patterns: ['{patterns}']")
 
 
-def _linears_named(modules: dict[str, nn.Module], last: str) -> list[str]:
-    return [n for n, m in modules.items() if n.rpartition(".")[2] == last and isinstance(m, nn.Linear)]
+def _attentions(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Return the maps of each attention, one fused or three, by what stands before ``qkv`` in their names."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in modules:
+        place = f"{name}." if name else ""
+        for names in (("qkv",), *_SPLIT):
+            maps = tuple(place + part for part in names)
+            if all(_is_linear(modules, part) for part in maps):
+                found.setdefault(place, maps)
+    return found
 
 
-def _found(patterns: list[str], model: nn.Module, what: str) -> tuple[str, ...]:
+def _is_linear(modules: Mapping[str, nn.Module], name: str) -> bool:
+    return isinstance(modules.get(name), nn.Linear)
+
+
+def _found(patterns: list[str], model: nn.Module) -> tuple[str, ...]:
     if not patterns:
-        raise PccloraError(f"{type(model).__name__} has no linear map called {what}: name target_modules yourself")
+        known = ", ".join("/".join(names) for names in _SPLIT)
+        raise PccloraError(
+            f"{type(model).__name__} has no attention with a linear map qkv, nor with {known}: name target_modules "
+            "yourself"
+        )
     return tuple(patterns)
 
 
@@ -177,6 +210,18 @@ def _forward_source(owner: type) -> str:
                 sources[name] = ""
             wanted += re.findall(r"self\.(\w+)\(", sources[name])
     return "".join(sources.values())
+
+
+def _parts(name: str, maps: Sequence[str], rows: str | None) -> dict[str, None]:
+    """Return the maps, each with all its rows, that ``rows`` mean of a ``qkv`` which is not one map but these."""
+    letters = ["q", "k", "v"] if rows is None else [part.strip() for part in rows.split(",")]
+    wrong = [letter for letter in letters if letter not in ("q", "k", "v")]
+    if wrong:
+        raise PccloraError(
+            f"target '{name}[{rows}]': '{wrong[0]}' is none of q, k, v, and this attention keeps them apart as "
+            f"{', '.join(maps)}; write rows of one of these"
+        )
+    return {maps["qkv".index(letter)]: None for letter in letters}
 
 
 def _rows(name: str, linear: nn.Linear, rows: str | None) -> list[Target]:

@@ -79,9 +79,33 @@ def test_defaults() -> None:
     assert len(pcclora.attach(model, CLoRAConfig()).targets) == 8
     assert len(pcclora.attach(model, CLoRAConfig(placement="input"), name="input").targets) == 4
     assert len(pcclora.attach(model, LoRAConfig(), name="lora").targets) == 8
-    for config in (CLoRAConfig(), LoRAConfig()):
-        with pytest.raises(PccloraError, match="no linear map called qkv: name target_modules yourself"):
-            pcclora.attach(split_vit()[0], config)
+    assert len(pcclora.attach(split_vit()[0], CLoRAConfig(placement="input")).targets) == 8  # q, k, v, fc1 twice
+    for config in (CLoRAConfig(), LoRAConfig(), CLoRAConfig(placement="input")):
+        with pytest.raises(PccloraError, match="Sequential has no attention with .* qkv, nor with q/k/v, .* yourself"):
+            pcclora.attach(nn.Sequential(nn.Linear(2, 2)), config)
+
+
+NAMES = [("q", "k", "v", "proj"), ("q_proj", "k_proj", "v_proj", "out_proj"), ("query", "key", "value", "o_proj")]
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_one_pattern_serves_fused_and_split_attention(names: tuple[str, ...]) -> None:
+    q, k, v, out = (f"attn.{name}" for name in names)
+    model = nn.ModuleDict({"attn": nn.ModuleDict({name: nn.Linear(4, 4) for name in names})})
+    assert [str(target) for target in find_targets(model, attention_targets(model))] == [q, k, v, out]
+    assert [str(target) for target in find_targets(model, ["attn.qkv[v,q]"])] == [q, v]
+    assert [str(target) for target in find_targets(model, ["*.qkv"])] == [q, k, v]
+    assert all(target.rows is None and target.d_out == 4 for target in find_targets(model, ["attn.qkv"]))
+    with pytest.raises(PccloraError, match=rf"attn.qkv\[0:2\]': '0:2' is none of q, k, v, .* as {q}, {k}, {v}; write"):
+        find_targets(model, ["attn.qkv[0:2]"])
+    with pytest.raises(PccloraError, match=f"'{q}' and '{q}' share rows"):
+        find_targets(model, ["attn.qkv[q]", q])
+
+
+def test_a_fused_map_is_taken_before_others_of_its_attention() -> None:
+    model = nn.ModuleDict({name: nn.Linear(6, 6) for name in ("q", "k", "v", "qkv", "proj")})
+    assert attention_targets(model) == ("qkv[q,k,v]", "proj")
+    assert [str(target) for target in find_targets(model, ["qkv[q]"])] == ["qkv[q]"]
 
 
 @pytest.mark.parametrize(
