@@ -2,9 +2,10 @@
 
 from pcclora.models.act import ACTConfig
 from pcclora.models.checkpoint_file import read_checkpoint
-from pcclora.models.checkpoints import LoadReport, load_checkpoint
+from pcclora.models.checkpoints import load_checkpoint
 from pcclora.models.factory import create_model, list_models
 from pcclora.models.image import ImageInput, TimmConfig, VitMiniConfig, image_input
+from pcclora.models.load_report import LoadReport
 from pcclora.models.point_bert import PointBERTConfig
 from pcclora.models.point_mae import PointMAETinyConfig
 from pcclora.models.recon import ReConConfig, ReConPlainConfig

@@ -1,12 +1,13 @@
 """Read a foreign checkpoint file without running anything that is in it.
 
 ``.pth`` goes through ``torch.load(weights_only=True)``. Some released files hold numpy scalars (accuracies) beside the
-weights; those, and nothing else, are allowed in addition. ``.safetensors`` holds tensors only. Which of the two a file
-is, is seen from its first bytes, not from its name.
+weights; those, and nothing else, are allowed in addition. ``.safetensors`` and ``.npz`` hold numbers only. Which of
+them a file is, is seen from its content, not from its name.
 """
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from torch import Tensor
 
 from pcclora.errors import PccloraError
 
-CONTAINERS = ("base_model", "model", "model_state_dict", "state_dict")  # under which released files keep the weights
+# under which released files keep the weights; where there is a moving average of them, it is what is meant, as in timm
+CONTAINERS = ("base_model", "model_ema", "state_dict_ema", "model", "model_state_dict", "state_dict")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Return the state dict of a file, on the CPU, keys as stored.
 
     Args:
-        path: A ``.pth`` of Point-MAE, Point-BERT, ACT, ReCon or their kin (bare, or under one of :data:`CONTAINERS`),
-            or a ``.safetensors``.
+        path: A ``.pth`` of Point-MAE, Point-BERT, ACT, ReCon, a ViT or their kin (bare, or under one of
+            :data:`CONTAINERS`), a ``.safetensors``, or an ``.npz``.
 
     Raises:
         PccloraError: If the file is absent, truncated, not a checkpoint, or asks to run code.
@@ -43,11 +45,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise PccloraError(f"{file}: this is a web page, not a checkpoint: the download failed; download it again")
     if start.startswith(b"version https://git-lfs"):
         raise PccloraError(f"{file}: this is a Git LFS pointer, not the checkpoint itself; run `git lfs pull`")
+    if start.startswith(b"PK") and _is_npz(file):
+        return _weights(_read_npz(file), file)
     if start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as before torch 1.6
         return _weights(_read_pickle(file), file)
     if start[8:9] == b"{":
         return _weights(_read_safetensors(file), file)
-    raise PccloraError(f"{file}: neither a .pth nor a .safetensors file; download it again")
+    raise PccloraError(f"{file}: neither a .pth nor a .safetensors nor an .npz file; download it again")
 
 
 def _read_safetensors(file: Path) -> object:
@@ -55,6 +59,24 @@ def _read_safetensors(file: Path) -> object:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise PccloraError(f"{file}: a damaged or truncated .safetensors file ({error}); download it again") from error
+
+
+def _is_npz(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return file.suffix == ".npz"
+
+
+def _read_npz(file: Path) -> object:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    except (
+        Exception
+    ) as error:  # damaged bytes fail in many ways: of the archive, of its compression, of an array's header
+        raise PccloraError(f"{file}: a damaged or truncated .npz file ({error}); download it again") from error
 
 
 def _read_pickle(file: Path) -> object:

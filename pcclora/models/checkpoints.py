@@ -5,14 +5,10 @@ wrong family, a shape mismatch, a trunk that is only partly filled, or a NaN is 
 when it is raised.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
@@ -27,42 +23,10 @@ from pcclora.models.checkpoint_keys import (
     merge_point_lora,
     refuse_family,
 )
+from pcclora.models.image_checkpoints import load_image_checkpoint
+from pcclora.models.image_timm import pretrained_file
+from pcclora.models.load_report import LoadReport, check_tensors, summary
 from pcclora.registry import MODELS
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What a checkpoint gave to a model.
-
-    Args:
-        path: The file.
-        family: Whose it is, as ``"Point-MAE"``.
-        loaded: The model's keys that were filled.
-        missing: The model's keys that the file has not, as expected; they keep their initialisation.
-        unexpected: Keys of the file that mean nothing to this family.
-        dropped: Keys of the file that are known but not part of this model.
-        notes: One line for each thing dropped or changed.
-    """
-
-    path: str
-    family: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    dropped: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def head_loaded(self) -> bool:
-        """Whether the head of the model's task came from the file."""
-        return any(HEADS.match(key) for key in self.loaded)
-
-    def __str__(self) -> str:
-        lines = [f"{self.path} ({self.family}): {len(self.loaded)} tensors loaded", *self.notes]
-        for title, keys in (("not in the file, freshly initialised", self.missing), ("unknown", self.unexpected)):
-            if keys:
-                lines.append(f"{title}: {', '.join(_summary(keys))}")
-        return "\n  ".join(lines)
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
@@ -70,7 +34,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
 
     Args:
         model: From :func:`create_model`.
-        path: A ``.pth`` or ``.safetensors`` file in any of the released containers and key forms.
+        path: A ``.pth`` or ``.safetensors`` file in any of the released containers and key forms; for a model of images
+            an ``.npz`` of the original ViT as well.
 
     Returns:
         What was loaded, what was expected to be missing, what was not used.
@@ -81,6 +46,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     """
     if not isinstance(model, Backbone):
         raise PccloraError(f"{type(model).__name__} is not a pcclora backbone; make the model with create_model")
+    if model.holds == "images":
+        return load_image_checkpoint(model, path)
     where, name = str(path), MODELS.name_of(model.config)
     weights, merged = merge_point_lora(read_checkpoint(path), where)
     weights, family = canonical(weights, where)
@@ -92,9 +59,9 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     weights, dropped = _drop_foreign_head(model, weights, targets, notes)
     known, unexpected = _split({k: v for k, v in weights.items() if k not in targets}, _is_known)
     if known:
-        notes.append(f"not part of this model: {', '.join(_summary(known))}")
+        notes.append(f"not part of this model: {', '.join(summary(known))}")
     usable = {targets[key]: value for key, value in weights.items() if key in targets}
-    _check_tensors(model, usable, where, name)
+    check_tensors(model.state_dict(), usable, where, name)
     missing = _expected_missing(model, targets.values(), usable, where)
     model.load_state_dict(usable, strict=False)
     return LoadReport(
@@ -105,11 +72,35 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
         unexpected=tuple(unexpected),
         dropped=(*dropped, *known),
         notes=tuple(notes),
+        head_loaded=any(HEADS.match(key) for key in usable),
     )
 
 
 def _is_known(key: str) -> bool:
     return bool(PRETRAINING.match(key) or CONTRAST.match(key)) or key in CLS_TOKENS
+
+
+def weights_file(config: object, source: str | Path) -> Path | None:
+    """Return the file that a run's ``checkpoint`` means, or None for random weights.
+
+    Args:
+        config: The model's config.
+        source: ``none``, ``bundled`` (they come with the package), ``pretrained`` (timm's own of this name, fetched
+            from its hub once), or a file.
+
+    Raises:
+        PccloraError: If the model has no such weights, or they cannot be fetched.
+    """
+    name = MODELS.name_of(config)
+    if source == "pretrained" and not name.startswith("timm/"):
+        raise PccloraError(
+            f"model '{name}' has no weights on a hub: give checkpoint=bundled where it has them, or a file"
+        )
+    if source == "pretrained":
+        return pretrained_file(name.removeprefix("timm/"))
+    if source == "none":
+        return None
+    return bundled_weights(name) if source == "bundled" else Path(source)
 
 
 def bundled_weights(name: str) -> Path:
@@ -165,22 +156,6 @@ def _split(weights: dict[str, Tensor], keep: Callable[[str], bool]) -> tuple[dic
     return {key: value for key, value in weights.items() if keep(key)}, [key for key in weights if not keep(key)]
 
 
-def _check_tensors(model: Backbone, usable: dict[str, Tensor], where: str, name: str) -> None:
-    """Refuse tensors that would load wrongly."""
-    state = model.state_dict()
-    for key, value in usable.items():
-        if value.shape != state[key].shape:
-            raise PccloraError(
-                f"{where}: '{key}' is {tuple(value.shape)}, model '{name}' has {tuple(state[key].shape)}; the file is "
-                "of another architecture: name the right model, or give the widths it was trained with"
-            )
-        if value.is_floating_point() != state[key].is_floating_point():
-            expected = state[key].dtype
-            raise PccloraError(f"{where}: '{key}' is {value.dtype}, {expected} is expected; the file is damaged")
-        if not bool(torch.isfinite(value).all()):
-            raise PccloraError(f"{where}: '{key}' holds NaN or infinite numbers; take another file")
-
-
 def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[str], where: str) -> tuple[str, ...]:
     """Return which of the model's keys the file may lack and lacks: each part whole, and never of the trunk."""
     parts: dict[str, list[str]] = {"trunk": [], "head": [], "pre-training decoder": []}
@@ -194,19 +169,8 @@ def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[
         if absent and (part == "trunk" or len(absent) < len(keys)):
             raise PccloraError(
                 f"{where}: {len(keys) - len(absent)} of the {len(keys)} tensors of the {part} are in this file, "
-                f"{len(absent)} are not ({', '.join(_summary(absent))}); it is not a whole "
+                f"{len(absent)} are not ({', '.join(summary(absent))}); it is not a whole "
                 f"{' or '.join(model.families)} checkpoint: take the official file, or create the model with the depth "
                 "it was trained with"
             )
     return tuple(key for key in targets if key not in found)
-
-
-def _summary(keys: Iterable[str], limit: int = 6) -> list[str]:
-    """Shorten a list of keys to stems with counts, as ``MAE_decoder.* (46)`` or ``blocks.*.norm1_contrast.* (24)``."""
-    stems = Counter(re.sub(r"^(?:blocks\.\d+\.(\w+)|(\w+)).*", _stem, key) for key in keys)
-    names = [stem if count == 1 else f"{stem}.* ({count})" for stem, count in stems.items()]
-    return names if len(names) <= limit else [*names[:limit], f"and {len(names) - limit} more"]
-
-
-def _stem(match: re.Match[str]) -> str:
-    return match[2] or f"blocks.*.{match[1]}"

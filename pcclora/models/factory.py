@@ -6,7 +6,7 @@ from typing import Any
 
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.models.backbone import Backbone
-from pcclora.models.checkpoints import bundled_weights, load_checkpoint
+from pcclora.models.checkpoints import load_checkpoint, weights_file
 from pcclora.registry import MODELS
 
 TASKS: dict[str, tuple[str, ...]] = {  # and the numbers of outputs that each takes
@@ -31,13 +31,15 @@ def create_model(
 
     Args:
         name: A registered name; see :func:`list_models`.
-        task: ``cls``: ``model(points (B, N, 3)) -> logits (B, num_classes)``; ``pretrain``: ``model(points, mask) ->
-            loss``; ``partseg``: ``model(points, category (B,), query=None) -> logits (B, N, num_parts)``.
+        task: ``cls``: ``model(points (B, N, 3)) -> logits (B, num_classes)``, of images (B, 3, S, S) likewise;
+            ``pretrain``: ``model(points, mask) -> loss``; ``partseg``: ``model(points, category (B,), query=None) ->
+            logits (B, N, num_parts)``.
         num_classes: Number of classes of a classifier.
         num_parts: Number of parts of a part segmenter, of all categories together; ShapeNetPart has 50.
         num_categories: Number of categories of a part segmenter; ShapeNetPart has 16.
-        checkpoint: A file for :func:`load_checkpoint`, or ``"bundled"`` for the weights that come with the package.
-        pretrained: The same as ``checkpoint="bundled"``.
+        checkpoint: A file for :func:`load_checkpoint`, ``"bundled"`` for the weights that come with the package, or
+            ``"pretrained"`` for timm's own weights of a ``timm/...`` model.
+        pretrained: The same as ``checkpoint="bundled"``, and of a ``timm/...`` model as ``checkpoint="pretrained"``.
         overrides: Fields of the model's config, as ``num_groups=128``.
 
     Returns:
@@ -46,16 +48,16 @@ def create_model(
     Raises:
         PccloraError: If a name is unknown (the message has the nearest one), a value or the checkpoint cannot be used.
     """
-    if pretrained and checkpoint not in (None, "bundled"):
+    own = "pretrained" if name.startswith("timm/") else "bundled"
+    if pretrained and checkpoint not in (None, own):
         raise PccloraError(f"pretrained=True and checkpoint={str(checkpoint)!r}: give one of them")
     config = _configure(name, overrides)
     model: Backbone = MODELS.build(
         config, task=task, num_classes=num_classes, num_parts=num_parts, num_categories=num_categories
     )
-    if pretrained or checkpoint == "bundled":
-        checkpoint = bundled_weights(name)
-    if checkpoint is not None:
-        load_checkpoint(model, checkpoint)
+    file = weights_file(config, own if pretrained else checkpoint or "none")
+    if file is not None:
+        load_checkpoint(model, file)
     return model
 
 
@@ -63,7 +65,8 @@ def list_models(pattern: str = "*") -> list[str]:
     """Return the registered names that match a shell pattern, sorted.
 
     Args:
-        pattern: As ``"point_*"``.
+        pattern: As ``"point_*"``. Architectures of timm are listed where it begins with ``timm/``, as ``"timm/vit_*"``:
+            those of the families that were tried with adapters.
     """
     return MODELS.names(pattern)
 

@@ -4,9 +4,14 @@ timm and the torchvision that it needs are the extra ``image``; nothing else of 
 when a function here is called.
 """
 
+import sys
+from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 
@@ -48,6 +53,41 @@ def timm_cfg(architecture: str) -> Any:
     if tag and architecture not in tags:
         raise PccloraError(f"timm's '{name}' has no weights '{tag}'; it has {', '.join(tags) or 'none'}")
     return timm.get_pretrained_cfg(architecture)
+
+
+def timm_filter(model: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]:
+    """Return what timm does to a state dict of this model's family before it loads it."""
+    made = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return made or (lambda weights, model: weights)
+
+
+def pretrained_file(architecture: str) -> Path:
+    """Return the file of timm's own weights, from the hub or from its cache on this machine.
+
+    Raises:
+        PccloraError: If there are none, or the hub cannot be reached.
+    """
+    cfg = timm_cfg(architecture)
+    if not cfg.hf_hub_id:
+        raise PccloraError(f"timm has no weights of '{architecture}' on its hub; give checkpoint=FILE")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    repository, _, revision = cfg.hf_hub_id.partition("@")
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        try:
+            return Path(hf_hub_download(repository, file, revision=revision or None))
+        except RemoteEntryNotFoundError:
+            continue
+        except (LocalEntryNotFoundError, OSError, ValueError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise PccloraError(
+                f"the weights of '{architecture}' cannot be fetched ({reason}); fetch {file} of the repository "
+                f"{repository} of the Hugging Face hub where there is a network, and give checkpoint=FILE"
+            ) from error
+    raise PccloraError(
+        f"the repository {repository} of '{architecture}' has no weights that are read; give checkpoint=FILE"
+    )
 
 
 def timm_architectures() -> list[str]:

@@ -72,7 +72,7 @@ def test_whole_models_are_refused(tmp_path):
         (b"<!DOCTYPE html><html>Quota exceeded</html>", "web page"),
         (b"\n  <html><body>404</body></html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "pointer"),
-        (b"hello", "neither a .pth nor a .safetensors"),
+        (b"hello", "neither a .pth nor a .safetensors nor an .npz"),
         (b"PK\x03\x04" + b"\0" * 40, "damaged or truncated"),
         (b"\x10\0\0\0\0\0\0\0{" + b"x" * 40, "damaged or truncated .safetensors"),
     ],
