@@ -5,6 +5,7 @@ from pcclora.models.checkpoint_file import read_checkpoint
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.models.factory import create_model, list_models
 from pcclora.models.image import ImageInput, TimmConfig, VitMiniConfig, image_input
+from pcclora.models.image_backbone import ImageBackbone
 from pcclora.models.load_report import LoadReport
 from pcclora.models.point_bert import PointBERTConfig
 from pcclora.models.point_mae import PointMAETinyConfig
@@ -13,6 +14,7 @@ from pcclora.models.trunk import PointMAEConfig
 
 __all__ = [
     "ACTConfig",
+    "ImageBackbone",
     "ImageInput",
     "LoadReport",
     "PointBERTConfig",

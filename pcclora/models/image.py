@@ -1,29 +1,20 @@
-"""Vision transformers of timm as backbones: ``timm/<architecture>``, and ``vit_mini``, small enough for a CPU.
+"""The settings of vision transformers of timm, and what each expects of an image.
 
-Dosovitskiy et al., ViT (arXiv 2010.11929); Touvron et al., DeiT (arXiv 2012.12877); Oquab et al., DINOv2 (arXiv
-2304.07193). A model is timm's own object: its forward and its parameter names are timm's, so an adapter that is saved
-here loads on a bare ``timm.create_model``. It only becomes a :class:`Backbone` beside.
+Which mean and standard deviation the pixels are normalised with belongs to the weights, not to the data: ViTs of AugReg
+were trained with 0.5 and 0.5, DeiT and DINOv2 with the statistics of ImageNet.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any, ClassVar, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import Literal
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import Backbone
-from pcclora.models.factory import build_task
-from pcclora.models.image_timm import import_timm, timm_architectures, timm_cfg
+from pcclora.models.image_timm import timm_cfg
 from pcclora.registry import MODELS
 
-STATISTICS = {  # mean and standard deviation of a channel; which of the two a ViT wants is left unsaid in most papers
+STATISTICS = {  # mean and standard deviation of each channel
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-ATTENTION = (("qkv",), ("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
 
 
 @dataclass
@@ -125,92 +116,6 @@ def image_input(config: object, *, normalization: str = "model") -> ImageInput:
     if normalization not in STATISTICS:
         raise PccloraError(f"normalization is '{normalization}'; choose model, {' or '.join(STATISTICS)}")
     return ImageInput(expected.size, *STATISTICS[normalization], expected.interpolation, expected.crop)
-
-
-class ImageBackbone(Backbone):
-    """What a timm model has beside its own: images (B, 3, S, S) to logits (B, num_classes), by way of features."""
-
-    holds = "images"
-    families: ClassVar[tuple[str, ...]] = ("timm",)
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("patch_embed",), "head": ("head", "head_dist")}
-
-    def features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, S, S) to what the head reads (B, F): for a distilled DeiT both tokens, F = 2 C."""
-        model: Any = self
-        tokens = model.forward_features(images)
-        if len(self.head_names) == 2:
-            return torch.cat([tokens[:, 0], tokens[:, 1]], dim=-1)
-        pooled: Tensor = model.forward_head(tokens, pre_logits=True)
-        return pooled
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map features (B, F) to logits (B, num_classes); two heads are averaged, as in timm."""
-        heads = [self.get_submodule(name) for name in self.head_names]
-        pieces = features.chunk(len(heads), dim=-1)
-        logits: Tensor = sum(head(piece) for head, piece in zip(heads, pieces, strict=True)) / len(heads)
-        return logits
-
-
-@MODELS.register("timm", config=TimmConfig, variant="architecture", variants=timm_architectures)
-def timm_model(
-    config: TimmConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """Any vision transformer of timm whose attention has its linear maps as modules; without weights."""
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_timm}, config, task=task, **counts)
-
-
-@MODELS.register("vit_mini", config=VitMiniConfig)
-def vit_mini(
-    config: VitMiniConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """A ViT for a CPU: timm's class at 32 px, patch 4, width 128, 6 blocks."""
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_mini}, config, task=task, **counts)
-
-
-def _build_timm(config: TimmConfig, *, num_classes: int) -> Backbone:
-    timm_cfg(config.architecture)
-    options = {key: value for key, value in asdict(config).items() if value is not None and key != "architecture"}
-    create = import_timm().create_model
-    return _backbone(lambda: create(config.architecture, num_classes=num_classes, **options), config)
-
-
-def _build_mini(config: VitMiniConfig, *, num_classes: int) -> Backbone:
-    vit = import_timm().models.VisionTransformer
-    return _backbone(lambda: vit(num_classes=num_classes, **asdict(config)), config)
-
-
-def _backbone(create: Callable[[], Any], config: object) -> Backbone:
-    name = MODELS.name_of(config)
-    try:
-        model = create()
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise PccloraError(f"model '{name}' cannot be built so: {str(error) or type(error).__name__}") from error
-    last = {path.rpartition(".")[2] for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-    heads = _heads(model)
-    if not any(last.issuperset(names) for names in ATTENTION) or not heads:
-        raise PccloraError(
-            f"model '{name}' ({type(model).__name__}) is no vision transformer that can be adapted: it lacks attention "
-            "with linear maps qkv, or q, k and v, or a linear head; list_models('timm/*') has those that can"
-        )
-    model.__class__ = _backbone_class(model.__class__)
-    model.config, model.head_names, model.modules_to_save = config, heads, heads
-    return model  # type: ignore[no-any-return]
-
-
-def _heads(model: Any) -> tuple[str, ...]:
-    """Return the names of a timm model's linear classifiers: one, or of a distilled DeiT two."""
-    found = model.get_classifier()
-    heads = found if isinstance(found, tuple) else (found,)
-    names = tuple(name for name, module in model.named_modules() if any(module is head for head in heads))
-    whole = len(names) == len(heads) and all(isinstance(head, nn.Linear) for head in heads)
-    return names if whole and (len(heads) == 1 or hasattr(model, "dist_token")) else ()
-
-
-@cache
-def _backbone_class(kind: type[nn.Module]) -> type[Backbone]:
-    return type(kind.__name__, (ImageBackbone, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
 def _square(size: tuple[int, int, int], config: TimmConfig) -> int:
