@@ -2,8 +2,8 @@
 
     python tools/benchmark.py --only ops --csv ops.csv
 
-One thread, process CPU time, all methods in turn in one run: only ratios within one table mean something. A peer that
-is not installed has no row.
+One thread, process CPU time, all methods in turn in one run: only ratios within one table mean something. A CUDA
+device, which only images are measured on, is timed by the clock on the wall. A peer that is not installed has no row.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch
 from benchmarks import GROUPS
 from benchmarks.timing import Row
 
+from pcclora.errors import PccloraError
 from pcclora.ops import backends
 
 HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "peak MB", "against")
@@ -31,15 +32,25 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that some measurements start
-    print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, {os.cpu_count()} cores; {backends()['cpu']}")
+    gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    print(
+        f"Python {sys.version.split()[0]}, torch {torch.__version__}, {os.cpu_count()} cores; {backends()['cpu']}{gpu}"
+    )
     table: list[tuple[str, ...]] = []
+    refused = []
     for group in arguments.only:
-        measured = GROUPS[group](arguments.rounds)
+        try:
+            measured = GROUPS[group](arguments.rounds)
+        except PccloraError as error:
+            refused.append(f"{group} was not measured: {error}")
+            continue
         for _, rows in groupby(measured, key=lambda row: row.case):
             table += show(list(rows))
     if arguments.csv:
         with arguments.csv.open("w", newline="") as file:
             csv.writer(file).writerows([HEADER, *table])
+    if refused:
+        sys.exit("\n".join(refused))
 
 
 def show(rows: list[Row]) -> list[tuple[str, ...]]:

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from pcclora.errors import PccloraError
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def partseg(benchmark, monkeypatch):
 
 
 def test_part_segmentation_beside_its_literal_form(partseg, monkeypatch):
-    monkeypatch.setattr(partseg, "peak_mb", lambda method, B: 3.0)  # its process would take the full sizes
+    monkeypatch.setattr(partseg, "peak_mb", lambda prepare, method, B: 3.0)  # its process would take the full sizes
     rows = {row.method: row for row in partseg.measure(1)}
     assert rows.keys() == {"ours", "literal", "bound"}
     assert rows["bound"].minimum > 0 and rows["ours"].peak_mb == rows["literal"].peak_mb == 3.0
@@ -68,22 +71,80 @@ def test_part_segmentation_beside_its_literal_form(partseg, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
 def test_peak_memory_grows_with_the_batch(partseg):
-    small, large = partseg._peak_mb("literal", 1), partseg._peak_mb("literal", 2048)
+    measure_peak = importlib.import_module("benchmarks.resources").measure_peak
+    small, large = (measure_peak(partseg.prepare, "literal", B) for B in (1, 2048))
     assert 0 <= small < large
+
+
+@pytest.fixture
+def image(benchmark, monkeypatch):
+    image = importlib.import_module("benchmarks.image")
+    small = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
+    for name, value in {"MODEL": image.MODEL | small, "SIZE": 32, "BATCH": 2, "RANK": 2}.items():
+        monkeypatch.setattr(image, name, value)
+    return image
+
+
+def test_images_beside_peft_and_the_bare_backbone(image, monkeypatch):
+    monkeypatch.setattr(image, "peak_mb", lambda prepare, method, device: 3.0)  # its process would take the full sizes
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    rows = {(row.case, row.method): row for row in image.measure(1)}
+    steps = {method for case, method in rows if case == "train cpu"}
+    assert steps == {"clora", "clora, input", "lora r=8", "peft r=8", "peft r=2", "linear", "bound"}
+    assert {method for case, method in rows if case == "infer cpu"} == {"bare", "clora", "merged", "bound"}
+    assert all(row.minimum >= 0 for row in rows.values())
+    assert rows["train cpu", "clora"].reference == "peft r=8" and rows["infer cpu", "merged"].reference == "bare"
+
+
+def test_clora_trains_as_many_numbers_as_its_formula_says(image):
+    model = image.methods()["clora"](image.bare("cpu"))
+    d, m, head = 24, 4, 25 * 100
+    expected = image.BASES * (2 * d * image.RANK + m * image.RANK**2) + head
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
+
+
+def test_a_step_counts_forward_and_backward_products(image):
+    count = importlib.import_module("benchmarks.resources").count_call_macs
+    x, weight = torch.rand(5, 3), torch.rand(4, 3, requires_grad=True)
+    assert count(lambda: (x @ weight.T).sum()) == 5 * 3 * 4
+    assert count(lambda: (x @ weight.T).sum().backward()) == 2 * 5 * 3 * 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
+def test_peak_memory_is_measured_in_a_process_of_its_own(benchmark):
+    resources = importlib.import_module("benchmarks.resources")
+    assert 190 < resources.peak_mb(allocate, 200) < 260
+
+
+def allocate(megabytes):
+    """Do nothing, then hold memory for a moment."""
+    return lambda: None, lambda: torch.ones(megabytes, 2**18)
 
 
 def test_methods_that_disagree_are_not_timed(benchmark):
     import benchmarks.ops
-    import torch
 
     with pytest.raises(AssertionError, match="peer and torch differ"):
         benchmarks.ops._require_equal({"torch": torch.zeros(2), "peer": torch.ones(2)})
+
+
+def test_what_cannot_be_measured_is_named_after_what_can(benchmark, monkeypatch, tmp_path):
+    def refuse(rounds):
+        raise PccloraError("timm is not installed")
+
+    monkeypatch.setitem(benchmark.GROUPS, "image", refuse)
+    table = tmp_path / "table.csv"
+    words = ["benchmark.py", "--only", "image", "ops", "--rounds", "1", "--csv", str(table)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="image was not measured: timm is not installed"):
+        benchmark.main()
+    assert "fps 64/8" in table.read_text()
 
 
 @pytest.mark.slow
 def test_import_time_is_paired(benchmark):
     import benchmarks.imports
 
-    torch, pcclora, difference = benchmarks.imports.measure(1)
-    assert difference.samples[0] == pcclora.samples[0] - torch.samples[0]
-    assert pcclora.samples[0] > 0
+    alone, with_pcclora, difference = benchmarks.imports.measure(1)
+    assert difference.samples[0] == with_pcclora.samples[0] - alone.samples[0]
+    assert with_pcclora.samples[0] > 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks import adapters, imports, ops, partseg
+from benchmarks import adapters, image, imports, ops, partseg
 from benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -10,4 +10,5 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "ops": ops.measure,
     "adapters": adapters.measure,
     "partseg": partseg.measure,
+    "image": image.measure,
 }

@@ -5,9 +5,8 @@ head are spelled out, layer by layer, on channels (B, C, N). The bound is our ne
 that a matrix product reaches here. Peak memory is what one forward pass adds to a process that holds the model.
 """
 
-import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pcclora
-from benchmarks.timing import Row, race, sample
+from benchmarks.resources import bound, peak_mb
+from benchmarks.timing import Row, race
 from pcclora.metrics import count_macs
 from pcclora.ops import knn_points
 
 N, GROUPS, BATCHES = 2048, 128, (1, 8)
-PEAK = Path("/proc/self/clear_refs")
 MODEL: dict[str, Any] = {"task": "partseg", "num_groups": GROUPS}
 
 
@@ -38,10 +37,8 @@ def measure(rounds: int) -> list[Row]:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
         calls = {method: _inference(form, points, category) for method, form in forms.items()}
         case = f"{N}/{GROUPS} x {B}"
-        rows += [
-            Row(row.case, row.method, row.samples, row.reference, peak_mb(row.method, B))
-            for row in race(case, calls, rounds=rounds, reference="literal")
-        ]
+        raced = race(case, calls, rounds=rounds, reference="literal")
+        rows += [replace(row, peak_mb=peak_mb(prepare, row.method, B)) for row in raced]
         rows.append(Row(case, "bound", (bound(count_macs(model, points, category).total * B),), "literal"))
     return rows
 
@@ -104,36 +101,11 @@ def conv(layer: nn.Conv1d, x: Tensor) -> Tensor:
     return F.conv1d(x, layer.weight, layer.bias)
 
 
-def bound(macs: int) -> float:
-    """Return the least seconds that multiply-accumulates can take here."""
-    x, weight = torch.rand(N, 1536), torch.rand(1024, 1536)
-    product = min(sample(lambda: F.linear(x, weight), 4) for _ in range(5))
-    return macs * product / (x.numel() * len(weight))
-
-
-def peak_mb(method: str, B: int) -> float | None:
-    """Return the megabytes that a forward pass adds at its peak, measured in a process of its own; on Linux only."""
-    if not PEAK.exists():
-        return None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_mb, (method, B))
-
-
-def _peak_mb(method: str, B: int) -> float:
-    torch.set_num_threads(1)
+def prepare(method: str, B: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return a pass over a small cloud, which loads code, and one over B whole clouds."""
     model, points, category = problem(B)
     form = model if method == "ours" else literal_of(model)
-    _inference(form, points[:1, : 2 * GROUPS], category[:1])()  # first use loads code, which is not counted
-    call = _inference(form, points, category)
-    PEAK.write_text("5")  # starts it again from what is held now
-    before = _highest()
-    call()
-    return (_highest() - before) / 2**10
-
-
-def _highest() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
+    return _inference(form, points[:1, : 2 * GROUPS], category[:1]), _inference(form, points, category)
 
 
 def _inference(form: Callable[[Tensor, Tensor], Tensor], points: Tensor, category: Tensor) -> Callable[[], object]:

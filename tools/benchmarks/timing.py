@@ -1,10 +1,13 @@
-"""Fair timing on a noisy machine: round-robin, process CPU time, medians and minima."""
+"""Fair timing on a noisy machine: round-robin, medians and minima; process CPU time, or wall time of a GPU's work."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
 
+import torch
+
+Clock = Callable[[], float]
 SHORTEST = 0.005  # seconds of one sample: faster calls are repeated within it
 
 
@@ -15,7 +18,7 @@ class Row:
     Attributes:
         case: What was computed.
         method: By what.
-        samples: Seconds of process CPU time of one call, a number a round.
+        samples: Seconds of one call, a number a round.
         reference: The method of the same case that this one's speed is given in multiples of; none where empty.
         peak_mb: Megabytes that a call adds to the process at its peak, where that was measured.
     """
@@ -37,7 +40,19 @@ class Row:
         return min(self.samples)
 
 
-def race(case: str, calls: Mapping[str, Callable[[], object]], *, rounds: int, reference: str) -> list[Row]:
+def clock_of(device: str) -> Clock:
+    """Return what tells the seconds of work: process CPU time, or wall time when a CUDA device has done all of its."""
+
+    def when_done() -> float:
+        torch.cuda.synchronize()
+        return perf_counter()
+
+    return when_done if device == "cuda" else process_time
+
+
+def race(
+    case: str, calls: Mapping[str, Callable[[], object]], *, rounds: int, reference: str, clock: Clock = process_time
+) -> list[Row]:
     """Time every call once a round, so that a slow moment of the machine meets all of them.
 
     Args:
@@ -45,23 +60,24 @@ def race(case: str, calls: Mapping[str, Callable[[], object]], *, rounds: int, r
         calls: By method.
         rounds: How many samples of each.
         reference: Which of ``calls`` the others are compared with.
+        clock: Tells the seconds.
     """
-    repeats = {method: _repeats(call) for method, call in calls.items()}
+    repeats = {method: _repeats(call, clock) for method, call in calls.items()}
     samples: dict[str, list[float]] = {method: [] for method in calls}
     for _ in range(rounds):
         for method, call in calls.items():
-            samples[method].append(sample(call, repeats[method]))
+            samples[method].append(sample(call, repeats[method], clock))
     return [Row(case, method, tuple(taken), reference) for method, taken in samples.items()]
 
 
-def sample(call: Callable[[], object], repeats: int) -> float:
-    """Return the CPU seconds of one call, from ``repeats`` of them."""
-    start = process_time()
+def sample(call: Callable[[], object], repeats: int, clock: Clock = process_time) -> float:
+    """Return the seconds of one call, from ``repeats`` of them."""
+    start = clock()
     for _ in range(repeats):
         call()
-    return (process_time() - start) / repeats
+    return (clock() - start) / repeats
 
 
-def _repeats(call: Callable[[], object]) -> int:
+def _repeats(call: Callable[[], object], clock: Clock) -> int:
     call()  # first use: memory, caches
-    return max(1, round(SHORTEST / max(1e-6, sample(call, 1))))
+    return max(1, round(SHORTEST / max(1e-6, sample(call, 1, clock))))

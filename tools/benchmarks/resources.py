@@ -1,0 +1,69 @@
+"""What a call takes besides time: memory at its peak, and the least time that its arithmetic needs here."""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.timing import clock_of, sample
+
+RESET = Path("/proc/self/clear_refs")
+M, N, K = 2048, 1024, 1536  # of the matrix product whose rate is the bound: as large as a transformer's
+
+
+def peak_mb(
+    prepare: Callable[..., tuple[Callable[[], object], Callable[[], object]]], *arguments: object
+) -> float | None:
+    """Return the megabytes that a call adds at its peak, measured in a process of its own; the CPU's on Linux only.
+
+    Args:
+        prepare: Returns two calls: what loads code without being counted, and what is measured. A module's function.
+        arguments: Its arguments; "cuda" among them asks for the GPU's memory.
+    """
+    if "cuda" not in arguments and not RESET.exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure_peak, (prepare, *arguments))
+
+
+def measure_peak(
+    prepare: Callable[..., tuple[Callable[[], object], Callable[[], object]]], *arguments: object
+) -> float:
+    """Return the megabytes that a call adds at its peak to this process."""
+    torch.set_num_threads(1)
+    warm_up, call = prepare(*arguments)
+    warm_up()
+    if "cuda" in arguments:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    RESET.write_text("5")  # starts the highest mark again from what is held now
+    before = _highest()
+    call()
+    return (_highest() - before) / 2**10
+
+
+def count_call_macs(call: Callable[[], object]) -> int:
+    """Return the multiply-accumulates of a call, backward passes and the products inside attention included."""
+    flops = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), flops:
+        call()
+    return flops.get_total_flops() // 2
+
+
+def bound(macs: int, device: str = "cpu") -> float:
+    """Return the least seconds that multiply-accumulates can take here, at the rate of a matrix product."""
+    x, weight = torch.rand(M, K, device=device), torch.rand(N, K, device=device)
+    clock = clock_of(device)
+    product = min(sample(lambda: F.linear(x, weight), 4, clock) for _ in range(5))
+    return macs * product / (M * N * K)
+
+
+def _highest() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
