@@ -34,9 +34,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Idle OpenMP threads must not spin: two workers share two cores.
+# Idle OpenMP threads must not spin: two workers share two cores. The folder lets timm be imported where torch is a CPU
+# build and torchvision is not.
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu"
+	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
