@@ -16,7 +16,11 @@ from pcclora.data.digits import DigitsConfig, DigitsDataset
 from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
 from pcclora.data.fewshot_files import find_folds, read_episode, spellings
 from pcclora.data.fewshot_writer import write_episodes
+from pcclora.data.fgvc import FgvcConfig, fgvc
 from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
+from pcclora.data.image_files import read_image
+from pcclora.data.image_folder import ImageFolderConfig, ImageFolderDataset
+from pcclora.data.image_lists import SuiteTask
 from pcclora.data.image_loader import ImageBatch, make_image_loader
 from pcclora.data.image_transforms import IMAGE_PRESETS, ImagePreset
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
@@ -31,6 +35,7 @@ from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobje
 from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
 from pcclora.data.transforms import PRESETS, Preset, augment
+from pcclora.data.vtab1k import Vtab1kConfig, vtab1k
 
 __all__ = [
     "IMAGE_PRESETS",
@@ -42,10 +47,13 @@ __all__ = [
     "Episode",
     "EpisodeSplit",
     "EpochSampler",
+    "FgvcConfig",
     "FolderConfig",
     "FolderDataset",
     "ImageBatch",
     "ImageDataset",
+    "ImageFolderConfig",
+    "ImageFolderDataset",
     "ImagePreset",
     "ImageSample",
     "LabelledDataset",
@@ -67,9 +75,12 @@ __all__ = [
     "ShapeNet55Config",
     "ShapeNetPartConfig",
     "Subset",
+    "SuiteTask",
+    "Vtab1kConfig",
     "WholeBatch",
     "augment",
     "episodes_digest",
+    "fgvc",
     "find_folds",
     "make_episode",
     "make_image_loader",
@@ -80,6 +91,7 @@ __all__ = [
     "partseg_h5",
     "read_cloud",
     "read_episode",
+    "read_image",
     "read_points",
     "read_scan",
     "scanobjectnn",
@@ -88,5 +100,6 @@ __all__ = [
     "shapenetpart",
     "spellings",
     "stratified_split",
+    "vtab1k",
     "write_episodes",
 ]

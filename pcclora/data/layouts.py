@@ -5,7 +5,7 @@ it); ``<class>/*``, which is split here, by class and by seed.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,14 @@ SPLITS = ("train", "test")
 
 
 def find_files(
-    root: Path, split: str, *, what: str, test_fraction: float, split_seed: int, names: Sequence[str] | None = None
+    root: Path,
+    split: str,
+    *,
+    what: str,
+    test_fraction: float,
+    split_seed: int,
+    names: Sequence[str] | None = None,
+    suffixes: Collection[str] = tuple(READERS),
 ) -> tuple[tuple[str, ...], list[Path], IntArray]:
     """Find the files of one split, in sorted order.
 
@@ -29,6 +36,7 @@ def find_files(
         test_fraction: Share of each class that is tested on, where the folders do not say it.
         split_seed: Another seed, another split.
         names: The classes in order; None takes the folders, sorted. A single class needs no folder of its own.
+        suffixes: What the names of the files end with, in lower case; by default those of point clouds and meshes.
 
     Returns:
         Class names, files (M), and the class (M,) of each.
@@ -40,12 +48,12 @@ def find_files(
         raise PccloraError(f"{what}: no split '{split}'; there are {', '.join(SPLITS)}")
     if all((root / part).is_dir() for part in SPLITS):
         names = names or sorted({name for part in SPLITS for name in folders(root / part)})
-        found = [_files(_home(root / split, name, names), what) for name in names]
+        found = [_files(_home(root / split, name, names), what, suffixes) for name in names]
     else:
         names = names or folders(root)
         homes = [_home(root, name, names) for name in names]
         nested = bool(homes) and all((home / part).is_dir() for home in homes for part in SPLITS)
-        found = [_files(home / split if nested else home, what) for home in homes]
+        found = [_files(home / split if nested else home, what, suffixes) for home in homes]
         if not nested:
             found = _split(found, split, test_fraction, split_seed)
     if not names:
@@ -72,13 +80,13 @@ def _split(found: list[list[Path]], split: str, test_fraction: float, split_seed
     return [[files[i] for i in sides[split] if labels[i] == label] for label in range(len(found))]
 
 
-def _files(folder: Path, what: str) -> list[Path]:
+def _files(folder: Path, what: str, suffixes: Collection[str]) -> list[Path]:
     present = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
-    files = [path for path in present if path.suffix.lower() in READERS]
+    files = [path for path in present if path.suffix.lower() in suffixes]
     if not files:
         state = "has none" if folder.is_dir() else "is absent"
         raise PccloraError(
-            f"{what}: a class needs files ({' '.join(READERS)}), {folder} {state}; add files, or remove the folder"
+            f"{what}: a class needs files ({' '.join(suffixes)}), {folder} {state}; add files, or remove the folder"
         )
     named_parts = (".yaml", ".yml", ".json")  # part_folder's own file, beside the clouds of a single class
     others = [path for path in present if path not in files and path.suffix.lower() not in named_parts]

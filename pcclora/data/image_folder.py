@@ -1,0 +1,59 @@
+"""``image_folder``: the user's own images, one folder a class, in any layout of :mod:`pcclora.data.layouts`."""
+
+from dataclasses import dataclass
+
+from pcclora.data.base import ImageDataset, ImageSample
+from pcclora.data.files import require_folder
+from pcclora.data.image_files import IMAGE_SUFFIXES, read_image
+from pcclora.data.layouts import find_files
+from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
+
+
+@dataclass
+class ImageFolderConfig:
+    """Where the images lie, and how they are split.
+
+    Attributes:
+        root: The folder of the classes, or of ``train`` and ``test``.
+        test_fraction: Share of each class that is tested on, where the folders do not say it.
+        split_seed: Another seed, another split.
+    """
+
+    root: str = ""
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_fraction < 1:
+            raise PccloraError(f"test_fraction is {self.test_fraction}; a share between 0 and 1 is needed")
+
+
+@DATASETS.register("image_folder", config=ImageFolderConfig)
+class ImageFolderDataset(ImageDataset):
+    """Images of any format that :func:`pcclora.data.read_image` reads, in sorted order.
+
+    Args:
+        config: Where.
+        split: ``"train"`` or ``"test"``.
+
+    Raises:
+        PccloraError: If there is no root, no class, or a class without an image.
+    """
+
+    name = "image_folder"
+
+    def __init__(self, config: ImageFolderConfig, *, split: str) -> None:
+        root = require_folder(config.root, "image_folder", "one folder of images a class is expected in it")
+        self.config, self.split = config, split
+        self.class_names, self.files, self.labels = find_files(
+            root,
+            split,
+            what="image_folder",
+            test_fraction=config.test_fraction,
+            split_seed=config.split_seed,
+            suffixes=IMAGE_SUFFIXES,
+        )
+
+    def __getitem__(self, index: int) -> ImageSample:
+        return ImageSample(read_image(self.files[index]), int(self.labels[index]), str(self.files[index]))
