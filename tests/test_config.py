@@ -119,3 +119,37 @@ def test_what_is_written_reads_back_the_same(tmp_path_factory, r, lr, targets, o
 
 def test_to_dict_names_components():
     assert to_dict(Run())["method"]["name"] == "shared"
+
+
+@dataclass
+class MemberConfig:
+    kind: str
+    r: int = 1
+
+
+METHODS.register("family", config=MemberConfig, variant="kind")(lambda config: config)
+
+
+@dataclass
+class FamilyRun:
+    method: Any = component(METHODS, "family/a")
+
+
+def test_a_family_member_is_named_in_one_word_and_read_back(tmp_path):
+    file = tmp_path / "run.yaml"
+    assert FamilyRun() == FamilyRun(MemberConfig("a"))
+    for overrides in (["method=family/b.x", "method.r=2"], ["method.name=family/b.x", "method.r=2"]):
+        run = load_config(FamilyRun, overrides=overrides)
+        assert run == FamilyRun(MemberConfig("b.x", r=2))
+    assert to_dict(run) == {"method": {"name": "family/b.x", "r": 2}}
+    file.write_text(to_yaml(run))
+    assert load_config(FamilyRun, file=file) == run
+    file.write_text("method: family/c")
+    assert load_config(FamilyRun, file=file, overrides=["method.r=3"]) == FamilyRun(MemberConfig("c", r=3))
+
+
+def test_a_family_member_is_named_once():
+    with pytest.raises(PccloraError, match="method.kind: the name 'family/a' says it already; leave it out"):
+        load_config(FamilyRun, overrides=["method.kind=b"])
+    with pytest.raises(PccloraError, match=r"method.name: unknown method 'family'.*'family/<kind>'"):
+        load_config(FamilyRun, overrides=["method=family"])

@@ -51,6 +51,44 @@ def test_names_match_shell_patterns(shapes):
     assert shapes.names("c*") == ["cube"]
 
 
+@dataclass
+class PrismConfig:
+    base: str
+    height: int = 1
+
+
+@pytest.fixture
+def prisms(shapes):
+    """The shapes, and a family of them; listing its members is noted."""
+    listed = []
+    members = lambda: listed.append(1) or ("square", "star")  # noqa: E731
+    shapes.register("prism", config=PrismConfig, variant="base", variants=members)(lambda config: config)
+    shapes.listed = listed
+    return shapes
+
+
+def test_a_family_is_one_entry_whose_member_is_a_field(prisms):
+    entry = prisms.get("prism/square")
+    config = entry.config(**entry.preset, height=2)
+    assert config == PrismConfig("square", 2) and prisms.name_of(config) == "prism/square"
+    assert prisms.build(config) is config
+    assert prisms.get("prism/any.tag-1").preset == {"base": "any.tag-1"}
+
+
+def test_a_familys_members_are_listed_only_where_they_are_asked_for(prisms):
+    assert prisms.names() == prisms.names("*") == ["cube"] and not prisms.listed
+    assert prisms.names("prism/s*") == ["prism/square", "prism/star"] and prisms.listed
+    assert prisms.names("cube/*") == []
+
+
+@pytest.mark.parametrize("name", ["prism", "prism/", "prismm"])
+def test_a_family_alone_is_no_name(prisms, name):
+    with pytest.raises(PccloraError, match=f"unknown shape '{name}'; did you mean 'prism/<base>'"):
+        prisms.get(name)
+    with pytest.raises(PccloraError, match="unknown shape 'cube/square'"):
+        prisms.get("cube/square")
+
+
 def test_plugin_registers_a_users_component(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(

@@ -46,7 +46,7 @@ def load_image_checkpoint(model: Backbone, path: str | Path) -> LoadReport:
         for key, value in weights.items()
         if key in stored and value.shape != stored[key].shape
     ]
-    known = [key for key in weights if PRETRAINING.match(key) and key not in state]
+    known = [key for key in {**stored, **weights} if PRETRAINING.match(key) and key not in state]
     notes += [f"not part of this model: {', '.join(summary(known))}"] if known else []
     head = _foreign_head(model, weights, state, notes)
     usable = {key: value for key, value in weights.items() if key not in {*known, *head}}
