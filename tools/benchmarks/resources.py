@@ -1,5 +1,6 @@
 """What a call takes besides time: memory at its peak, and the least time that its arithmetic needs here."""
 
+import ctypes
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import clock_of, sample
 
+Prepare = Callable[..., tuple[Callable[[], object], Callable[[], object]]]
+MMAP_THRESHOLD = -3  # glibc's name of the size from which memory goes back to the system when it is freed
 RESET = Path("/proc/self/clear_refs")
 M, N, K = 2048, 1024, 1536  # of the matrix product whose rate is the bound: as large as a transformer's
 
 
-def peak_mb(
-    prepare: Callable[..., tuple[Callable[[], object], Callable[[], object]]], *arguments: object
-) -> float | None:
+def peak_mb(prepare: Prepare, *arguments: object) -> float | None:
     """Return the megabytes that a call adds at its peak, measured in a process of its own; the CPU's on Linux only.
 
     Args:
@@ -27,14 +28,11 @@ def peak_mb(
     if "cuda" not in arguments and not RESET.exists():
         return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure_peak, (prepare, *arguments))
+        return pool.apply(_measure_alone, (prepare, *arguments))
 
 
-def measure_peak(
-    prepare: Callable[..., tuple[Callable[[], object], Callable[[], object]]], *arguments: object
-) -> float:
+def measure_peak(prepare: Prepare, *arguments: object) -> float:
     """Return the megabytes that a call adds at its peak to this process."""
-    torch.set_num_threads(1)
     warm_up, call = prepare(*arguments)
     warm_up()
     if "cuda" in arguments:
@@ -62,6 +60,13 @@ def bound(macs: int, device: str = "cpu") -> float:
     clock = clock_of(device)
     product = min(sample(lambda: F.linear(x, weight), 4, clock) for _ in range(5))
     return macs * product / (M * N * K)
+
+
+def _measure_alone(prepare: Prepare, *arguments: object) -> float:
+    torch.set_num_threads(1)
+    if RESET.exists() and hasattr(ctypes.CDLL(None), "mallopt"):  # else the heap's holes would count, a matter of luck
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**16)
+    return measure_peak(prepare, *arguments)
 
 
 def _highest() -> int:
