@@ -1,8 +1,8 @@
 """Save an adapter, load it again: a few hundred kilobytes that turn base weights into a trained model.
 
-The files are those of :mod:`pcclora.adapters.folder`. LoRA that peft can hold is in peft's form
-(:mod:`pcclora.adapters.peft_format`), everything else under the names of :mod:`pcclora.adapters.state`; the tensors'
-names tell which.
+The files are those of :mod:`pcclora.adapters.folder`. LoRA and CLoRA that peft can hold are in peft's form
+(:mod:`pcclora.adapters.peft_format`, :mod:`pcclora.adapters.peft_clora`), everything else under the names of
+:mod:`pcclora.adapters.state`; the tensors' names tell which.
 """
 
 import warnings
@@ -13,9 +13,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from pcclora.adapters import peft_format
+from pcclora.adapters import peft_clora, peft_format
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
+from pcclora.adapters.clora import CLoRA
 from pcclora.adapters.folder import CONFIG, TENSORS, AdapterFiles, check_same_save, read_files, write_files
 from pcclora.adapters.host import AdapterHost
 from pcclora.adapters.lora import LoRA
@@ -39,6 +40,8 @@ def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = Non
     fingerprint = base_fingerprint(model, exclude=host_of(model).aside[name])
     if isinstance(adapter, LoRA) and peft_format.is_native_to_peft(model, adapter):
         config, tensors = peft_format.as_peft(model, name, adapter)
+    elif peft_clora.is_native_to_peft(model, adapter):
+        config, tensors = _describe(adapter), peft_clora.as_peft(model, name)
     else:
         config, tensors = _describe(adapter), adapter_tensors(model, name)
     write_files(Path(folder), config, tensors, fingerprint)
@@ -96,7 +99,9 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
     """Check the tensors and the base, then load."""
     _, adapter = active_adapter(model, name)
     tensors, place = files.tensors, files.path / TENSORS
-    if peft_format.is_peft(tensors):
+    if peft_format.is_peft(tensors) and isinstance(adapter, CLoRA):
+        tensors = peft_clora.from_peft(model, name, fit(tensors, peft_clora.as_peft(model, name), where=str(place)))
+    elif peft_format.is_peft(tensors):
         lora = cast("LoRA", adapter)
         tensors = peft_format.from_peft(lora, fit(tensors, peft_format.as_peft(model, name, lora)[1], where=str(place)))
     else:
@@ -115,9 +120,10 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
 def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
     place = files.path / CONFIG
     if peft_format.is_peft(files.tensors):
-        return peft_format.read_config(files, model)
+        form = peft_clora if files.config.get("peft_type") == "CLORA" else peft_format
+        return form.read_config(files, model)
     if files.fingerprint is None:
-        raise PccloraError(f"{files.path / TENSORS}: written neither by save_adapter nor by peft's LoRA")
+        raise PccloraError(f"{files.path / TENSORS}: written neither by save_adapter nor by peft")
     values = dict(files.config)
     values.pop("base_model_name_or_path", None)
     method = str(values.pop("peft_type", "absent"))

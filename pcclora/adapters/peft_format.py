@@ -2,7 +2,8 @@
 
 LoRA on whole linear maps is written under peft's own names, and peft's folders are read: the same outputs, difference
 0.0. LoRA on slices and CLoRA are exported as one plain LoRA for each linear map, equal up to rounding
-(tests/adapters/test_peft.py compares all with peft itself).
+(tests/adapters/test_peft.py compares all with peft itself). CLoRA under its own name is in
+:mod:`pcclora.adapters.peft_clora`.
 """
 
 import re
@@ -22,10 +23,10 @@ from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.state import base_fingerprint
 from pcclora.errors import PccloraError
 
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
 _NUMBERS = ("r", "lora_alpha", "lora_dropout")
 _NAMES = ("target_modules", "exclude_modules", "modules_to_save")
-_NO_MATTER = (  # true or not, they change nothing of what a saved adapter computes
+NO_MATTER = (  # true or not, they change nothing of what a saved adapter computes
     *("peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "task_type"),
     *("inference_mode", "fan_in_fan_out", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
 )
@@ -49,7 +50,7 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
             f"adapter '{name}': {type(adapter.config).__name__} is no low-rank method, and peft cannot hold what it "
             f"trains ({trained}, ...); use save_adapter"
         )
-    reason = obstacle(model, adapter)
+    reason = obstacle(model, adapter) or _lost(model, adapter)
     if reason is not None:
         raise PccloraError(f"adapter '{name}': {reason}; attach with other modules_to_save, or merge instead")
     config, tensors = as_peft(model, name, adapter)
@@ -59,12 +60,12 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
 def is_native_to_peft(model: nn.Module, adapter: Adapter) -> bool:
     """Tell whether an adapter is exactly what peft has too: LoRA on whole linear maps, and whole modules beside it."""
     whole = isinstance(adapter, LoRA) and all(target.rows is None for target in adapter.targets)
-    return whole and obstacle(model, adapter) is None
+    return whole and obstacle(model, adapter) is None and _lost(model, adapter) is None
 
 
 def is_peft(names: Iterable[str]) -> bool:
     """Tell from the names of its tensors whether a file is in peft's form."""
-    return any(name.startswith(_PREFIX) for name in names)
+    return any(name.startswith("base_model.") for name in names)
 
 
 def obstacle(model: nn.Module, adapter: Adapter) -> str | None:
@@ -76,7 +77,10 @@ def obstacle(model: nn.Module, adapter: Adapter) -> str | None:
     for name in adapter.modules_to_save:
         if isinstance(modules[name], nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             return f"peft does not save a {type(modules[name]).__name__} as '{name}' is"
-    return _mistaken(model, adapter)
+    for name in saved_modules(model, adapter.modules_to_save):
+        if not any(name == known or name.startswith(f"{known}.") for known in adapter.modules_to_save):
+            return f"peft would save '{name}' too, since its name ends like one of modules_to_save"
+    return None
 
 
 def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -87,10 +91,10 @@ def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[
     with torch.no_grad():
         for module in dict.fromkeys(target.module for target in adapter.targets):
             A, B = adapter.lora_form(module, host.original(f"{module}.weight"))
-            tensors |= {f"{_PREFIX}{module}.lora_A.weight": A, f"{_PREFIX}{module}.lora_B.weight": B}
+            tensors |= {f"{PREFIX}{module}.lora_A.weight": A, f"{PREFIX}{module}.lora_B.weight": B}
             ranks[module] = len(A)
     for key in (*adapter.trained_parameters, *adapter.trained_buffers):
-        tensors[_PREFIX + key] = host.copy_of(name, key)
+        tensors[PREFIX + key] = host.copy_of(name, key)
     return _config(model, adapter, ranks), tensors
 
 
@@ -100,9 +104,9 @@ def from_peft(adapter: LoRA, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for module, (share,) in adapter.shares.items():
         for factor in "AB":
             parts = members.setdefault(f"groups.{share.group}.{factor}", {})
-            parts[share.members.start] = tensors[f"{_PREFIX}{module}.lora_{factor}.weight"]
+            parts[share.members.start] = tensors[f"{PREFIX}{module}.lora_{factor}.weight"]
     own = {key: torch.stack([parts[i] for i in sorted(parts)]) for key, parts in members.items()}
-    return own | {key: tensors[_PREFIX + key] for key in (*adapter.trained_parameters, *adapter.trained_buffers)}
+    return own | {key: tensors[PREFIX + key] for key in (*adapter.trained_parameters, *adapter.trained_buffers)}
 
 
 def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
@@ -116,11 +120,11 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
         raise PccloraError(f"{place}: peft_type is {values.get('peft_type')}; of peft's methods only LORA is read here")
     for key, value in values.items():
         idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
-        if key not in (*_NUMBERS, *_NAMES, *_NO_MATTER) and not idle:
+        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER) and not idle:
             raise PccloraError(f"{place}: {key} = {value!r} is unknown here, or only peft can do it; merge it there")
     numbers: dict[str, Any] = {key: values[key] for key in _NUMBERS if key in values}
     try:
-        saved = _saved(model, values.get("modules_to_save") or ())
+        saved = saved_modules(model, values.get("modules_to_save") or ())
         targets = _adapted(model, values.get("target_modules") or (), values.get("exclude_modules") or (), saved)
     except (TypeError, re.error) as error:
         raise PccloraError(f"{place}: target_modules or modules_to_save cannot be read: {error}") from error
@@ -160,17 +164,14 @@ def _excluded(model: nn.Module, adapter: Adapter) -> list[str]:
     return [name for name in _adapted(model, targets, (), adapter.modules_to_save) if name not in targets]
 
 
-def _mistaken(model: nn.Module, adapter: Adapter) -> str | None:
-    """Return what peft would take for something else because of its name, or None."""
-    saved = adapter.modules_to_save
-    for name in _saved(model, saved):
-        if not any(name == known or name.startswith(f"{known}.") for known in saved):
-            return f"peft would save '{name}' too, since its name ends like one of modules_to_save"
-    lost = adapter.acts_on.difference(_adapted(model, adapter.acts_on, _excluded(model, adapter), saved))
+def _lost(model: nn.Module, adapter: Adapter) -> str | None:
+    """Return what peft's LoRA would not adapt because of its name, or None."""
+    found = _adapted(model, adapter.acts_on, _excluded(model, adapter), adapter.modules_to_save)
+    lost = adapter.acts_on.difference(found)
     return f"peft would not adapt '{min(lost)}', since its name is like one of another module" if lost else None
 
 
-def _saved(model: nn.Module, endings: Iterable[str]) -> list[str]:
+def saved_modules(model: nn.Module, endings: Iterable[str]) -> list[str]:
     """Return the modules that peft's ``modules_to_save`` means: those whose names end so."""
     ends = tuple(endings)
     return [name for name in _names(model) if name.endswith(ends)] if ends else []

@@ -94,9 +94,7 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         PccloraError: If a pattern matches nothing or no plain linear map, rows do not exist or are named twice, or a
             module's weight is read past its forward, so that an adapter on it would be dead.
     """
-    modules = {name: module for name, module in model.named_modules() if name.partition(".")[0] != "adapters"}
-    split = {f"{place}qkv": maps for place, maps in _attentions(modules).items() if len(maps) > 1}
-    names = [name for name in modules if name]
+    names, split = _names(model)
     found: list[Target] = []
     _refuse_string(patterns, "target_modules")
     if not patterns:
@@ -105,7 +103,7 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         match = _PATTERN.fullmatch(text)
         if match is None:
             raise PccloraError(f"target '{text}' cannot be read; write it as 'blocks.*.attn.qkv[q,v]'")
-        for name in select([match["path"]], [*names, *split], what="target"):
+        for name in select([match["path"]], names + _virtual(split, match["path"]), what="target"):
             parts = _parts(name, split[name], match["rows"]) if name in split else {name: match["rows"]}
             for part, rows in parts.items():
                 found += _rows(part, _checked(model, part), rows)
@@ -115,6 +113,32 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         if before.module == after.module and after.start < before.stop:
             raise PccloraError(f"targets '{before}' and '{after}' share rows; name each row once")
     return tuple(found)
+
+
+def ending(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Write patterns of endings of names, as Hugging Face peft has them, as patterns of whole names.
+
+    Args:
+        model: Where to look.
+        patterns: ``proj`` also means ``attn.proj``, unless a module has the very name ``proj``; rows as above.
+
+    Returns:
+        Whole names, each with the rows of its pattern.
+
+    Raises:
+        PccloraError: If no name ends so.
+    """
+    names, split = _names(model)
+    _refuse_string(patterns, "target_modules")
+    found: list[str] = []
+    for text in patterns:
+        path, bracket, rows = text.partition("[")
+        depth = path.count(".") + 1
+        known = names + _virtual(split, path)
+        ends = [name for name in known if matches(path, ".".join(name.split(".")[-depth:]))]
+        meant = [path] if path in names else ends or select([path], known, what="target")
+        found += [name + bracket + rows for name in meant]
+    return found
 
 
 def attention_targets(model: nn.Module) -> tuple[str, ...]:
@@ -145,6 +169,18 @@ def input_targets(model: nn.Module) -> tuple[str, ...]:
 def _refuse_string(patterns: Iterable[str], what: str) -> None:
     if isinstance(patterns, str):
         raise PccloraError(f"{what} is the string '{patterns}'; write a list of patterns: ['{patterns}']")
+
+
+def _names(model: nn.Module) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Return the names of all modules, and q, k and v by the name that ``qkv`` would have where they are apart."""
+    modules = {name: module for name, module in model.named_modules() if name.partition(".")[0] != "adapters"}
+    split = {f"{place}qkv": maps for place, maps in _attentions(modules).items() if len(maps) > 1}
+    return [name for name in modules if name], split
+
+
+def _virtual(split: Iterable[str], path: str) -> list[str]:
+    """Return the names that only a pattern which says ``qkv`` means, not one with ``*`` there."""
+    return [*split] if path.rpartition(".")[2] == "qkv" else []
 
 
 def _attentions(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:

@@ -95,6 +95,7 @@ def test_one_pattern_serves_fused_and_split_attention(names: tuple[str, ...]) ->
     assert [str(target) for target in find_targets(model, attention_targets(model))] == [q, k, v, out]
     assert [str(target) for target in find_targets(model, ["attn.qkv[v,q]"])] == [q, v]
     assert [str(target) for target in find_targets(model, ["*.qkv"])] == [q, k, v]
+    assert [str(target) for target in find_targets(model, ["attn.*"])] == [q, k, v, out]
     assert all(target.rows is None and target.d_out == 4 for target in find_targets(model, ["attn.qkv"]))
     with pytest.raises(PccloraError, match=rf"attn.qkv\[0:2\]': '0:2' is none of q, k, v, .* as {q}, {k}, {v}; write"):
         find_targets(model, ["attn.qkv[0:2]"])
