@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from pcclora.data.base import ByteArray, LabelledDataset
 from pcclora.data.image_transforms import Frame, find_image_preset, mirror
 from pcclora.data.loader import epoch_loader
-from pcclora.data.transforms import stream
+from pcclora.data.transforms import Draw, stream
 from pcclora.errors import PccloraError
 
 KEPT_BYTES = 512 * 2**20
@@ -61,8 +61,10 @@ class Pictures(Dataset[Picture]):
         self.dataset, self.seed = dataset, seed
         self.frame = Frame(frame.size, frame.interpolation, preset.crop or frame.crop)
         self.fit, self.flip = (preset.train, preset.flip) if train else (preset.test, False)
-        self.keep = keep and not (train and preset.random_fit)
-        self._kept: dict[int, Picture] = {}
+        keep = keep and not (train and preset.random_fit)
+        # one array: kept one by one they would lie scattered between the tensors of a training and hold up gigabytes
+        self._kept = np.empty((len(dataset) if keep else 0, frame.size, frame.size, 3), np.uint8)
+        self._held = np.zeros(len(self._kept), np.bool_)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -71,14 +73,16 @@ class Pictures(Dataset[Picture]):
         epoch, index = key
         draw = stream(self.seed, epoch, index, 1)
         mirrored = self.flip and draw(1)[0] < 0.5
-        picture = self._kept.get(index)
-        if picture is None:
-            sample = self.dataset[index]
-            fitted = self.fit(Image.fromarray(sample.pixels), self.frame, draw)
-            picture = Picture(np.asarray(fitted), sample.label, index)
-            if self.keep:
-                self._kept[index] = picture
-        return picture._replace(pixels=mirror(picture.pixels)) if mirrored else picture
+        pixels = self._fitted(index, draw)
+        return Picture(mirror(pixels) if mirrored else pixels, int(self.dataset.labels[index]), index)
+
+    def _fitted(self, index: int, draw: Draw) -> ByteArray:
+        if len(self._held) and self._held[index]:
+            return cast("ByteArray", self._kept[index])
+        pixels = np.asarray(self.fit(Image.fromarray(self.dataset[index].pixels), self.frame, draw))
+        if len(self._held):
+            self._kept[index], self._held[index] = pixels, True
+        return pixels
 
 
 def make_image_loader(

@@ -31,7 +31,6 @@ class ProceduralImagesConfig:
         size: Side of an image, in pixels.
         seed: Another seed gives other images.
         difficulty: Scales all that hides the class: 0 shows plain shapes on plain ground.
-        cache: Keep images in memory once they are made.
     """
 
     train: int = 40_000
@@ -39,7 +38,6 @@ class ProceduralImagesConfig:
     size: int = 32
     seed: int = 0
     difficulty: float = 1.0
-    cache: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("train", 1), ("test", 1), ("size", 8), ("seed", 0)):
@@ -68,19 +66,14 @@ class ProceduralImagesDataset(ImageDataset):
             raise PccloraError(f"procedural_images: no split '{split}'; there are {', '.join(SPLITS)}")
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
         self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
-        self._made: dict[int, ByteArray] = {}
 
     def __getitem__(self, index: int) -> ImageSample:
         if not 0 <= index < len(self):
             raise IndexError(f"procedural_images: index {index} of {len(self)} samples")
         label = int(self.labels[index])
-        pixels = self._made.get(index)
-        if pixels is None:
-            entropy = (self.config.seed, SPLITS.index(self.split), index)
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
-            pixels = make_image(label, self.config, rng)
-        if self.config.cache:
-            self._made[index] = pixels
+        entropy = (self.config.seed, SPLITS.index(self.split), index)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+        pixels = make_image(label, self.config, rng)
         return ImageSample(pixels, label, f"procedural_images:{self.config.seed}/{self.split}/{index}")
 
 
