@@ -3,13 +3,14 @@
 A finished seed is never trained again, and a setting that did not finish stays in the table, marked missing.
 """
 
-import logging
 import re
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import read_json
+from pcclora.engine.parallel import call_at_once
 from pcclora.engine.report import CONSTANT, weights_of
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
@@ -19,8 +20,6 @@ from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
-
-logger = logging.getLogger(__name__)
 
 COSTS = ("trained", "GMACs", "lit. GMACs", "s / epoch", "file")
 
@@ -70,16 +69,9 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: i
     Raises:
         PccloraError: If a setting cannot be trained; those that are finished stay.
     """
-    import torch
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
     runs = {name: comparison.run(name, options) for name in comparison.settings}  # a wrong one shows before any trains
-    threads = max(torch.get_num_threads() // jobs, 1)
-    tasks = (delayed(_train)(name, run, comparison, folder_of(output, name), threads) for name, run in runs.items())
-    finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    for name in tqdm(finished, total=len(runs), desc="settings", unit="setting", disable=None, dynamic_ncols=True):
-        logger.info("%s: finished", name)
+    calls = [partial(_train, run, comparison, folder_of(output, name)) for name, run in runs.items()]
+    call_at_once(calls, jobs=jobs, plugins=(), title="settings")
 
 
 def table(comparison: Comparison, output: Path) -> str:
@@ -102,10 +94,7 @@ def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _train(name: str, run: AdaptationRun, comparison: Comparison, folder: Path, threads: int) -> str:
-    import torch
-
-    torch.set_num_threads(threads)
+def _train(run: AdaptationRun, comparison: Comparison, folder: Path) -> None:
     if not holds_seeds(folder):
         train_seeds(run, folder, seeds=comparison.seeds)
     elif not RunFolder(folder).finished:
@@ -114,7 +103,6 @@ def _train(name: str, run: AdaptationRun, comparison: Comparison, folder: Path, 
     for seed in folder.glob("seed_*") if split else ():
         if not (seed / split).is_dir():
             write_evaluation(evaluate_run(RunFolder.open(seed), split=split), seed / split)
-    return name
 
 
 def _figures(folder: Path, task: Task) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Literal
 from pcclora.config import load_config, with_overrides
 from pcclora.engine.comparison import folder_of
 from pcclora.engine.settings import ClassificationRun, ClassificationTraining, at_least
-from pcclora.engine.training import anchored
+from pcclora.engine.training import NAMED_WEIGHTS, anchored
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
 
@@ -150,7 +150,7 @@ def load_fewshot(file: Path | None, overrides: Sequence[str], *, methods: Sequen
 def _anchored(override: str) -> str:
     """Write ``checkpoint=FILE`` with an absolute path: the comparison may go on from another working folder."""
     key, _, value = override.partition("=")
-    known = key != "checkpoint" or value in ("bundled", "none")
+    known = key != "checkpoint" or value in NAMED_WEIGHTS
     return override if known else f"{key}={Path(value).expanduser().resolve()}"
 
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Row = dict[str, float | None]
 
 
+class DivergenceError(PccloraError):
+    """The loss is not finite any more."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What is trained; the loop knows nothing else of the task.
@@ -84,7 +88,8 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
         The last state.
 
     Raises:
-        PccloraError: If the loss stops being finite, or the checkpoint does not fit.
+        DivergenceError: If the loss stops being finite.
+        PccloraError: If the checkpoint does not fit.
     """
     random_state.seed_everything(seed, accelerator.process_index)
     model, optimizer, loader = accelerator.prepare(job.model, make_optimizer(job.model, training), job.loader)
@@ -149,7 +154,7 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
     row: Row = {"epoch": epoch + 1, "lr": lr}
     row |= {f"train_{name}": accelerator.reduce(sums[name] / len(loader), "mean").item() for name in sums}
     if not math.isfinite(row["train_loss"] or 0.0):
-        raise PccloraError(f"the loss is {row['train_loss']} in epoch {epoch + 1}; lower train.lr or train.clip")
+        raise DivergenceError(f"the loss is {row['train_loss']} in epoch {epoch + 1}; lower train.lr or train.clip")
     return row
 
 

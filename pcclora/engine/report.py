@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcclora.engine.search import describe_choice
 from pcclora.engine.segmented import SegmentedCloud
 
 WIDTH = 80
@@ -137,10 +138,10 @@ def _wrap(name: str, value: str, wide: int) -> list[str]:
 
 
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(_label(name), _percent(value)) for name, value in summary["metrics"].items()]
+    rows = [(label_of(name), _percent(value)) for name, value in summary["metrics"].items()]
     if "categories" not in summary:
         return rows
-    floor = ", ".join(f"{_label(name)} {value:.2%}" for name, value in summary["constant"].items())
+    floor = ", ".join(f"{label_of(name)} {value:.2%}" for name, value in summary["constant"].items())
     categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary["categories"].items()]
     return [*rows, (CONSTANT, floor), ("mIoU by category", ", ".join(categories))]
 
@@ -149,7 +150,7 @@ def _adapter(adapter: Mapping[str, Any]) -> str:
     return " ".join([adapter["name"], *(f"{key}={adapter[key]}" for key in ADAPTER_KEYS if key in adapter)])
 
 
-def _label(metric: str) -> str:
+def label_of(metric: str) -> str:
     """``accuracy_best_on_test_votes_10`` -> ``accuracy (best epoch chosen on the test set, mean of 10 votes)``."""
     name, _, held = metric.partition("_votes_")
     votes, _, draws = held.partition("_best_of_")
@@ -191,4 +192,5 @@ def _protocol(summary: Mapping[str, Any]) -> str:
             words += [f"mean ± sample std of seeds {', '.join(map(str, seeds))}"]
         case int(seed):
             words += [f"seed {seed}"]
+    words += [describe_choice(summary["search"])] if "search" in summary else []
     return ", ".join(words)

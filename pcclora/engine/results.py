@@ -11,12 +11,12 @@ from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.run_folder import RunFolder, read_rows
-from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.settings import AdaptationRun, data_name
 from pcclora.engine.splits import Splits
 from pcclora.engine.task import Evaluation
 from pcclora.engine.tasks import task_of
 from pcclora.metrics.counts import count_macs, count_parameters
-from pcclora.registry import ADAPTERS, DATASETS, MODELS
+from pcclora.registry import ADAPTERS, MODELS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -98,7 +98,7 @@ def _summary(
     seconds = sum(row["train_seconds"] for row in timing)
     return {
         "task": task.title,
-        "data": DATASETS.name_of(config.data),
+        "data": data_name(config.data),
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
         "checkpoint_sha256": read_json(folder.versions)["base"].get("sha256"),

@@ -1,25 +1,24 @@
 """The same run with several seeds, each in its own folder, and what they say together.
 
-``joblib`` runs several at once; its backends reach a Ray or Dask cluster as well. A finished seed is never run again.
+Several may be trained at once. A finished seed is never run again.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
 from pcclora.config import to_yaml
-from pcclora.engine.environment import is_main_process, make_accelerator, single_process
+from pcclora.engine.environment import is_main_process, make_accelerator
+from pcclora.engine.parallel import call_at_once, check_jobs
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.tasks import load_run_config
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
-from pcclora.registry import load_plugin
 
 AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
 
@@ -44,7 +43,7 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise PccloraError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, from 0 up")
-    _check_jobs(jobs)
+    check_jobs(jobs)
     config = anchored(config)
     accelerator = make_accelerator(config.train)
     if accelerator.is_main_process:
@@ -73,15 +72,11 @@ def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plug
     Raises:
         PccloraError: If the folder was not made by :func:`train_seeds`, or a seed's run cannot go on.
     """
-    from joblib import Parallel, delayed
-
-    _check_jobs(jobs)
+    check_jobs(jobs)
     all_seeds = list(dict.fromkeys([*read_json(output / "seeds.json")["seeds"], *seeds]))
     if is_main_process():
         write_json(output / "seeds.json", {"seeds": all_seeds})
-    threads = max(torch.get_num_threads() // jobs, 1) if jobs > 1 else None
-    call = delayed(_one_seed)
-    folders = Parallel(n_jobs=jobs)(call(output, seed, [str(p) for p in plugins], threads) for seed in all_seeds)
+    folders = call_at_once([partial(_one_seed, output, seed) for seed in all_seeds], jobs=jobs, plugins=plugins)
     if is_main_process():
         write_json(output / "summary.json", summarize_seeds([RunFolder(f).read_summary() for f in folders]))
     return output
@@ -110,16 +105,7 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return combined
 
 
-def _check_jobs(jobs: int) -> None:
-    if jobs < 1 or (jobs > 1 and not single_process()):
-        raise PccloraError(f"--jobs {jobs}: choose at least 1, and 1 under accelerate launch")
-
-
-def _one_seed(output: Path, seed: int, plugins: Sequence[str], threads: int | None) -> Path:
-    if threads is not None:  # a process of its own: it knows nothing of the parent's plugins and threads
-        torch.set_num_threads(threads)
-        for plugin in plugins:
-            load_plugin(plugin)
+def _one_seed(output: Path, seed: int) -> Path:
     config = load_run_config(output / "config.yaml", [f"seed={seed}"])
     folder = output / f"seed_{seed}"
     return train(config, folder, resume=(folder / "config.yaml").is_file()).path

@@ -247,6 +247,16 @@ class PretrainRun:
         at_least(self, 1, "points")
 
 
+def data_name(data: object) -> str:
+    """Return what a run's data are called in tables: the data set, its task if it has several, ``tuning`` if it is so.
+
+    Args:
+        data: A data set's config.
+    """
+    words = [DATASETS.name_of(data), getattr(data, "task", "")]
+    return "/".join(filter(None, words)) + (" (tuning)" if getattr(data, "tuning", False) else "")
+
+
 def at_least(config: object, minimum: int, *names: str) -> None:
     """Raise unless each named field of ``config`` is at least ``minimum``.
 

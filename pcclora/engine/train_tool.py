@@ -10,9 +10,10 @@ from pcclora.engine.environment import agree, is_main_process
 from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder, default_output
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
+from pcclora.engine.settings import data_name
 from pcclora.engine.task import Task
 from pcclora.engine.training import train
-from pcclora.registry import ADAPTERS, DATASETS, MODELS
+from pcclora.registry import ADAPTERS, MODELS
 
 
 def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[RunFolder], None], then: str) -> None:
@@ -27,18 +28,42 @@ def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[R
     Raises:
         PccloraError: If anything that was asked for cannot be done.
     """
+    parser = train_parser(description)
+    train_parsed(task, parse_training(parser), draw=draw, then=then)
+
+
+def train_parser(description: str | None) -> argparse.ArgumentParser:
+    """Build the parser of a train tool.
+
+    Args:
+        description: The tool's docstring.
+    """
     parser = cli.make_parser(description)
     cli.add_run_options(parser)
     parser.add_argument("--seeds", nargs="+", default=[], metavar="N", help="one run a seed, and their mean")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="seeds trained at the same time")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs trained at the same time")
+    return parser
+
+
+def parse_training(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line of a train tool; ``seeds`` are numbers then.
+
+    Raises:
+        PccloraError: If a seed is none, or a plugin does not run.
+    """
     arguments = cli.parse(parser)
-    seeds = _take_seeds(arguments)
-    config = cli.resolve(task.schema, arguments)
+    _take_seeds(arguments)
+    return arguments
+
+
+def train_parsed(task: Task, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None], then: str) -> None:
+    """Do what :func:`train_by_arguments` does, with arguments from :func:`parse_training`."""
+    seeds, config = arguments.seeds, cli.resolve(task.schema, arguments)
     if arguments.dry_run:
         cli.show_dry_run(config, arguments)
         return
     several = {"jobs": arguments.jobs, "plugins": arguments.plugin}
-    names = [DATASETS.name_of(config.data), MODELS.name_of(config.model), ADAPTERS.name_of(config.adapter)]
+    names = [data_name(config.data), MODELS.name_of(config.model), ADAPTERS.name_of(config.adapter)]
     output = arguments.resume or agree(config.train, arguments.output or default_output(task.name, names))
     if arguments.resume and holds_seeds(output):
         resume_seeds(output, seeds=seeds, **several)
@@ -58,9 +83,7 @@ def _show(output: Path, runs: Sequence[Path], draw: Callable[[RunFolder], None])
     sys.stdout.write(run_table(RunFolder(output).read_summary(), output))
 
 
-def _take_seeds(arguments: argparse.Namespace) -> list[int]:
+def _take_seeds(arguments: argparse.Namespace) -> None:
     """``--seeds 0 1 adapter.r=4``: what has a ``=`` was meant as an override."""
     arguments.overrides += [word for word in arguments.seeds if "=" in word]
-    seeds = cli.whole_numbers("--seeds", [word for word in arguments.seeds if "=" not in word])
-    arguments.seeds = seeds
-    return seeds
+    arguments.seeds = cli.whole_numbers("--seeds", [word for word in arguments.seeds if "=" not in word])

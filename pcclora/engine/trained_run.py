@@ -21,7 +21,7 @@ from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
 
-KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts")
+KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
 """What an evaluation's summary has from the run's."""
 
 

@@ -23,13 +23,15 @@ from pcclora.engine.splits import Splits, load_splits
 from pcclora.engine.task import Labels
 from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
-from pcclora.models.checkpoints import bundled_weights, load_checkpoint
+from pcclora.models.checkpoints import load_checkpoint, weights_file
 from pcclora.registry import MODELS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Run = TypeVar("Run", bound=AdaptationRun)
+NAMED_WEIGHTS = ("none", "bundled", "pretrained")
+"""What a run's checkpoint may be beside a file."""
 
 
 def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFolder:
@@ -114,7 +116,7 @@ def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
 
 def anchored(config: Run) -> Run:
     """Return the run with the absolute path of its checkpoint: it may be used again from another working folder."""
-    if config.checkpoint in ("none", "bundled"):
+    if config.checkpoint in NAMED_WEIGHTS:
         return config
     return replace(config, checkpoint=str(Path(config.checkpoint).expanduser().resolve()))
 
@@ -125,11 +127,8 @@ def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path 
     Raises:
         PccloraError: If it is not where it should be.
     """
-    source = moved_to or config.checkpoint
-    if source == "none":
-        return None
-    path = Path(bundled_weights(MODELS.name_of(config.model)) if source == "bundled" else source)
-    if not path.is_file():
+    path = weights_file(config.model, moved_to or config.checkpoint)
+    if path is not None and not path.is_file():
         raise PccloraError(
             f"checkpoint {path}: no such file; if it has moved, say where: --checkpoint FILE for a finished run, "
             "checkpoint=FILE for another"

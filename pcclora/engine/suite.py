@@ -1,0 +1,212 @@
+"""The tasks of a suite, as the 19 of VTAB-1K, one after another or at once: each searched, trained, tested once.
+
+::
+
+    OUTPUT/config.yaml      the run that all tasks start from
+    OUTPUT/suite.json       its tasks, points of the grid and seeds; it can only grow
+    OUTPUT/summary.json, table.md
+    OUTPUT/<task>/tuning/<point>/   runs that choose the settings
+    OUTPUT/<task>/search.json       all points and the choice
+    OUTPUT/<task>/final/<point>/    the run with the chosen settings, or one folder a seed
+
+A data set without tasks has its folders in OUTPUT itself. What is finished is never run again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.config import to_yaml, with_overrides
+from pcclora.data.fgvc import TASKS as FGVC
+from pcclora.data.image_lists import SuiteTask
+from pcclora.data.vtab1k import TASKS as VTAB1K
+from pcclora.engine.environment import make_accelerator, single_process
+from pcclora.engine.loop import DivergenceError
+from pcclora.engine.parallel import call_at_once
+from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.search import AS_GIVEN, Point, check_searchable, choose, point_name, write_point
+from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
+from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.tasks import load_run_config, task_of
+from pcclora.engine.training import anchored, prepare, train
+from pcclora.errors import PccloraError, did_you_mean
+from pcclora.registry import DATASETS
+
+SUITES: Mapping[str, Mapping[str, SuiteTask]] = {"vtab1k": VTAB1K, "fgvc": FGVC}
+"""Data sets of several tasks: name -> task -> its classes and group."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is to be run.
+
+    Attributes:
+        tasks: Of the data set; the empty name is the one that the configuration names, if it has any.
+        points: Of the grid; without any the settings are used as they are given.
+        seeds: Of the final runs; without any one run with the configuration's own seed.
+    """
+
+    tasks: tuple[str, ...] = ("",)
+    points: tuple[Point, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def with_more(self, other: "Suite") -> "Suite":
+        """Return this suite with what another adds to it."""
+        return Suite(
+            tasks=tuple(dict.fromkeys((*self.tasks, *filter(None, other.tasks)))),
+            points=tuple(dict.fromkeys(self.points + other.points)),
+            seeds=tuple(dict.fromkeys(self.seeds + other.seeds)),
+        )
+
+    @classmethod
+    def read(cls, output: Path) -> "Suite":
+        """Read what a folder was begun with."""
+        held = read_json(output / "suite.json")
+        return cls(tuple(held["tasks"]), tuple(map(tuple, held["points"])), tuple(held["seeds"]))
+
+    def write(self, output: Path) -> None:
+        """Write suite.json."""
+        write_json(output / "suite.json", {"tasks": self.tasks, "points": self.points, "seeds": self.seeds})
+
+
+def find_tasks(data: object, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the tasks of a data set by their names, by the names of their groups, or all of them.
+
+    Args:
+        data: The data set's config.
+        names: As ``all``, ``natural``, ``cifar``.
+
+    Raises:
+        PccloraError: If a name is unknown (the message has the nearest), or the data set has no tasks.
+    """
+    dataset = DATASETS.name_of(data)
+    if dataset not in SUITES:
+        raise PccloraError(f"--tasks: data set '{dataset}' is one task; {' and '.join(SUITES)} have several")
+    table, found = SUITES[dataset], set[str]()
+    groups = {task.group.lower() for task in table.values()}
+    for name in names:
+        own = {task for task, held in table.items() if name in ("all", task) or name.lower() == held.group.lower()}
+        if not own:
+            raise PccloraError(f"--tasks: unknown task '{name}'{did_you_mean(name, [*table, *groups, 'all'])}")
+        found |= own
+    return tuple(task for task in table if task in found)
+
+
+def holds_suite(folder: Path) -> bool:
+    """Whether a folder was made by :func:`begin_suite`."""
+    return (folder / "suite.json").is_file()
+
+
+def begin_suite(config: AdaptationRun, suite: Suite, output: Path) -> None:
+    """Check all that a suite needs and make its folder.
+
+    Args:
+        config: The run that all tasks start from.
+        suite: What is to be run.
+        output: A new folder.
+
+    Raises:
+        PccloraError: If anything that one of the runs needs cannot be used, or the folder holds something.
+    """
+    config = anchored(config)
+    _check(config, suite, suite.tasks)
+    with creating_folder(output) as temporary:
+        write_text(temporary / "config.yaml", to_yaml(config))
+        suite.write(temporary)
+
+
+def extend_suite(output: Path, more: Suite) -> None:
+    """Add tasks, points or seeds to a suite that was begun.
+
+    Raises:
+        PccloraError: If one of the new runs cannot be used.
+    """
+    held = Suite.read(output)
+    if held.tasks == ("",) and any(more.tasks):
+        raise PccloraError(f"{output}: begun with the one task of its configuration; begin another folder for --tasks")
+    wanted = held.with_more(more)
+    config = load_run_config(output / "config.yaml")
+    _check(config, wanted, [task for task in wanted.tasks if task not in held.tasks])
+    wanted.write(output)
+
+
+def run_suite(output: Path, *, jobs: int = 1, plugins: Sequence[Path] = ()) -> dict[str, Path]:
+    """Run what is not finished of a suite.
+
+    Args:
+        output: From :func:`begin_suite`.
+        jobs: Runs at the same time, sharing the threads.
+        plugins: Files that each process must run first.
+
+    Returns:
+        Task -> the folder of its final run, or of its seeds.
+
+    Raises:
+        PccloraError: If the settings of a task cannot be chosen, or a final run does not come to its end; what is
+            finished stays.
+    """
+    suite, config = Suite.read(output), load_run_config(output / "config.yaml")
+    figure = task_of(config).score
+    searches = [partial(_tune, output, task, point, figure) for task in suite.tasks for point in suite.points]
+    call_at_once(searches, jobs=jobs, plugins=plugins, title="searching")
+    chosen: dict[str, Point] = {}
+    for task in suite.tasks:
+        search = choose(output / task, suite.points, figure) if suite.points else {"chosen": ()}
+        chosen[task] = tuple(search["chosen"])
+    inner = jobs if len(suite.tasks) == 1 else 1  # one task: its seeds at once; several: the tasks
+    finals = [partial(_final, output, task, chosen[task], suite.seeds, inner, plugins) for task in suite.tasks]
+    call_at_once(finals, jobs=1 if inner > 1 else jobs, plugins=plugins, title="training")
+    return {task: final_folder(output, task, chosen[task]) for task in suite.tasks}
+
+
+def final_folder(output: Path, task: str, point: Sequence[str]) -> Path:
+    """Return the folder of a task's final run."""
+    return output / task / "final" / (point_name(point) if point else AS_GIVEN)
+
+
+def _check(config: AdaptationRun, suite: Suite, tasks: Iterable[str]) -> None:
+    """Refuse what cannot be run, before anything is: every point resolves, every task's data are there and fit."""
+    if not single_process():
+        raise PccloraError("--tasks and --grid run on one process each; leave out accelerate launch and use --jobs")
+    if suite.points:
+        check_searchable(config, task_of(config).score)
+    for point in suite.points:
+        with_overrides(config, point, source=" ".join(point))
+    for task in tasks:
+        options = [*(suite.points[0] if suite.points else ()), *_options(task)]
+        sides = [["data.tuning=true"], ["data.tuning=false"]] if suite.points else [[]]
+        for side in sides:
+            prepare(with_overrides(config, [*options, *side], source=f"task {task}"), make_accelerator(config.train))
+
+
+def _options(task: str) -> list[str]:
+    return [f"data.task={task}"] if task else []
+
+
+def _tune(output: Path, task: str, point: Point, figure: str) -> None:
+    folder = output / task / "tuning" / point_name(point)
+    if (folder / "point.json").is_file():
+        return
+    config = load_run_config(output / "config.yaml", [*point, *_options(task), "data.tuning=true"])
+    try:
+        train(config, folder, resume=(folder / "config.yaml").is_file())
+    except DivergenceError as error:  # too high a rate is a finding, not a failure
+        write_point(folder, point, figure, error=str(error))
+    else:
+        write_point(folder, point, figure)
+
+
+def _final(output: Path, task: str, point: Point, seeds: Sequence[int], jobs: int, plugins: Sequence[Path]) -> None:
+    folder = final_folder(output, task, point)
+    config = load_run_config(output / "config.yaml", [*point, *_options(task)])
+    if holds_seeds(folder):
+        resume_seeds(folder, seeds=seeds, jobs=jobs, plugins=plugins)
+    elif seeds:
+        train_seeds(config, folder, seeds=seeds, jobs=jobs, plugins=plugins)
+    else:
+        train(config, folder, resume=(folder / "config.yaml").is_file())
+    if (search := output / task / "search.json").is_file():
+        for run in (folder, *folder.glob("seed_*")):  # the summary says how its settings were chosen
+            write_json(RunFolder(run).summary, RunFolder(run).read_summary() | {"search": read_json(search)})
