@@ -1,0 +1,118 @@
+"""Checks a copy of VTAB-1K: the lists, how many images they name, their labels, and that every image can be decoded.
+
+    python datasets/vtab1k/prepare.py ROOT [--tasks cifar dtd] [--jobs 4] [--incomplete]
+
+ROOT holds one folder a task. Nothing is written; all that is wrong is named, and the exit code is 1 if anything is.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcclora.data.files import require_folder
+from pcclora.data.image_check import check_images
+from pcclora.data.image_lists import Listing, find_task, read_listing
+from pcclora.data.vtab1k import CARD, TASKS, find_class_names
+from pcclora.errors import PccloraError
+
+COUNTS = {"train800": 800, "val200": 200, "train800val200": 1000}
+TEST = {
+    "cifar": 10_000,
+    "caltech101": 6_084,
+    "dtd": 1_880,
+    "oxford_flowers102": 6_149,
+    "oxford_iiit_pet": 3_669,
+    "svhn": 26_032,
+    "sun397": 21_750,
+    "patch_camelyon": 32_768,
+    "eurosat": 5_400,
+    "resisc45": 6_300,
+    "diabetic_retinopathy": 42_670,
+    "clevr_count": 15_000,
+    "clevr_dist": 15_000,
+    "dmlab": 22_735,
+    "kitti": 711,
+    "dsprites_loc": 73_728,
+    "dsprites_ori": 73_728,
+    "smallnorb_azi": 12_150,
+    "smallnorb_ele": 12_150,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the tasks; return 0 where all can be used, else 1."""
+    options = parse(arguments)
+    usable = True
+    for task in options.tasks or TASKS:
+        try:
+            root = require_folder(options.root, "vtab1k", CARD)
+            folder = find_task(root, task, [task], TASKS, what="vtab1k", remedy=CARD)
+            print(f"{task}: {check(folder, incomplete=options.incomplete, jobs=options.jobs)}")
+        except PccloraError as error:
+            usable = False
+            print(f"{task}: {error}", file=sys.stderr)
+    if not usable:
+        print(f"\n{where_to_get_it()}", file=sys.stderr)
+    return 0 if usable else 1
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="the folder of the tasks' folders")
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="TASK", help="only these (default: all 19); other names may be own tasks"
+    )
+    parser.add_argument("--jobs", type=int, default=-1, help="processes that decode (default: one a core)")
+    parser.add_argument(
+        "--incomplete", action="store_true", help="accept other numbers of images than the official ones"
+    )
+    return parser.parse_args(arguments)
+
+
+def check(folder: Path, *, incomplete: bool, jobs: int) -> str:
+    """Return what a task has, or raise an error that names all that is wrong with it."""
+    lists = {name: read_listing(folder / f"{name}.txt", remedy=CARD) for name in (*COUNTS, "test")}
+    classes = len(find_class_names(folder))
+    problems = [] if incomplete else wrong_counts(lists, folder.name)
+    problems += wrong_labels(lists, classes)
+    problems += check_images(list(lists.values()), title=folder.name, jobs=jobs)
+    if problems:
+        raise PccloraError("\n  ".join([f"{len(problems)} problems", *problems]))
+    found = ", ".join(f"{name} {len(listing.files):,}" for name, listing in lists.items())
+    return f"{found} images of {classes} classes, each decoded"
+
+
+def wrong_counts(lists: dict[str, Listing], task: str) -> list[str]:
+    """Return a line for each list that has another number of images than the official one."""
+    expected = COUNTS | ({"test": TEST[task]} if task in TEST else {})
+    return [
+        f"{name}.txt names {len(lists[name].files):,} images, {count:,} are expected; or pass --incomplete"
+        for name, count in expected.items()
+        if len(lists[name].files) != count
+    ]
+
+
+def wrong_labels(lists: dict[str, Listing], classes: int) -> list[str]:
+    """Return a line for each label that is of no class, and one where the 1,000 are not the 800 and the 200."""
+    problems = [
+        f"{place}: label {label} is not in 0..{classes - 1}"
+        for listing in lists.values()
+        for label, place in zip(listing.labels.tolist(), listing.places, strict=True)
+        if label >= classes
+    ]
+    parts = [*lists["train800"].labels.tolist(), *lists["val200"].labels.tolist()]
+    if sorted(parts) != sorted(lists["train800val200"].labels.tolist()):
+        problems.append("train800val200.txt has not the classes of train800.txt and val200.txt together")
+    return problems
+
+
+def where_to_get_it() -> str:
+    """Return the section of the card on where the data can be had."""
+    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
