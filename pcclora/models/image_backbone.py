@@ -46,6 +46,10 @@ class ImageBackbone(Backbone):
         logits: Tensor = sum(head(piece) for head, piece in zip(heads, pieces, strict=True)) / len(heads)
         return logits
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Be pickled and copied by timm's own class, for this one is made on the fly and cannot be found by name."""
+        return _blank, (type(self).__bases__[1],), self.__dict__
+
 
 @MODELS.register("timm", config=TimmConfig, variant="architecture", variants=timm_architectures)
 def timm_model(
@@ -88,7 +92,7 @@ def _backbone(create: Callable[[], Any], config: object) -> Backbone:
     if not any(last.issuperset(names) for names in ATTENTION) or not heads:
         raise PccloraError(
             f"model '{name}' ({type(model).__name__}) is no vision transformer that can be adapted: it lacks attention "
-            "with linear maps qkv, or q, k and v, or a linear head; list_models('timm/*') has those that can"
+            "with linear maps qkv, or q, k and v, or one linear head; list_models('timm/*') has those that can"
         )
     model.__class__ = _backbone_class(model.__class__)
     model.config, model.head_names, model.modules_to_save = config, heads, heads
@@ -101,7 +105,14 @@ def _heads(model: Any) -> tuple[str, ...]:
     heads = found if isinstance(found, tuple) else (found,)
     names = tuple(name for name, module in model.named_modules() if any(module is head for head in heads))
     whole = len(names) == len(heads) and all(isinstance(head, nn.Linear) for head in heads)
+    if hasattr(model, "aux_head"):  # VOLO's second head, on the patches
+        return ()
     return names if whole and (len(heads) == 1 or hasattr(model, "dist_token")) else ()
+
+
+def _blank(kind: Any) -> Backbone:
+    made = _backbone_class(kind)
+    return made.__new__(made)
 
 
 @cache

@@ -60,6 +60,7 @@ def test_default_output_is_free(tmp_path, monkeypatch):
     assert first.parts[:2] == ("runs", "cls") and first.name.startswith("data_model_")
     first.mkdir(parents=True)
     assert default_output("cls", ["data", "model"]) != first
+    assert default_output("image", ["data", "timm/vit.tag"]).name.startswith("data_timm_vit.tag_")
 
 
 def test_another_environment_is_reported(caplog):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import pickle
 
 import pytest
 import timm
@@ -10,7 +11,8 @@ from timm.data import resolve_data_config
 
 import pcclora
 from pcclora.errors import PccloraError
-from pcclora.models import TimmConfig, create_model, image_input, image_timm, list_models
+from pcclora.models import TimmConfig, create_model, image_input, image_timm, list_models, read_checkpoint
+from pcclora.models.checkpoints import bundled_weights
 from pcclora.registry import MODELS
 
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 3}
@@ -82,8 +84,9 @@ def test_an_adapter_on_its_default_targets_lives(made, placement):
 
 def test_a_copy_is_a_model_of_its_own(made):
     model, images = made
-    twin = copy.deepcopy(model.eval())
-    assert type(twin) is type(model) and torch.equal(twin(images), model(images))
+    model.eval()
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(twin) is type(model) and torch.equal(twin(images), model(images))
 
 
 def test_names_of_the_two_heads_of_a_distilled_deit():
@@ -121,6 +124,17 @@ def test_the_expected_input_is_timms(name):
     assert found.interpolation == expected["interpolation"]
 
 
+def test_bundled_weights():
+    try:
+        file = bundled_weights("vit_mini")
+    except PccloraError as error:
+        pytest.skip(str(error))
+    stored, state = read_checkpoint(file), create_model("vit_mini", pretrained=True).state_dict()
+    assert {key for key in state if not key.startswith("head.")} <= set(stored)
+    for key in stored.keys() - {"head.weight", "head.bias"}:
+        assert torch.equal(state[key], stored[key].to(state[key].dtype)), key
+
+
 def test_the_expected_input_can_be_chosen():
     config = TimmConfig("deit_tiny_patch16_224", img_size=64)
     assert image_input(config).size == 64
@@ -151,6 +165,7 @@ def test_architectures_are_listed_when_they_are_asked_for(monkeypatch):
         ("timm/vit_tiny_patch16_224.augreg", {}, "no weights 'augreg'; it has vit_tiny_patch16_224.augreg_in21k"),
         ("timm", {}, "unknown model 'timm'.*timm/<architecture>"),
         ("timm/resnet18", {}, r"\(ResNet\) is no vision transformer that can be adapted: it lacks attention"),
+        ("timm/volo_d1_224", {}, "or one linear head"),
         ("timm/vit_tiny_patch16_224", {"depht": 2}, "did you mean 'depth'"),
         ("timm/vit_tiny_patch16_224", {"depth": 0}, "depth is 0"),
         ("timm/vit_tiny_patch16_224", {"drop_path_rate": 1.0}, "drop_path_rate is 1.0"),
