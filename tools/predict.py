@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Predict with a finished run: the class of point-cloud files, or the part of each of their points.
+"""Predict with a finished run: the class of point clouds or photographs, or the part of each point of a cloud.
 
 python tools/predict.py scan.ply chair.off --run runs/cls/...
+python tools/predict.py photo.jpg --run runs/image/...
 python tools/predict.py *.npy --run runs/cls/... --json > probabilities.json
 python tools/predict.py scan.ply --run runs/partseg/... --category chair --html scan.html --ply parts.ply
 """
@@ -25,7 +26,9 @@ from pcclora.vis.ply import write_ply
 def main() -> None:
     """Parse, build, call."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ply pcd off obj stl npy npz txt xyz las")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="ply pcd off obj stl npy npz txt xyz las; jpg png ..."
+    )
     cli.add_trained_run_options(parser)
     parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
     parts = parser.add_argument_group("part segmentation")

@@ -6,16 +6,18 @@ have one fixed size, because a matrix product may round differently with another
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pcclora.data import set_epoch
+from pcclora.engine.task import Evaluation
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+E = TypeVar("E", bound=Evaluation)
 Answer = tuple[Tensor, Tensor]
 """Scores and truth of one sample, on the CPU: logits (C,) and a class, or (N, parts) and N labels."""
 Predict = Callable[[nn.Module, Mapping[str, Tensor]], list[Answer]]
@@ -63,6 +65,27 @@ class Evaluator:
             found.update(zip(full["index"].tolist(), answers, strict=True))
         gathered = dict(gather_object(list(found.items())))
         return [gathered[index] for index in range(self.samples)]
+
+
+class Watched(Generic[E]):
+    """Evaluates for the curves and keeps the last evaluation: the loop asks after the last epoch anyway.
+
+    Args:
+        evaluate: From :meth:`pcclora.engine.task.Task.evaluator`.
+        split: What it is of, for the names of the columns; none without.
+
+    Attributes:
+        last: The last evaluation, None before the first.
+    """
+
+    def __init__(self, evaluate: Callable[[nn.Module], E], *, split: str = "") -> None:
+        self.evaluate, self.prefix = evaluate, f"{split}_" if split else ""
+        self.last: E | None = None
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Evaluate and return the columns."""
+        self.last = self.evaluate(model)
+        return {f"{self.prefix}{name}": value for name, value in self.last.metrics().items()}
 
 
 def fill_up(x: Tensor, size: int) -> Tensor:

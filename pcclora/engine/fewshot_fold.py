@@ -20,7 +20,7 @@ from pcclora.config import from_dict, to_dict
 from pcclora.data import Episode, LabelledDataset, episodes_digest, make_episode, make_loader, read_episode
 from pcclora.engine.classification import ClassEvaluation, Classification
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.evaluate import Evaluator
+from pcclora.engine.evaluate import Evaluator, Watched
 from pcclora.engine.features import FromStage, Stage, compute_all, constant_stage, keep, stage_outputs
 from pcclora.engine.fewshot_classifiers import Kind, classify_features
 from pcclora.engine.fewshot_settings import FewShotRun
@@ -149,7 +149,8 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
         if cached:
             compute = _compute(cast("Backbone", model), stage, accelerator)
             support, query = keep(support, compute), keep(query, compute)
-    watched = _Watched(Evaluator(query, TASK.answers, accelerator=accelerator))
+    answers_of = Evaluator(query, TASK.answers, accelerator=accelerator)
+    watched = Watched(lambda own: ClassEvaluation.of(answers_of(own)))
     job = Job(
         model=trained,
         loader=support,
@@ -166,20 +167,8 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
         adapters.save_adapter(model, folder)
     best = None if state.best_value is None else (int(state.best_epoch or 0), state.best_value)
     reused = stage if config.cache != "never" else None
-    return Answers(watched.last.predictions, watched.last.labels, count_parameters(model).trainable, reused, best)
-
-
-class _Watched:
-    """Evaluates the queries and keeps the last answers: the loop asks after the last epoch anyway."""
-
-    last: ClassEvaluation
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-
-    def __call__(self, model: nn.Module) -> dict[str, float]:
-        self.last = ClassEvaluation.of(self.evaluator(model))
-        return {"accuracy": self.last.metrics()["accuracy"]}
+    last = cast("ClassEvaluation", watched.last)
+    return Answers(last.predictions, last.labels, count_parameters(model).trainable, reused, best)
 
 
 def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:

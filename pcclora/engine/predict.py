@@ -3,17 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from pcclora.data import PointCloudDataset, Sample, Scan, normalize_unit_sphere, read_cloud, read_scan
-from pcclora.engine.classification import Classification
+from pcclora.data import (
+    ImageDataset,
+    ImageSample,
+    PointCloudDataset,
+    Sample,
+    Scan,
+    normalize_unit_sphere,
+    read_cloud,
+    read_image,
+    read_scan,
+)
+from pcclora.engine.classification import ClassEvaluation
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
-from pcclora.engine.settings import ClassificationRun, PartSegmentationRun
+from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun
 from pcclora.engine.task import Labels
+from pcclora.engine.tasks import task_of
 from pcclora.engine.trained_run import load_run
 from pcclora.errors import PccloraError, did_you_mean
 
@@ -41,6 +53,24 @@ class Files(PointCloudDataset):
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
+
+
+class Photos(ImageDataset):
+    """Image files of any form, upright as their camera says.
+
+    Args:
+        files: The files; each is read when its batch is.
+        class_names: Of the run.
+    """
+
+    name, split = "files", "predict"
+
+    def __init__(self, files: Sequence[Path], class_names: Sequence[str]) -> None:
+        self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
+        self.files = files
+
+    def __getitem__(self, index: int) -> ImageSample:
+        return ImageSample(read_image(self.files[index]), 0, str(self.files[index]))
 
 
 class Scans(PointCloudDataset):
@@ -71,8 +101,9 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
     """Predict the class of each file.
 
     Args:
-        folder: A finished classification run.
-        files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads.
+        folder: A finished classification run, of point clouds or of images.
+        files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads; images of any form that
+            ``pcclora.data.read_image`` does.
         checkpoint: Where the base checkpoint is now, if it has moved.
 
     Returns:
@@ -83,11 +114,16 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
     """
     classes = folder.read_summary()["classes"]
     config, model = load_run(folder, checkpoint=checkpoint)
-    if not isinstance(config, ClassificationRun):
+    if not isinstance(config, ClassificationRun | ImageRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a classification run is needed here")
-    dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True))
+    dataset = (
+        Photos(files, classes)
+        if isinstance(config, ImageRun)
+        else Files(files, classes, normalize=getattr(config.data, "normalize", True))
+    )
     accelerator = make_accelerator(config.train)
-    evaluation = Classification().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
+    evaluate = task_of(config).evaluator(config, dataset, accelerator)
+    evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
     found: Probabilities = {}
     for file, row in zip(files, evaluation.logits.softmax(dim=1), strict=True):
         order = row.argsort(descending=True).tolist()

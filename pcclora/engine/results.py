@@ -29,9 +29,21 @@ SELECTION = {
 
 
 def measure(
-    config: AdaptationRun, dataset: LabelledDataset, model: nn.Module, accelerator: "Accelerator"
+    config: AdaptationRun,
+    dataset: LabelledDataset,
+    model: nn.Module,
+    accelerator: "Accelerator",
+    *,
+    known: Evaluation | None = None,
 ) -> tuple[Evaluation, dict[str, float]]:
     """Evaluate by the run's protocol; the name of each number says how it was come by.
+
+    Args:
+        config: The run.
+        dataset: The samples.
+        model: On the accelerator's device.
+        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+        known: The evaluation of the samples as they are, if it is known already.
 
     Returns:
         The evaluation of the samples as they are, and the task's figures (0 to 1) of it and of what else the run
@@ -39,7 +51,7 @@ def measure(
     """
     chosen = "_best_on_test" if config.selection == "best_on_test" else ""
     task = task_of(config)
-    plain = task.evaluator(config, dataset, accelerator)(model)
+    plain = known or task.evaluator(config, dataset, accelerator)(model)
     found = plain.metrics()
     metrics = {f"{name}{chosen}": found[name] for name in task.figures}
     for label, held in task.further_figures(config, dataset, accelerator, model).items():
@@ -54,6 +66,8 @@ def finish(
     splits: Splits,
     state: Checkpoint,
     accelerator: "Accelerator",
+    *,
+    tested: Evaluation | None,
 ) -> None:
     """Test a trained model and write down all that is to stay; summary.json is the last.
 
@@ -64,8 +78,9 @@ def finish(
         splits: Its data.
         state: The last state of training.
         accelerator: Every process evaluates, the main process writes.
+        tested: The evaluation of the test set with these weights, if it is known already.
     """
-    evaluation, metrics = measure(config, splits.test, model, accelerator)
+    evaluation, metrics = measure(config, splits.test, model, accelerator, known=tested)
     if not accelerator.is_main_process:
         return
     _save_adapter(model, folder)

@@ -15,6 +15,7 @@ from pcclora.atomic import refuse_existing
 from pcclora.config import to_yaml
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.evaluate import Watched
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.results import finish
 from pcclora.engine.run_folder import RunFolder, open_run
@@ -57,7 +58,9 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
     splits, job = prepare(config, accelerator)
     folder = open_run(output, to_yaml(config), _base(config, job.model), accelerator, resume=resume)
     state = fit(job, config.train, folder, accelerator, seed=config.seed)
-    finish(config, folder, job.model, splits, state, accelerator)
+    # the test of the last epoch is the test of the run, unless another epoch is selected
+    tested = job.evaluate.last if config.selection == "last" and isinstance(job.evaluate, Watched) else None
+    finish(config, folder, job.model, splits, state, accelerator, tested=tested)
     return folder
 
 
@@ -157,13 +160,12 @@ def _base(config: AdaptationRun, model: nn.Module) -> dict[str, str | None]:
 def _job(config: AdaptationRun, model: nn.Module, loader: Any, splits: Splits, accelerator: "Accelerator") -> Job:
     task = task_of(config)
     adapter = adapters.attach(model, config.adapter)
-    watch = task.evaluator(config, splits.watched, accelerator)
     watched = "validation" if config.selection == "validation" else "test"
     return Job(
         model=model,
         loader=loader,
         loss=partial(regularized, adapter, task.loss(config, task.labels(splits.train))),
-        evaluate=lambda m: {f"{watched}_{k}": v for k, v in watch(m).metrics().items()},
+        evaluate=Watched(task.evaluator(config, splits.watched, accelerator), split=watched),
         evaluations=tuple(f"{watched}_{k}" for k in ("loss", *task.figures)),
         weights=partial(adapters.adapter_tensors, model),
         load_weights=partial(adapters.load_adapter_tensors, model),
