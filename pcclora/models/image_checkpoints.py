@@ -42,7 +42,7 @@ def load_image_checkpoint(model: Backbone, path: str | Path) -> LoadReport:
         check_tensors(state, {PATCHES: stored[PATCHES]}, where, name)  # timm would resample the patches, silently
     weights = _filtered(model, stored, where, name)
     notes = [
-        f"{key} resampled from {tuple(stored[key].shape)} to {tuple(value.shape)}"
+        f"{key} fitted from {tuple(stored[key].shape)} to {tuple(value.shape)}"
         for key, value in weights.items()
         if key in stored and value.shape != stored[key].shape
     ]

@@ -7,6 +7,8 @@ when a function here is called.
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,7 +60,10 @@ def timm_cfg(architecture: str) -> Any:
 def timm_filter(model: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]:
     """Return what timm does to a state dict of this model's family before it loads it."""
     made = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    return made or (lambda weights, model: weights)
+    if made is None:
+        return lambda weights, model: weights
+    renames = "adapt_layer_scale" in signature(made).parameters  # a ViT may have DeiT-III's file
+    return partial(made, adapt_layer_scale=True) if renames else made
 
 
 def pretrained_file(architecture: str) -> Path:

@@ -1,5 +1,7 @@
 """Weights of vision transformers: every form of file gives timm's reading of it; what does not fit changes nothing."""
 
+import re
+
 import numpy as np
 import pytest
 import timm
@@ -118,7 +120,7 @@ def test_position_embeddings_of_another_grid_are_resampled_and_reported(form, tm
     report = load_checkpoint(model, file)
     expected = resample_abs_pos_embed(state["pos_embed"], [4, 4])
     assert torch.equal(model.pos_embed, expected)
-    assert "pos_embed resampled from (1, 5, 24) to (1, 17, 24)" in str(report)
+    assert "pos_embed fitted from (1, 5, 24) to (1, 17, 24)" in str(report)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if key != "pos_embed")
 
 
@@ -134,6 +136,35 @@ def test_a_masked_autoencoders_file_gives_its_encoder(tmp_path):
     report = load_checkpoint(model, tmp_path / "file.pth")
     assert not report.head_loaded and set(report.missing) == {"head.weight", "head.bias"}
     assert "not part of this model: " in str(report) and same(model, model.state_dict() | state)
+
+
+def as_dinov2(state):
+    """DINOv2's own form: a mask token, and for register tokens a position of the class token."""
+    state = {key: value for key, value in state.items() if not key.startswith("head")}
+    if "reg_token" in state:
+        state["register_tokens"] = state.pop("reg_token")
+        state["pos_embed"] = torch.cat([torch.zeros_like(state["cls_token"]), state["pos_embed"]], dim=1)
+    return state | {"mask_token": torch.zeros(1, 24)}
+
+
+def as_deit3(state):
+    return {re.sub(r"ls(\d)\.gamma", r"gamma_\1", key): value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "written"),
+    [
+        ("vit_small_patch14_dinov2", as_dinov2),
+        ("vit_small_patch14_reg4_dinov2", as_dinov2),
+        ("deit3_small_patch16_224", as_deit3),
+    ],
+)
+def test_the_papers_own_files_are_read(architecture, written, tmp_path):
+    options = {"name": f"timm/{architecture}", "img_size": 28 if "14" in architecture else 32}
+    state, model = random_state(**options), make(**options)
+    torch.save({"model": written(state)}, tmp_path / "file.pth")
+    load_checkpoint(model, tmp_path / "file.pth")
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items() if "head" not in key)
 
 
 def without(*keys):
