@@ -24,11 +24,13 @@ class DigitsConfig:
         classes: ``all`` ten, ``low`` (0 to 4) or ``high`` (5 to 9).
         test_fraction: Share of each class that is tested on.
         split_seed: Another seed, another split.
+        tuning: Split the training side once more, to choose settings: the test scans are left alone.
     """
 
     classes: Literal["all", "low", "high"] = "all"
     test_fraction: float = 0.2
     split_seed: int = 0
+    tuning: bool = False
 
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
@@ -61,6 +63,9 @@ class DigitsDataset(ImageDataset):
         chosen = CLASSES[config.classes]
         wanted = np.flatnonzero(np.isin(digits, chosen))
         sides = stratified_split(digits[wanted], config.test_fraction, config.split_seed)
+        if config.tuning:
+            wanted = wanted[sides[0]]
+            sides = stratified_split(digits[wanted], config.test_fraction, config.split_seed)
         self.rows = wanted[sides[SPLITS.index(split)]]
         self.class_names = tuple(str(digit) for digit in chosen)
         self.labels = digits[self.rows].astype(np.int64) - chosen.start

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from pcclora.data.base import ImageDataset, ImageSample
+from pcclora.data.base import ImageDataset, ImageSample, stratified_split
 from pcclora.data.files import require_folder
 from pcclora.data.image_files import IMAGE_SUFFIXES, read_image
-from pcclora.data.layouts import find_files
+from pcclora.data.layouts import SPLITS, find_files
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -18,11 +18,13 @@ class ImageFolderConfig:
         root: The folder of the classes, or of ``train`` and ``test``.
         test_fraction: Share of each class that is tested on, where the folders do not say it.
         split_seed: Another seed, another split.
+        tuning: Split the training images, to choose settings: the test images are left alone.
     """
 
     root: str = ""
     test_fraction: float = 0.2
     split_seed: int = 0
+    tuning: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.test_fraction < 1:
@@ -48,12 +50,16 @@ class ImageFolderDataset(ImageDataset):
         self.config, self.split = config, split
         self.class_names, self.files, self.labels = find_files(
             root,
-            split,
+            "train" if config.tuning and split in SPLITS else split,
             what="image_folder",
             test_fraction=config.test_fraction,
             split_seed=config.split_seed,
             suffixes=IMAGE_SUFFIXES,
         )
+        if config.tuning:
+            sides = stratified_split(self.labels, config.test_fraction, config.split_seed)
+            chosen = sides[SPLITS.index(split)]
+            self.files, self.labels = [self.files[row] for row in chosen], self.labels[chosen]
 
     def __getitem__(self, index: int) -> ImageSample:
         return ImageSample(read_image(self.files[index]), int(self.labels[index]), str(self.files[index]))

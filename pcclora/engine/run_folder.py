@@ -12,7 +12,8 @@
     predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard
-    *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars and a gallery of parts
+    *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars; a gallery of parts, or of
+                     the images that the run is surest of
 """
 
 import csv
@@ -175,7 +176,7 @@ def default_output(task: str, parts: Sequence[str]) -> Path:
     """Return ``runs/<task>/<parts>_<time>``, with a counter when that is taken.
 
     Args:
-        task: ``cls``, ``partseg`` or ``pretrain``.
+        task: ``cls``, ``partseg``, ``image`` or ``pretrain``.
         parts: Data set, model, adapter; a slash in one becomes an underscore.
     """
     stem = Path("runs") / task / f"{'_'.join(parts).replace('/', '_')}_{datetime.now():%Y%m%d-%H%M%S}"

@@ -78,8 +78,8 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator") -> tuple[Splits, 
         PccloraError: If anything that the run needs cannot be used.
     """
     task, splits = task_of(config), load_splits(config)
-    model = build_model(config, task.labels(splits.train))
     loader = task.loader(config, splits.train)
+    model = build_model(config, task.labels(splits.train))
     job = _job(config, model, loader, splits, accelerator)
     try_one_cloud(model, loader, task.inputs)
     return splits, job

@@ -7,20 +7,24 @@ import numpy as np
 
 from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.tasks import TASKS
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
 from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.image_gallery import draw_image_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
 
 
 def draw_run(folder: RunFolder) -> None:
-    """Draw curves.png, and confusion.png or, of a part segmentation run, ious.png and gallery.png."""
+    """Draw curves.png and confusion.png; gallery.png too of images; ious.png and gallery.png of part segmentation."""
     summary = folder.read_summary()
     draw_curves(folder.metrics, folder.curves, title=_title(summary))
     draw_test(folder, summary)
     if "categories" in summary:
         chosen = extremes(folder)
         draw_gallery(segmented_test_shapes(folder, list(chosen.values())), folder.gallery, captions=list(chosen))
+    elif summary["task"] == TASKS["image"].title:
+        draw_image_gallery(folder, folder.gallery, title=_title(summary))
 
 
 def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:

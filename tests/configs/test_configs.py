@@ -7,11 +7,14 @@ import pytest
 
 from pcclora.config import load_config
 from pcclora.engine.comparison import Comparison
-from pcclora.engine.settings import ClassificationRun, PartSegmentationRun, PretrainRun
+from pcclora.engine.search import read_grid
+from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = {"cls": ClassificationRun, "partseg": PartSegmentationRun, "pretrain": PretrainRun}
-RUNS = sorted(path.relative_to(ROOT) for task in SCHEMAS for path in ROOT.glob(f"configs/{task}/*/*.yaml"))
+SCHEMAS = {"cls": ClassificationRun, "partseg": PartSegmentationRun, "image": ImageRun, "pretrain": PretrainRun}
+FOUND = sorted(path.relative_to(ROOT) for task in SCHEMAS for path in ROOT.glob(f"configs/{task}/*/*.yaml"))
+GRIDS = [path for path in FOUND if path.stem.startswith("grid")]
+RUNS = [path for path in FOUND if path not in GRIDS]
 
 
 def _load(path: Path, overrides: tuple[str, ...] = ()):
@@ -35,13 +38,25 @@ def test_its_name_says_backbone_and_adapter(path):
 
     run = _load(path)
     model = MODELS.name_of(run.model).removesuffix("_plain")
+    model = model.removeprefix("timm/").partition("_patch16")[0]
     assert path.stem == f"{model}_{ADAPTERS.name_of(run.adapter)}"
 
 
-@pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] == "partseg"], ids=str)
+@pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] in ("partseg", "image")], ids=str)
 def test_it_says_its_task(path):
     """Without it ``tools/evaluate.py`` and ``tools/results.py`` would take the file for one of classification."""
-    assert "\ntask: partseg\n" in (ROOT / path).read_text()
+    assert f"\ntask: {path.parts[1]}\n" in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=str)
+def test_each_point_of_a_grid_is_a_run(path):
+    adapters = ("clora",) if path.stem == "grid" else ("linear", "bitfit", "lora", "clora", "full")
+    runs = [run for run in RUNS if run.parent == path.parent and run.stem.endswith(adapters)]
+    points = read_grid(ROOT / path)
+    assert runs and len(set(points)) == len(points) >= 4
+    for run in runs:
+        _load(run, points[0])
+        _load(run, points[-1])
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/results/*.yaml")), ids=lambda path: path.name)
@@ -63,9 +78,22 @@ def test_the_matrix_is_whole(task, dataset):
     }
 
 
-@pytest.mark.parametrize("task", ["cls", "partseg"])
+@pytest.mark.parametrize("dataset", ["vtab1k", "fgvc"])
+def test_the_suites_have_every_method(dataset):
+    have = {path.stem for path in RUNS if path.parts[1:3] == ("image", dataset)}
+    assert have == {f"vit_base_{a}" for a in ("linear", "bitfit", "lora", "clora", "full")}
+
+
+DEFAULTS = {
+    "cls": "procedural/point_mae_tiny_clora",
+    "partseg": "procedural/point_mae_tiny_clora",
+    "image": "digits/vit_mini_clora",
+}
+
+
+@pytest.mark.parametrize("task", DEFAULTS)
 def test_the_embedded_default_is_spelled_out(task):
-    path = Path(f"configs/{task}/procedural/point_mae_tiny_clora.yaml")
+    path = Path(f"configs/{task}/{DEFAULTS[task]}.yaml")
     assert dataclasses.asdict(_load(path)) == dataclasses.asdict(SCHEMAS[task]())
 
 
@@ -80,10 +108,13 @@ TINY = [
     "data.test=5",
     "data.points=64",
     "points=64",
-    "train.epochs=1",
-    "train.batch_size=8",
-    "train.workers=0",
 ]
+TINY_IMAGES = {
+    "vit_mini": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.patch_size=16"],
+    "vit_base": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.img_size=32"],
+}
+TINY_IMAGES = {name: [*model, "checkpoint=none", "data.classes=low"] for name, model in TINY_IMAGES.items()}
+SHORT = ["train.epochs=1", "train.workers=0"]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=str)
@@ -94,13 +125,14 @@ def test_it_trains(path, tmp_path):
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))
     levels = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
-    config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*TINY, *levels])
+    tiny = TINY_IMAGES[path.stem[:8]] if "image" in path.parts else [*TINY, *levels, "train.batch_size=8"]
+    config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*tiny, *SHORT])
     run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
     assert run.finished
 
 
 def _without_data(text: str) -> str:
-    """Drop the data section: the procedural data stand in for what is not there."""
+    """Drop the data section: procedural clouds and scikit-learn's digits stand in for what is not there."""
     import yaml
 
     values = yaml.safe_load(text)
