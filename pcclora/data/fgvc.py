@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pcclora.data.files import require_folder, unreadable
-from pcclora.data.image_lists import ListedImages, Listing, SuiteTask, find_task
+from pcclora.data.image_lists import ListedImages, Listing, SuiteTask, find_task, is_class
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -44,9 +44,9 @@ class FgvcConfig:
 
     Attributes:
         root: The folder of the tasks' folders.
-        task: A name of :data:`TASKS`.
+        task: A name of :data:`TASKS`, or the folder of a set of one's own in the same form.
         tuning: Test on the validation images, to choose settings: the test images are not opened.
-        classes: Number of classes; 0: the task's own.
+        classes: Number of classes; 0: the task's own, or for another set those of its train.json.
     """
 
     root: str = ""
@@ -80,7 +80,7 @@ def fgvc(config: FgvcConfig, *, split: str) -> ListedImages:
     wanted = FILES[config.tuning, split]
     listing = train if wanted == "train" else read_split(folder / f"{wanted}.json", folder / images)
     ids = np.unique(train.labels)
-    classes = config.classes or TASKS[config.task].classes
+    classes = config.classes or (TASKS[config.task].classes if config.task in TASKS else len(ids))
     if len(ids) != classes:
         raise PccloraError(f"{folder / 'train.json'}: {len(ids)} classes, {config.task} has {classes}; {CARD}")
     return ListedImages(
@@ -112,7 +112,7 @@ def read_split(path: Path, images: Path) -> Listing:
     if not isinstance(content, dict) or not content:
         raise unreadable(path, 'expected {"path/of/image.jpg": class, ...}', CARD)
     for name, label in content.items():
-        if not str(label).isdecimal():
+        if not is_class(str(label)):
             raise PccloraError(f"{path}: the class of '{name}' is {label!r}; a whole number is needed")
     labels = np.array([int(label) for label in content.values()], dtype=np.int64)
     return Listing([images / name for name in content], labels, [f"{path}, '{name}'" for name in content])

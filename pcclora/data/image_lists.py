@@ -54,17 +54,22 @@ def read_listing(path: Path, *, remedy: str) -> Listing:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal():
+        name, *label = line.rsplit(maxsplit=1)
+        if not label or not is_class(label[0]):
             raise PccloraError(
                 f"{path}, line {number}: '{line.strip()[:80]}' is not an image and its class, as 'images/0.jpg 3'"
             )
         files.append(path.parent / name.strip())
-        labels.append(int(label))
+        labels.append(int(label[0]))
         places.append(f"{path}, line {number}")
     if not files:
         raise unreadable(path, "no images in it", remedy)
     return Listing(files, np.array(labels, dtype=np.int64), places)
+
+
+def is_class(text: str) -> bool:
+    """Return whether a text is a whole number from 0 that can be the number of a class."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 class ListedImages(ImageDataset):

@@ -43,6 +43,11 @@ def test_a_folder_may_have_the_name_of_the_task(tmp_path):
     assert len(open_split(tmp_path)) == 6
 
 
+def test_a_set_of_ones_own_has_the_classes_of_its_training_images(tmp_path):
+    fgvc_set(tmp_path, "fish", ".", ["a/", "b/"])
+    assert open_split(tmp_path, "test", task="fish", classes=0).class_names == ("a", "b")
+
+
 def test_the_official_number_of_classes_is_held(tmp_path):
     fgvc_set(tmp_path, *FOLDERS["cub_200_2011"], HOMES["cub_200_2011"])
     with pytest.raises(PccloraError, match="train.json: 3 classes, cub_200_2011 has 200"):

@@ -81,6 +81,7 @@ def test_a_gap_in_the_labels_is_refused_where_nothing_says_how_many_classes_ther
         ("images/test/000000.jpg -1", "line 2: 'images/test/000000.jpg -1' is not an image and its class"),
         ("images/test/000000.jpg 1.0", "line 2: .* is not an image and its class"),
         ("images/test/000000.jpg", "line 2: .* is not an image and its class"),
+        ("images/test/000000.jpg 99999999999999999999", "line 2: .* is not an image and its class"),
         ("7", "line 2: '7' is not an image and its class"),
         ("images/test/9.jpg 1", "line 2: .*images/test/9.jpg is absent, and so are 0 more of 3 images"),
         ("elsewhere/0.jpg 1", "line 2: .*elsewhere/0.jpg is absent"),
@@ -96,7 +97,7 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 def test_names_may_have_spaces_and_lists_windows_line_ends(tmp_path):
     task = vtab_task(tmp_path, "patch_camelyon")
     (task / "images" / "test" / "000000.jpg").rename(task / "images" / "test" / "a cat.jpg")
-    (task / "test.txt").write_bytes(b"images/test/a cat.jpg 1\r\nimages/test/000001.jpg 0\r\n")
+    (task / "test.txt").write_bytes(b"images/test/a cat.jpg 1\r\nimages/test/000001.jpg\t0\r\n")
     dataset = open_split(tmp_path, "test")
     assert dataset.labels.tolist() == [1, 0] and dataset[0].pixels.shape == (18, 24, 3)
 
