@@ -36,7 +36,7 @@ lint: $(VENV)/.dev
 
 # Idle OpenMP threads must not spin: two workers share two cores. The folder lets timm be imported where torch is a CPU
 # build and torchvision is not.
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev $(VENV)/peft-oldest
 	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu"
 
 format: $(VENV)/.dev
@@ -60,6 +60,11 @@ $(VENV)/.pcclora: $(VENV)/.torch pyproject.toml setup.py pcclora/ops/geometry.cp
 $(VENV)/.dev: $(VENV)/.pcclora
 	$(BIN)/pip install -q -e '.[dev]'
 	@touch $@
+
+# The oldest peft that the extra admits, beside the newest: a test puts it first on PYTHONPATH.
+$(VENV)/peft-oldest: $(VENV)/.dev
+	rm -rf $@
+	$(BIN)/pip install -q --no-deps --target $@ peft==0.18.0
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

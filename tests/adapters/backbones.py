@@ -1,11 +1,13 @@
 """Models small enough to train in milliseconds, each with a fixed input: what every adapter promise is tried on.
 
-``mlp`` is plain and has a BatchNorm in its frozen part; ``fused_vit`` is a ViT as timm writes it; ``split_vit`` keeps
-q, k and v apart; ``point_mae_tiny`` is ours. All are float32, in eval mode, and the same on every call.
+``mlp`` is plain and has a BatchNorm in its frozen part; ``fused_vit`` is a ViT on tokens with one in its head;
+``point_mae_tiny`` takes points; ``timm_vit`` and ``timm_split_vit`` take images: a ViT and an EVA-02, whose q, k and v
+are three maps, of timm's own making. All are float32, in eval mode, and the same on every call.
 """
 
 from collections.abc import Callable
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from pcclora.models import create_model
 
 DIM, HEADS, TOKENS, CLASSES = 16, 2, 6, 5
+IMAGE_SIZES = {"img_size": 32, "depth": 2, "embed_dim": 24, "num_heads": 3}
 
 
 class FusedAttention(nn.Module):
@@ -25,18 +28,6 @@ class FusedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(attend(*self.qkv(x).chunk(3, dim=-1)))
-
-
-class SplitAttention(nn.Module):
-    """q, k and v from three linear maps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.q, self.k, self.v = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
-        self.proj = nn.Linear(DIM, DIM)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(attend(self.q(x), self.k(x), self.v(x)))
 
 
 class Mlp(nn.Module):
@@ -53,9 +44,9 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """One transformer block."""
 
-    def __init__(self, attention: type[nn.Module]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(DIM), attention()
+        self.norm1, self.attn = nn.LayerNorm(DIM), FusedAttention()
         self.norm2, self.mlp = nn.LayerNorm(DIM), Mlp()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,10 +59,10 @@ class ViT(nn.Module):
 
     modules_to_save = ("head", "cls_token")
 
-    def __init__(self, attention: type[nn.Module], depth: int = 2) -> None:
+    def __init__(self, depth: int = 2) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, DIM))
-        self.blocks = nn.Sequential(*(Block(attention) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block() for _ in range(depth)))
         self.norm = nn.LayerNorm(DIM)
         self.head = nn.Sequential(nn.BatchNorm1d(DIM), nn.Linear(DIM, CLASSES))
 
@@ -102,13 +93,7 @@ def mlp() -> tuple[nn.Module, Tensor]:
 def fused_vit() -> tuple[nn.Module, Tensor]:
     """A ViT with a fused qkv, and an input (B, T, DIM)."""
     torch.manual_seed(1)
-    return _settled(ViT(FusedAttention)), torch.randn(4, TOKENS, DIM)
-
-
-def split_vit() -> tuple[nn.Module, Tensor]:
-    """A ViT with separate q, k and v, and an input (B, T, DIM)."""
-    torch.manual_seed(2)
-    return _settled(ViT(SplitAttention)), torch.randn(4, TOKENS, DIM)
+    return _settled(ViT()), torch.randn(4, TOKENS, DIM)
 
 
 def point_transformer(name: str) -> tuple[nn.Module, Tensor]:
@@ -124,11 +109,36 @@ def point_mae_tiny() -> tuple[nn.Module, Tensor]:
     return point_transformer("point_mae_tiny")
 
 
+def timm_vit() -> tuple[nn.Module, Tensor]:
+    """timm's vit_tiny, smaller still, and images (B, 3, H, W)."""
+    return image_transformer("vit_tiny_patch16_224", seed=4)
+
+
+def timm_split_vit() -> tuple[nn.Module, Tensor]:
+    """timm's eva02_base with its separate q, k and v and its SwiGLU, much smaller, and images (B, 3, H, W)."""
+    return image_transformer("eva02_base_patch16_clip_224", seed=5)
+
+
+def image_transformer(name: str, *, seed: int) -> tuple[nn.Module, Tensor]:
+    """A classifier of timm's, and images (B, 3, H, W)."""
+    pytest.importorskip("timm", reason="timm is not installed (pip install pcclora[image])")
+    torch.manual_seed(seed)
+    return _settled(create_model(f"timm/{name}", num_classes=CLASSES, **IMAGE_SIZES)), torch.randn(4, 3, 32, 32)
+
+
+def bare_vit() -> nn.Module:
+    """The ViT of ``timm_vit`` as timm makes it, without anything of ours: what a user of peft has."""
+    timm = pytest.importorskip("timm", reason="timm is not installed (pip install pcclora[image])")
+    torch.manual_seed(4)
+    return _settled(timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES, **IMAGE_SIZES))
+
+
 BACKBONES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "mlp": mlp,
     "fused_vit": fused_vit,
-    "split_vit": split_vit,
     "point_mae_tiny": point_mae_tiny,
+    "timm_vit": timm_vit,
+    "timm_split_vit": timm_split_vit,
 }
 
 

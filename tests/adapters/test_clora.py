@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pcclora
 from pcclora import CLoRAConfig, PccloraError
-from pcclora.adapters.clora import CLoRA, SharedBases
+from pcclora.adapters.clora import CLoRA
 from tests.adapters.backbones import BACKBONES
+from tests.adapters.twins import naive_sade, products
 
 D_IN, TOKENS = 12, 5
 
@@ -40,21 +41,6 @@ def adapted(
     return model.eval(), adapter, torch.randn(TOKENS, D_IN, dtype=torch.float64)
 
 
-def products(adapter: CLoRA) -> list[tuple[str, slice, Tensor]]:
-    """For each target its module, its rows, and D_h Q_h U_h as (p, d_in, d_out), one product at a time."""
-    result = []
-    place: dict[str, int] = {}
-    for target in adapter.targets:
-        shape = f"{target.d_in}x{adapter.width(target)}"
-        bases = cast("SharedBases", adapter.groups[shape])
-        j = place.setdefault(shape, 0)
-        place[shape] += 1
-        Q = bases.Q[0 if adapter.config.share_cores else j]
-        W = torch.stack([bases.D[h] @ Q[h] @ bases.U[h] for h in range(adapter.config.bases)])
-        result.append((target.module, slice(target.start, target.stop), W))
-    return result
-
-
 def naive_forward(model: nn.Module, adapter: CLoRA, x: Tensor) -> Tensor:
     """The definition, target by target and basis by basis."""
     maps = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
@@ -67,20 +53,6 @@ def naive_forward(model: nn.Module, adapter: CLoRA, x: Tensor) -> Tensor:
             outputs[name] = outputs[name].clone()
             outputs[name][..., rows] += update
     return torch.cat(list(outputs.values()), dim=-1)
-
-
-def naive_sade(adapter: CLoRA) -> Tensor:
-    """The penalty through d x d matrices, O(p^2 d^3) a target."""
-    total = torch.zeros((), dtype=torch.float64)
-    found = products(adapter)
-    for _, _, W in found:
-        for h in range(len(W)):
-            for k in range(h + 1, len(W)):
-                value = (W[h].T @ W[k]).square().sum()
-                if adapter.config.diversity_form == "cosine":
-                    value = value / (W[h].square().sum() * W[k].square().sum())
-                total = total + value
-    return adapter.config.diversity * total / len(found)
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -87,7 +87,7 @@ def test_a_whole_model_can_be_pickled(method: str, backbone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "backbone"), [("clora_slices", "mlp"), ("lora", "split_vit"), ("full", "fused_vit")]
+    ("method", "backbone"), [("clora_slices", "mlp"), ("lora", "timm_split_vit"), ("full", "fused_vit")]
 )
 def test_it_compiles_to_one_graph(method: str, backbone: str) -> None:
     model, _, x = attached(method, backbone, steps=1)

@@ -5,7 +5,7 @@ from torch import nn
 
 import pcclora
 from pcclora import BitFitConfig, FullConfig, LinearConfig, PccloraError
-from tests.adapters.backbones import BACKBONES, fused_vit, mlp, split_vit
+from tests.adapters.backbones import BACKBONES, fused_vit, mlp, timm_split_vit
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -62,4 +62,4 @@ def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(PccloraError, match="has no bias"):
         pcclora.attach(nn.Sequential(nn.Linear(2, 2, bias=False)), BitFitConfig())
     with pytest.raises(PccloraError, match="modules_to_save 'tail' matches nothing"):
-        pcclora.attach(split_vit()[0], FullConfig(modules_to_save=("tail",)))
+        pcclora.attach(timm_split_vit()[0], FullConfig(modules_to_save=("tail",)))

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 import pcclora
 from pcclora import CLoRAConfig, LinearConfig, LoRAConfig, PccloraError
 from pcclora.adapters.targets import attention_targets, find_targets, input_targets, matches
-from tests.adapters.backbones import DIM, fused_vit, mlp, split_vit
+from tests.adapters.backbones import DIM, fused_vit, mlp, timm_split_vit
 
 SEGMENT = st.sampled_from(["a", "b", "ab", "0", "12", "a.b", "[q]", "?", ""])
 
@@ -79,7 +79,12 @@ def test_defaults() -> None:
     assert len(pcclora.attach(model, CLoRAConfig()).targets) == 8
     assert len(pcclora.attach(model, CLoRAConfig(placement="input"), name="input").targets) == 4
     assert len(pcclora.attach(model, LoRAConfig(), name="lora").targets) == 8
-    assert len(pcclora.attach(split_vit()[0], CLoRAConfig(placement="input")).targets) == 8  # q, k, v, fc1 twice
+    split = [
+        f"blocks.{i}.{name}" for i in range(2) for name in ("attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.proj")
+    ]
+    assert [str(target) for target in pcclora.attach(timm_split_vit()[0], CLoRAConfig()).targets] == split
+    swiglu = [target.module for target in pcclora.attach(timm_split_vit()[0], CLoRAConfig(placement="input")).targets]
+    assert swiglu[:5] == [*split[:3], "blocks.0.mlp.fc1_g", "blocks.0.mlp.fc1_x"] and len(swiglu) == 10
     for config in (CLoRAConfig(), LoRAConfig(), CLoRAConfig(placement="input")):
         with pytest.raises(PccloraError, match="Sequential has no attention with .* qkv, nor with q/k/v, .* yourself"):
             pcclora.attach(nn.Sequential(nn.Linear(2, 2)), config)
