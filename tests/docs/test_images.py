@@ -23,7 +23,7 @@ BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 SMALL = ["model=vit_mini", "model.depth=1", "checkpoint=none", "train.epochs=1", "train.warmup_epochs=0"]
 TASKS = {"svhn": 10, "patch_camelyon": 2, "kitti": 4}
 REPLACED = {
-    "configs/image/vtab1k/grid.yaml": "grid.yaml",
+    "configs/image/vtab1k/grid_lr.yaml": "grid.yaml",
     "--seeds 0 1 2": "--seeds 0",
     "--jobs 4": "",
     "--jobs 2": "",
