@@ -24,7 +24,7 @@ def run_table(summary: Mapping[str, Any], folder: Path) -> str:
     rows = [
         ("data", f"{summary['data']} ({summary['samples']['train']} train / {summary['samples']['test']} test)"),
         ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
-        ("adapter", _adapter(summary["adapter"])),
+        ("adapter", adapter_of(summary["adapter"])),
         *_figures(summary),
         ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
         ("GMACs carried out", f"{gmacs['total']:.4g}"),
@@ -33,7 +33,7 @@ def run_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
         ("adapter folder", f"{summary['adapter_bytes'] / 1000:.1f} kB"),
     ]
-    return _table(rows, _protocol(summary), folder)
+    return _table(rows, protocol_of(summary), folder)
 
 
 def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
@@ -46,10 +46,10 @@ def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
     rows = [
         ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
         ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
-        ("adapter", _adapter(summary["adapter"])),
+        ("adapter", adapter_of(summary["adapter"])),
         *_figures(summary),
     ]
-    return _table(rows, _protocol(summary), folder)
+    return _table(rows, protocol_of(summary), folder)
 
 
 def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int = 3) -> str:
@@ -114,7 +114,7 @@ def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("training", f"{_number(summary['train_seconds'])} s"),
         ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
     ]
-    return _table(rows, _protocol(summary), folder)
+    return _table(rows, protocol_of(summary), folder)
 
 
 def weights_of(summary: Mapping[str, Any]) -> str:
@@ -146,12 +146,13 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, (CONSTANT, floor), ("mIoU by category", ", ".join(categories))]
 
 
-def _adapter(adapter: Mapping[str, Any]) -> str:
+def adapter_of(adapter: Mapping[str, Any]) -> str:
+    """Return an adapter's name and what of its settings belongs into a table."""
     return " ".join([adapter["name"], *(f"{key}={adapter[key]}" for key in ADAPTER_KEYS if key in adapter)])
 
 
 def label_of(metric: str) -> str:
-    """``accuracy_best_on_test_votes_10`` -> ``accuracy (best epoch chosen on the test set, mean of 10 votes)``."""
+    """Return a metric's name in words: ``accuracy_votes_10`` -> ``accuracy (mean of 10 votes)``."""
     name, _, held = metric.partition("_votes_")
     votes, _, draws = held.partition("_best_of_")
     chosen = name.endswith("_best_on_test")
@@ -178,7 +179,8 @@ def _mean(value: Any) -> float:
     return float(value["mean"] if isinstance(value, Mapping) else value)
 
 
-def _protocol(summary: Mapping[str, Any]) -> str:
+def protocol_of(summary: Mapping[str, Any]) -> str:
+    """Return how a summary's numbers were made, in words."""
     held = dict(summary["protocol"])
     words = [f"augmentation {held['augmentation']}"]
     words += [f"{held['points']} points"] if "points" in held else []

@@ -201,12 +201,15 @@ def _tune(output: Path, task: str, point: Point, figure: str) -> None:
 def _final(output: Path, task: str, point: Point, seeds: Sequence[int], jobs: int, plugins: Sequence[Path]) -> None:
     folder = final_folder(output, task, point)
     config = load_run_config(output / "config.yaml", [*point, *_options(task)])
-    if holds_seeds(folder):
-        resume_seeds(folder, seeds=seeds, jobs=jobs, plugins=plugins)
-    elif seeds:
-        train_seeds(config, folder, seeds=seeds, jobs=jobs, plugins=plugins)
-    else:
-        train(config, folder, resume=(folder / "config.yaml").is_file())
+    try:
+        if holds_seeds(folder):
+            resume_seeds(folder, seeds=seeds, jobs=jobs, plugins=plugins)
+        elif seeds:
+            train_seeds(config, folder, seeds=seeds, jobs=jobs, plugins=plugins)
+        else:
+            train(config, folder, resume=(folder / "config.yaml").is_file())
+    except PccloraError as error:
+        raise PccloraError(f"{folder}: {error}") from error
     if (search := output / task / "search.json").is_file():
         for run in (folder, *folder.glob("seed_*")):  # the summary says how its settings were chosen
             write_json(RunFolder(run).summary, RunFolder(run).read_summary() | {"search": read_json(search)})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pcclora.atomic import write_json, write_text
-from pcclora.engine.report import label_of, weights_of
+from pcclora.engine.report import adapter_of, label_of, protocol_of, weights_of
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.search import describe_choice
 from pcclora.engine.suite import SUITES
@@ -52,9 +52,11 @@ def summarize_suite(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
         members = [task for task, held in table.items() if held.group == group]
         if all(task in values for task in members):
             groups[group] = _mean([values[task] for task in members])
-    means = {group: asdict(spread(own)) for group, own in groups.items()}
+    several = len({held.group for held in table.values()}) > 1  # a single group is all there is
+    means = {group: asdict(spread(own)) for group, own in groups.items() if several}
     if len(values) == len(table):
-        means["mean of the groups"] = asdict(spread(_mean(list(groups.values()))))
+        if several:
+            means["mean of the groups"] = asdict(spread(_mean(list(groups.values()))))
         means[f"mean of the {len(table)} tasks"] = asdict(spread(_mean(list(values.values()))))
     return {
         **{key: first[key] for key in ("task", "model", "checkpoint", "checkpoint_sha256", "adapter")},
@@ -62,9 +64,7 @@ def summarize_suite(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
         "protocol": first["protocol"],
         "figure": figure,
         "tasks": {task: _task(held, table[task].group, values[task]) for task, held in summaries.items()},
-        "means": means
-        if len(groups) > 1
-        else {key: own for key, own in means.items() if key.startswith("mean of the ")},
+        "means": means,
     }
 
 
@@ -79,7 +79,8 @@ def suite_table(summary: Mapping[str, Any]) -> str:
     searches = [held["search"] for held in summary["tasks"].values() if held["search"]]
     notes = [
         f"{label_of(summary['figure'])}; {summary['model']}, weights: {weights_of(summary)}; "
-        f"adapter {summary['adapter']['name']}; seeds {summary['protocol']['seed']}",
+        f"adapter: {adapter_of(summary['adapter'])}",
+        f"protocol: {protocol_of(summary)}",
         *(f"settings: {own}" for own in dict.fromkeys(describe_choice(held, point=False) for held in searches)),
     ]
     return rows + "\n" + "".join(f"{note[0].upper()}{note[1:]}.\n" for note in notes)

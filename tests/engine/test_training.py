@@ -20,7 +20,7 @@ from pcclora.errors import PccloraError
 TINY = Path(__file__).parents[1] / "tiny"
 EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")
 NAMES = ["cls", "partseg"]
-SCORE = {"cls": "accuracy", "partseg": "instance_miou"}
+SCORE = {"cls": "accuracy", "partseg": "instance_miou", "image": "accuracy"}
 
 
 def tiny(task, *overrides):
@@ -95,6 +95,7 @@ def test_another_seed_is_another_run(plain, tmp_path):
 
 INTERRUPTED = [("cls", adapter, which) for adapter in ("clora", "lora", "full") for which in ("last", "validation")]
 INTERRUPTED += [("partseg", "clora", "validation"), ("partseg", "full", "last")]
+INTERRUPTED += [("image", "clora", "validation"), ("image", "full", "last")]
 
 
 @pytest.mark.parametrize(("task", "adapter", "selection"), INTERRUPTED)
@@ -124,7 +125,7 @@ def test_only_the_adapter_and_the_head_are_in_the_checkpoint(plain):
     assert {key.rpartition("/")[2] for key in held.optimizer} == {"step", "exp_avg", "exp_avg_sq"}
 
 
-@pytest.mark.parametrize("task", NAMES)
+@pytest.mark.parametrize("task", [*NAMES, "image"])
 def test_validation_keeps_the_best_epoch(tmp_path, task):
     config = tiny(task, "selection=validation", "validation_fraction=0.3", "train.epochs=4", "train.lr=0.02")
     folder = train(config, tmp_path / "run")

@@ -17,11 +17,13 @@ WHOLE = ["metrics.csv", "checkpoint/last.safetensors"]
 LEFT = {
     "cls": [*WHOLE, "predictions.csv"],
     "partseg": [*WHOLE, "predictions.csv", "predicted_parts.safetensors"],
+    "image": [*WHOLE, "predictions.csv"],
     "pretrain": [*WHOLE, "model.safetensors"],
 }
 OVERRIDES = {
     "cls": ["train.epochs=8", "selection=validation", "validation_fraction=0.3"],
     "partseg": ["train.epochs=8", "selection=validation", "validation_fraction=0.3"],
+    "image": ["train.epochs=8", "selection=validation", "validation_fraction=0.3"],
     "pretrain": ["train.epochs=8"],
 }
 MOMENTS = [("replace", 2), ("half", 1), ("replaced", 4), ("fsync", 9), ("half", 2), ("replace", 5)]
@@ -53,7 +55,7 @@ def finish(process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["cls", "partseg", "pretrain"])
+@pytest.mark.parametrize("task", ["cls", "partseg", "image", "pretrain"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(server, tmp_path, task):
     assert finish(start(server, task, tmp_path / "whole")) == 0
     kills = 0

@@ -14,13 +14,14 @@ import torch
 
 from pcclora.config import load_config
 from pcclora.engine.pretraining import pretrain
-from pcclora.engine.settings import ClassificationRun, PartSegmentationRun, PretrainRun
+from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 from pcclora.engine.training import train as adapt
 
 torch.set_num_threads(1)
 TASKS = {
     "cls": (ClassificationRun, adapt),
     "partseg": (PartSegmentationRun, adapt),
+    "image": (ImageRun, adapt),
     "pretrain": (PretrainRun, pretrain),
 }
 count = 0
