@@ -19,6 +19,13 @@ from pcclora.errors import PccloraError
 
 EXTRA = "pip install 'pcclora[image]'"
 
+# timm's modules whose attention calls its linear maps, all architectures of them, as docs/checkpoints.md measures
+FAMILIES = (
+    *("vision_transformer", "vision_transformer_hybrid", "vision_transformer_relpos", "deit", "cait", "coat", "convit"),
+    *("davit", "hiera", "mvitv2", "nest", "swin_transformer", "swin_transformer_v2_cr", "tiny_vit", "vitamin", "xcit"),
+)
+FUSED = ["*_xp_*", "vit_pwee_*", "vit_dpwee_*"]  # but for these, whose attention and MLP are one map
+
 
 def import_timm() -> ModuleType:
     """Return timm.
@@ -98,13 +105,9 @@ def pretrained_file(architecture: str) -> Path:
 def timm_architectures() -> list[str]:
     """Return the names of the architectures that timm has in the families of :data:`FAMILIES`."""
     timm = import_timm()
-    return [name for family in FAMILIES for name in timm.list_models(module=family)]
+    return [name for family in FAMILIES for name in timm.list_models(module=family, exclude_filters=FUSED)]
 
 
 def _nearest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else "; list_models('timm/*') has the names"
-
-
-# timm's modules whose attention calls its linear maps, as docs/checkpoints.md measures; others may be tried by name
-FAMILIES = ("vision_transformer", "deit")
