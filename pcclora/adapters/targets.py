@@ -8,18 +8,17 @@ brackets are letters of the module's own last name, which splits its rows into e
 serves both kinds of attention: ``attn.qkv[q,v]`` is then ``attn.q_proj`` and ``attn.v_proj``, whole.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from itertools import pairwise
 from typing import cast
 
 from torch import nn
 
 from pcclora.adapters.linear import AdaptedLinear
+from pcclora.adapters.liveness import reader_of
 from pcclora.errors import PccloraError
 
 _PATTERN = re.compile(r"(?P<path>[^\[\]]+)(?:\[(?P<rows>[^\[\]]*)\])?")
@@ -211,7 +210,7 @@ def _found(patterns: list[str], model: nn.Module) -> tuple[str, ...]:
 
 def _checked(model: nn.Module, name: str) -> nn.Linear:
     module = model.get_submodule(name)
-    reader = _reader(model, name)
+    reader = reader_of(model, name)
     if reader is not None:
         raise PccloraError(
             f"target '{name}': {reader} reads its weight without calling it, so an adapter on it would be dead; choose "
@@ -220,32 +219,6 @@ def _checked(model: nn.Module, name: str) -> nn.Linear:
     if type(module) not in (nn.Linear, AdaptedLinear) or "forward" in vars(module):
         raise PccloraError(f"target '{name}' is no plain nn.Linear but {type(module).__name__}; it cannot be adapted")
     return cast("nn.Linear", module)
-
-
-def _reader(model: nn.Module, name: str) -> str | None:
-    """Return the class around a linear map whose forward uses ``self.<path>.weight``, as its source tells."""
-    parts = name.split(".")
-    for i in range(len(parts)):
-        owner, path = type(model.get_submodule(".".join(parts[:i]))), re.escape(".".join(parts[i:]))
-        if re.search(rf"self\.{path}\.(weight|bias)\b(?!\.(dtype|device|shape|size)\b)", _forward_source(owner)):  # type: ignore[arg-type]
-            return owner.__name__
-    return None
-
-
-@cache
-def _forward_source(owner: type) -> str:
-    """Return the source of a class's forward and of the methods that it calls, as far as there is source."""
-    sources: dict[str, str] = {}
-    wanted = ["forward"]
-    while wanted:
-        name = wanted.pop()
-        if name not in sources:
-            try:
-                sources[name] = inspect.getsource(getattr(owner, name, None))  # type: ignore[arg-type]
-            except (OSError, TypeError):  # no method, or none written in Python
-                sources[name] = ""
-            wanted += re.findall(r"self\.(\w+)\(", sources[name])
-    return "".join(sources.values())
 
 
 def _parts(name: str, maps: Sequence[str], rows: str | None) -> dict[str, None]:

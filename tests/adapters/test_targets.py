@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -147,54 +146,6 @@ def test_a_name_with_one_letter_twice_needs_ranges() -> None:
     model.add_module("ffn", nn.Linear(4, 6))
     with pytest.raises(PccloraError, match="'f' is no single letter of 'ffn'"):
         find_targets(model, ["ffn[f]"])
-
-
-class Functional(nn.Module):
-    """Attention that reads ``qkv.weight`` in a method that forward calls, and calls ``proj`` whose dtype it reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv, self.proj = nn.Linear(4, 12, bias=False), nn.Linear(12, 4)
-
-    def _project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.qkv.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(self._project(x).to(self.proj.weight.dtype))
-
-
-class Outer(nn.Module):
-    """Reads a weight two levels down."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(nn.Linear(4, 4))
-        self.inner.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.inner.fc.weight)
-
-
-@pytest.mark.parametrize(
-    ("model", "target", "reader"),
-    [
-        (nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)}), "attn.out_proj", "MultiheadAttention"),
-        (nn.TransformerEncoderLayer(4, 2, 8), "linear1", "TransformerEncoderLayer"),
-        (nn.TransformerEncoderLayer(4, 2, 8), "linear2", "TransformerEncoderLayer"),
-        (nn.TransformerEncoderLayer(4, 2, 8), "self_attn.out_proj", "(MultiheadAttention|TransformerEncoderLayer)"),
-        (nn.Sequential(Functional()), "0.qkv", "Functional"),
-        (nn.Sequential(Outer()), "0.inner.fc", "Outer"),
-    ],
-)
-def test_a_target_that_is_never_called_is_refused(model: nn.Module, target: str, reader: str) -> None:
-    with pytest.raises(PccloraError, match=f"'{target}': {reader} reads its weight without calling it"):
-        pcclora.attach(model, LoRAConfig(target_modules=(target,)))
-    assert not hasattr(model, "adapters")
-
-
-def test_reading_the_dtype_of_a_weight_is_no_reason_to_refuse() -> None:
-    model = nn.Sequential(Functional())
-    assert [target.module for target in find_targets(model, ["0.proj"])] == ["0.proj"]
 
 
 class Scaled(nn.Linear):
