@@ -83,15 +83,15 @@ def pretrained_file(architecture: str) -> Path:
     if not cfg.hf_hub_id:
         raise PccloraError(f"timm has no weights of '{architecture}' on its hub; give checkpoint=FILE")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     repository, _, revision = cfg.hf_hub_id.partition("@")
     for file in ("model.safetensors", "pytorch_model.bin"):
         try:
             return Path(hf_hub_download(repository, file, revision=revision or None))
-        except RemoteEntryNotFoundError:
-            continue
-        except (LocalEntryNotFoundError, OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of the hub, of its network library, of the disk
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise PccloraError(
                 f"the weights of '{architecture}' cannot be fetched ({reason}); fetch {file} of the repository "

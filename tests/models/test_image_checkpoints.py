@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
@@ -239,7 +240,7 @@ def test_timms_own_weights_are_loaded_as_timm_loads_them(monkeypatch, tmp_path):
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     model = create_model(NAME, num_classes=5, pretrained=True, **TINY)
-    overlay = {"file": str(tmp_path / "model.safetensors")}
+    overlay = {"file": str(tmp_path / "model.safetensors"), "custom_load": False}
     twin = timm.create_model(
         "vit_tiny_patch16_224", num_classes=5, pretrained=True, pretrained_cfg_overlay=overlay, **TINY
     )
@@ -248,9 +249,23 @@ def test_timms_own_weights_are_loaded_as_timm_loads_them(monkeypatch, tmp_path):
     assert asked == [("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k", "model.safetensors")]
 
 
-def test_no_network_is_one_error_with_what_to_fetch(monkeypatch):
+def test_a_repository_without_safetensors_gives_its_bin(monkeypatch, tmp_path):
+    state = random_state(num_classes=1000)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+
+    def download(repository, file, revision):
+        if file == "model.safetensors":
+            raise EntryNotFoundError(file)
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert same(create_model(NAME, checkpoint="pretrained", num_classes=1000, **TINY), state)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route to host"), LocalEntryNotFoundError("not in the cache")])
+def test_no_network_is_one_error_with_what_to_fetch(error, monkeypatch):
     def download(*args, **kwargs):
-        raise ConnectionError("no route to host")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(PccloraError, match="model.safetensors of the repository timm/vit_tiny.*checkpoint=FILE"):
