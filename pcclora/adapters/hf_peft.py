@@ -103,6 +103,7 @@ class CLoraLinear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     adapter_layer_names = ("clora_adapters",)
     base_layer: nn.Linear
     clora_adapters: nn.ModuleDict
+    original: Tensor | None
 
     def __init__(self, base_layer: nn.Linear, key: str, adapters: nn.ModuleDict) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class CLoraLinear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.key = key
         self.__dict__["clora_adapters"] = adapters  # past __setattr__: what is shared belongs to the tuner alone
         self.merged_adapters: list[str] = []
-        self.original: Tensor | None = None
+        self.register_buffer("original", None, persistent=False)  # a buffer, so that it moves along
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., d_in) to (..., d_out) with the active adapter, if it acts here."""
@@ -122,7 +123,7 @@ class CLoraLinear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return self._adapter(acting[0]).linear(self.key, x, self.base_layer.weight, self.base_layer.bias)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Put an adapter into the weight; the original is kept.
+        """Put an adapter into the weight, beside which the original is kept.
 
         Args:
             safe_merge: Refuse values that are not finite.
@@ -235,6 +236,8 @@ def _bare(model: nn.Module) -> Iterator[None]:
 
 
 def _register() -> None:
+    if CLoraModel.__abstractmethods__:
+        raise _refusal(f"its tuners do not have {', '.join(sorted(CLoraModel.__abstractmethods__))}")
     extend_peft_types("CLORA")
     try:
         register_peft_method(name="clora", config_cls=CLoraConfig, model_cls=CLoraModel, prefix=CLoraModel.prefix)

@@ -166,6 +166,9 @@ def test_merging_changes_no_output_and_is_undone_bit_for_bit(settings: dict[str,
     model.unmerge_adapter()
     assert same(state(model), weights) and torch.equal(output(model, x), apart)
     model.merge_adapter()
+    model.double().unmerge_adapter()  # what is kept moves along
+    assert same(state(model.float()), weights)
+    model.merge_adapter()
     with model.disable_adapter():
         assert torch.equal(output(model, x), output(BACKBONES["timm_vit"]()[0], x))
     plain = model.merge_and_unload()
@@ -302,6 +305,17 @@ def test_where_the_enum_takes_no_entry_the_versions_are_named(monkeypatch: pytes
         PccloraError, match=r"cannot be registered with peft [\d.]+ \(.*; it can with 0.18 to 0.21: pip"
     ):
         hf_peft.extend_peft_types("CLORA")
+
+
+def test_where_tuners_lack_methods_the_versions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf_peft.CLoraModel, "__abstractmethods__", frozenset({"enable_adapter_layers"}))  # as in 0.17
+    with pytest.raises(PccloraError, match=r"its tuners do not have enable_adapter_layers\); it can with 0.18 to 0.21"):
+        hf_peft._register()
+
+
+def test_where_the_name_is_taken_the_versions_are_named() -> None:
+    with pytest.raises(PccloraError, match=r"already PEFT method called 'clora'.*it can with 0.18 to 0.21: pip"):
+        hf_peft._register()
 
 
 def test_without_peft_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
