@@ -126,6 +126,8 @@ def extend_suite(output: Path, more: Suite) -> None:
     held = Suite.read(output)
     if held.tasks == ("",) and any(more.tasks):
         raise PccloraError(f"{output}: begun with the one task of its configuration; begin another folder for --tasks")
+    if more.seeds and not held.seeds:
+        raise PccloraError(f"{output}: begun without --seeds, one run a task; begin another folder for several")
     wanted = held.with_more(more)
     config = load_run_config(output / "config.yaml")
     _check(config, wanted, [task for task in wanted.tasks if task not in held.tasks])

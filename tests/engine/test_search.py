@@ -196,6 +196,8 @@ def test_without_a_grid_the_settings_are_used_as_given(tree, tmp_path):
     assert finals == {"kitti": final_folder(tmp_path / "out", "kitti", ())} and finals["kitti"].name == AS_GIVEN
     assert "search" not in RunFolder(finals["kitti"]).read_summary()
     assert data_name(load_run_config(finals["kitti"] / "config.yaml").data) == "vtab1k/kitti"
+    with pytest.raises(PccloraError, match="begun without --seeds"):
+        extend_suite(tmp_path / "out", Suite(seeds=(1,)))
 
 
 @pytest.mark.parametrize(
