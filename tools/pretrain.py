@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pre-train a backbone by masked autoencoding (Point-MAE), all of its parameters.
+"""Pre-train a backbone by masked autoencoding (Point-MAE, MAE), all of its parameters.
 
 python tools/pretrain.py                                   the embedded default: procedural shapes, no download
 python tools/pretrain.py --export point_mae_tiny.safetensors train.epochs=300

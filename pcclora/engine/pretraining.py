@@ -1,21 +1,26 @@
 """One pre-training run: masked autoencoding, all parameters, no adapter. What ``tools/pretrain.py`` calls."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pcclora.atomic import refuse_existing, replacing, write_json
 from pcclora.config import to_yaml
-from pcclora.data import Batch, LabelledDataset, make_loader, set_epoch
+from pcclora.data import LabelledDataset, make_image_loader, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
+from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
+from pcclora.models.backbone import Backbone
+from pcclora.models.image import image_input
 from pcclora.registry import DATASETS, MODELS
 
 if TYPE_CHECKING:
@@ -45,7 +50,11 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
         refuse_existing(output)
     train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
     torch.manual_seed(config.seed)
-    model: nn.Module = MODELS.build(config.model, task="pretrain", num_classes=1)
+    model: Backbone = MODELS.build(config.model, task="pretrain", num_classes=1)
+    if model.holds != train.holds:
+        raise PccloraError(
+            f"model '{MODELS.name_of(config.model)}' takes {model.holds}; {train.name} holds {train.holds}"
+        )
     if config.checkpoint != "none":
         load_checkpoint(model, config.checkpoint)
     watch = accelerator.prepare_data_loader(_loader(config, test, train=False))
@@ -58,7 +67,7 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
         weights=model.state_dict,
         load_weights=partial(_load, model),
     )
-    try_one_cloud(model, job.loader, lambda batch: (batch["points"],))
+    try_one_cloud(model, job.loader, lambda batch: (_samples(batch),))
     folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
     fit(job, config.train, folder, accelerator, seed=config.seed)
     if accelerator.is_main_process:
@@ -84,20 +93,25 @@ def export(folder: RunFolder, path: Path) -> None:
 
 
 def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:
-    return make_loader(
-        dataset,
-        points=config.points,
-        batch_size=min(config.train.batch_size, len(dataset)),
-        train=train,
-        seed=config.seed,
-        augmentation=config.augmentation,
-        workers=config.train.workers,
-        drop_last=train,
-    )
+    shared: dict[str, Any] = {
+        "batch_size": min(config.train.batch_size, len(dataset)),
+        "train": train,
+        "seed": config.seed,
+        "augmentation": config.augmentation,
+        "workers": config.train.workers,
+        "drop_last": train,
+    }
+    if dataset.holds == "images":
+        return make_image_loader(dataset, **asdict(image_input(config.model)), **shared)
+    return make_loader(dataset, points=config.points, **shared)
 
 
-def _loss(model: nn.Module, batch: Batch) -> Tensors:
-    return {"loss": model(batch["points"])}
+def _samples(batch: Mapping[str, Tensor]) -> Tensor:
+    return batch["images"] if "images" in batch else batch["points"]
+
+
+def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
+    return {"loss": model(_samples(batch))}
 
 
 def _load(model: nn.Module, tensors: Tensors) -> None:
@@ -113,25 +127,27 @@ def _evaluate(loader: Any, accelerator: "Accelerator", seed: int, model: nn.Modu
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for batch in loader:
-            samples = len(batch["points"])
-            sums += torch.stack([model(batch["points"]).float() * samples, sums.new_tensor(samples)])
+            samples = _samples(batch)
+            sums += torch.stack([model(samples).float() * len(samples), sums.new_tensor(len(samples))])
     model.train()
     total, count = accelerator.reduce(sums).tolist()
     return {"test_loss": total / count}
 
 
-def _summary(config: PretrainRun, folder: RunFolder, model: nn.Module, samples: int) -> dict[str, Any]:
+def _summary(config: PretrainRun, folder: RunFolder, model: Backbone, samples: int) -> dict[str, Any]:
     rows, timing = read_rows(folder.metrics), read_rows(folder.timing)
+    points = {"points": config.points} if model.holds == "point clouds" else {}
     return {
         "task": "pretraining",
         "data": DATASETS.name_of(config.data),
         "model": MODELS.name_of(config.model),
         "protocol": {
             "augmentation": config.augmentation,
-            "points": config.points,
+            **points,
             "seed": config.seed,
             "epochs": config.train.epochs,
         },
+        "criterion": model.criterion,
         "metrics": {name: rows[-1][name] for name in ("train_loss", "test_loss")},
         "samples": {"train": samples},
         "parameters": {"total": sum(p.numel() for p in model.parameters())},

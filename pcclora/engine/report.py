@@ -109,7 +109,10 @@ def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:
     rows = [
         ("data", f"{summary['data']} ({summary['samples']['train']} train)"),
         ("model", summary["model"]),
-        *((name.replace("_", " "), f"{value:.5f} (Chamfer L2)") for name, value in summary["metrics"].items()),
+        *(
+            (name.replace("_", " "), f"{value:.5f} ({summary['criterion']})")
+            for name, value in summary["metrics"].items()
+        ),
         ("parameters", f"{summary['parameters']['total']:,}"),
         ("training", f"{_number(summary['train_seconds'])} s"),
         ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),

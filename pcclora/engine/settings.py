@@ -219,7 +219,7 @@ class ImageRun(AdaptationRun):
 
 @dataclass
 class PretrainRun:
-    """Masked autoencoding of point clouds (Point-MAE, arXiv 2203.06604).
+    """Masked autoencoding of point clouds (Point-MAE, arXiv 2203.06604) or images (MAE, arXiv 2111.06377).
 
     Attributes:
         task: ``pretrain``.
@@ -227,8 +227,8 @@ class PretrainRun:
         model: The backbone, with the decoder that pre-training needs.
         checkpoint: Weights to start from: ``none`` (random) or a file.
         data: The data set; its labels are not used.
-        points: Points of a cloud that the model sees.
-        augmentation: Preset of the training clouds.
+        points: Points of a cloud that the model sees; of no use for images.
+        augmentation: Preset of the training clouds or images.
         train: The fit.
     """
 

@@ -18,6 +18,7 @@ class Backbone(nn.Module):
     Attributes:
         config: The dataclass it was built from.
         holds: What its inputs are: ``point clouds`` or ``images``.
+        criterion: Of a pre-training model, what its loss is.
         task: ``cls``, ``partseg`` or ``pretrain``.
         num_classes: Number of classes; 0 where there are none.
         head_names: Sub-modules that are no part of the trunk: another task, or number of classes, has others.
@@ -29,6 +30,7 @@ class Backbone(nn.Module):
 
     config: Any
     holds: ClassVar[str] = "point clouds"
+    criterion: ClassVar[str] = ""
     task: str = "cls"
     num_classes: int = 0
     head_names: tuple[str, ...] = (HEAD,)

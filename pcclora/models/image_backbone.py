@@ -7,7 +7,7 @@ here loads on a bare ``timm.create_model``. It only becomes a :class:`Backbone` 
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.image import TimmConfig, VitMiniConfig
+from pcclora.models.image_mae import ImageMAE
 from pcclora.models.image_timm import import_timm, timm_architectures, timm_cfg
 from pcclora.registry import MODELS
 
@@ -57,7 +58,7 @@ def timm_model(
 ) -> Backbone:
     """Any vision transformer of timm whose attention has its linear maps as modules; without weights."""
     counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_timm}, config, task=task, **counts)
+    return build_task({"cls": _build_timm, "pretrain": partial(_build_mae, _build_timm)}, config, task=task, **counts)
 
 
 @MODELS.register("vit_mini", config=VitMiniConfig)
@@ -66,7 +67,7 @@ def vit_mini(
 ) -> Backbone:
     """A ViT for a CPU: timm's class at 32 px, patch 4, width 128, 6 blocks."""
     counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_mini}, config, task=task, **counts)
+    return build_task({"cls": _build_mini, "pretrain": partial(_build_mae, _build_mini)}, config, task=task, **counts)
 
 
 def _build_timm(config: TimmConfig, *, num_classes: int) -> Backbone:
@@ -79,6 +80,10 @@ def _build_timm(config: TimmConfig, *, num_classes: int) -> Backbone:
 def _build_mini(config: VitMiniConfig, *, num_classes: int) -> Backbone:
     vit = import_timm().models.VisionTransformer
     return _backbone(lambda: vit(num_classes=num_classes, **asdict(config)), config)
+
+
+def _build_mae(build: Callable[..., Backbone], config: object) -> Backbone:
+    return ImageMAE(config, build(config, num_classes=1))
 
 
 def _backbone(create: Callable[[], Any], config: object) -> Backbone:

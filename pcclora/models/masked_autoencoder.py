@@ -24,7 +24,7 @@ class PointMAEPretrain(Backbone):
         config: Its widths, the depth of the decoder, the mask ratio.
     """
 
-    task = "pretrain"
+    task, criterion = "pretrain", "Chamfer L2"
     head_names: tuple[str, ...] = ()
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
     modules_to_save = ()
