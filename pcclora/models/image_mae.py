@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
 from pcclora.models.image_timm import import_timm
+from pcclora.models.masking import check_mask, random_mask, rows
 
 MASK_RATIO = 0.75
 DECODER_DEPTH = 2  # and half the encoder's width: light, as the paper's, for networks smaller than the paper's
@@ -60,11 +61,14 @@ class ImageMAE(Backbone):
             images: (B, 3, S, S), normalised.
             mask: (B, T) bool over the T patches, True = hidden, the same number in each row; None draws one from
                 torch's CPU generator.
+
+        Raises:
+            PccloraError: If the mask cannot be used.
         """
         x = self.patch_embed(images)  # (B, T, C)
         B, T, _ = x.shape
-        mask = (random_mask(B, T) if mask is None else mask).to(x.device)
-        x = _rows(x + self.pos_embed[:, 1:], ~mask)
+        mask = (random_mask(B, T, MASK_RATIO) if mask is None else check_mask(mask, (B, T))).to(x.device)
+        x = rows(x + self.pos_embed[:, 1:], ~mask)
         x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1), x], dim=1)
         for block in self.blocks:
             x = block(x)
@@ -75,12 +79,7 @@ class ImageMAE(Backbone):
         for block in self.decoder_blocks:
             x = block(x)
         rebuilt = self.decoder_pred(self.decoder_norm(x[:, 1:])[mask])  # (hidden, 3 side^2)
-        return F.mse_loss(rebuilt.float(), _normalised(patchify(images, self.patch_size)[mask]))
-
-
-def random_mask(B: int, T: int) -> Tensor:
-    """Return which of T patches are hidden (B, T), as many in each row, drawn from torch's CPU generator."""
-    return torch.rand(B, T).argsort(dim=1) < int(MASK_RATIO * T)
+        return F.mse_loss(rebuilt.to(images.dtype), _normalised(patchify(images, self.patch_size)[mask]))
 
 
 def patchify(images: Tensor, side: int) -> Tensor:
@@ -89,10 +88,5 @@ def patchify(images: Tensor, side: int) -> Tensor:
 
 
 def _normalised(patches: Tensor) -> Tensor:
-    variance, mean = torch.var_mean(patches.float(), dim=-1, keepdim=True)
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return (patches - mean) / (variance + 1e-6).sqrt()
-
-
-def _rows(x: Tensor, chosen: Tensor) -> Tensor:
-    """Pick the chosen patches, the same number in each row: x (B, T, C) and chosen (B, T) -> (B, M, C)."""
-    return x[chosen].reshape(len(x), -1, x.shape[-1])

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
+from pcclora.models.masking import check_mask, random_mask, rows
 from pcclora.models.transformer import Decoder, token_parameter
 from pcclora.models.trunk import PointMAEConfig, Trunk, position_embedding
 from pcclora.ops import chamfer_distance
@@ -54,13 +54,16 @@ class PointMAEPretrain(Backbone):
         """
         trunk, B = self.MAE_encoder, len(points)
         neighborhoods, centers = trunk.group(points)
-        mask = (self._random_mask(B) if mask is None else self._checked(mask, B)).to(points.device)
-        x = trunk.embed(_rows(neighborhoods, ~mask))
-        visible = trunk.norm(trunk.blocks(x, trunk.pos_embed(_rows(centers, ~mask))))
+        G = self.config.num_groups
+        mask = (random_mask(B, G, self.config.mask_ratio) if mask is None else check_mask(mask, (B, G))).to(
+            points.device
+        )
+        x = trunk.embed(rows(neighborhoods, ~mask))
+        visible = trunk.norm(trunk.blocks(x, trunk.pos_embed(rows(centers, ~mask))))
 
-        hidden = _rows(neighborhoods, mask)  # (B, M, K, 3)
+        hidden = rows(neighborhoods, mask)  # (B, M, K, 3)
         M = hidden.shape[1]
-        position = self.decoder_pos_embed(torch.cat([_rows(centers, ~mask), _rows(centers, mask)], dim=1))
+        position = self.decoder_pos_embed(torch.cat([rows(centers, ~mask), rows(centers, mask)], dim=1))
         x = torch.cat([visible, self.mask_token.expand(B, M, -1)], dim=1)
         x = self.MAE_decoder.predict(x, position, last=M)
         rebuilt = self.increase_dim(x.transpose(1, 2)).transpose(1, 2)  # (B, M, 3 K)
@@ -73,25 +76,3 @@ class PointMAEPretrain(Backbone):
         x = trunk.norm(trunk.blocks(trunk.embed(neighborhoods), trunk.pos_embed(centers)))
         pooled: Tensor = x.amax(dim=1) + x.mean(dim=1)
         return pooled
-
-    def _random_mask(self, B: int) -> Tensor:
-        G = self.config.num_groups
-        order = torch.rand(B, G).argsort(dim=1)
-        return order < max(1, int(self.config.mask_ratio * G))
-
-    def _checked(self, mask: Tensor, B: int) -> Tensor:
-        expected = (B, self.config.num_groups)
-        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
-            raise PccloraError(f"mask is {mask.dtype} {tuple(mask.shape)}, torch.bool {expected} is expected")
-        hidden = mask.sum(dim=1)
-        if bool((hidden != hidden[0]).any()) or not 0 < int(hidden[0]) < expected[1]:
-            raise PccloraError(
-                f"mask hides {hidden.tolist()} of {expected[1]} groups; hide the same number in each row, "
-                "and neither none nor all"
-            )
-        return mask
-
-
-def _rows(x: Tensor, chosen: Tensor) -> Tensor:
-    """Pick the chosen groups, the same number in each row: x (B, G, ...) and chosen (B, G) -> (B, M, ...)."""
-    return x[chosen].reshape(len(x), -1, *x.shape[2:])

@@ -6,6 +6,7 @@ import torch
 from pcclora.errors import PccloraError
 from pcclora.models import create_model, list_models, read_checkpoint
 from pcclora.models.checkpoints import bundled_weights
+from pcclora.models.masking import random_mask
 from pcclora.models.transformer import Attention, DropPath
 
 POINTS = ["act", "point_bert", "point_mae", "point_mae_tiny", "recon", "recon_plain"]
@@ -144,7 +145,7 @@ def test_masks_that_cannot_be_used(mask, small, points):
 
 def test_random_mask_follows_the_seed_and_hides_the_ratio(small, points):
     model = small(task="pretrain").eval()
-    mask = model._random_mask(50)
+    mask = random_mask(50, 8, 0.6)
     assert mask.sum(dim=1).eq(4).all() and len(mask.unique(dim=0)) > 10  # int(0.6 * 8)
     losses = []
     for seed in (0, 0, 1):
