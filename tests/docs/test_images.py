@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "images.md").read_text()
 BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 SMALL = ["model=vit_mini", "model.depth=1", "checkpoint=none", "train.epochs=1", "train.warmup_epochs=0"]
+SMALL += ["train.workers=0"]
 TASKS = {"svhn": 10, "patch_camelyon": 2, "kitti": 4}
 REPLACED = {
     "configs/image/vtab1k/grid_lr.yaml": "grid.yaml",
@@ -71,7 +72,7 @@ def test_from_a_folder_of_photographs_to_predictions(place, monkeypatch, capsys)
     for _, block in blocks("Train, test, predict"):
         for line in block.splitlines():
             run(line, monkeypatch)
-    for name in ("curves.png", "summary.json", "predictions.csv", "adapter"):
+    for name in ("gallery.png", "curves.png", "confusion.png", "summary.json", "predictions.csv", "adapter"):
         assert (place / "runs/image/my_photos" / name).exists(), name
     assert "photo.jpg" in capsys.readouterr().out
 
