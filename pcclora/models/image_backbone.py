@@ -65,7 +65,7 @@ def timm_model(
 def vit_mini(
     config: VitMiniConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
 ) -> Backbone:
-    """A ViT for a CPU: timm's class at 32 px, patch 4, width 128, 6 blocks."""
+    """A ViT for a CPU, timm's class; its pre-trained weights come with the package."""
     counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
     return build_task({"cls": _build_mini, "pretrain": partial(_build_mae, _build_mini)}, config, task=task, **counts)
 
@@ -79,7 +79,9 @@ def _build_timm(config: TimmConfig, *, num_classes: int) -> Backbone:
 
 def _build_mini(config: VitMiniConfig, *, num_classes: int) -> Backbone:
     vit = import_timm().models.VisionTransformer
-    return _backbone(lambda: vit(num_classes=num_classes, **asdict(config)), config)
+    # the mean of the patches, as MAE's classifiers: its class token was trained for nothing
+    pooling = {"global_pool": "avg", "fc_norm": False}
+    return _backbone(lambda: vit(num_classes=num_classes, **pooling, **asdict(config)), config)
 
 
 def _build_mae(build: Callable[..., Backbone], config: object) -> Backbone:
