@@ -113,7 +113,9 @@ TINY_IMAGES = {
     "vit_mini": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.patch_size=16"],
     "vit_base": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.img_size=32"],
 }
-TINY_IMAGES = {name: [*model, "checkpoint=none", "data.classes=low"] for name, model in TINY_IMAGES.items()}
+TINY_IMAGES = {
+    name: [*model, "checkpoint=none", "data={name: digits, classes: low}"] for name, model in TINY_IMAGES.items()
+}
 SHORT = ["train.epochs=1", "train.workers=0"]
 
 
@@ -125,7 +127,7 @@ def test_it_trains(path, tmp_path):
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))
     levels = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
-    tiny = TINY_IMAGES[path.stem[:8]] if "image" in path.parts else [*TINY, *levels, "train.batch_size=8"]
+    tiny = TINY_IMAGES.get(path.stem[:8]) or [*TINY, *levels, "train.batch_size=8"]
     config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*tiny, *SHORT])
     run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
     assert run.finished

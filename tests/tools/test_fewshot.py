@@ -77,10 +77,10 @@ def test_a_failed_fold_is_named_and_the_exit_code_says_so(tmp_path, capsys):
         "        if self.config.broken and self.split == 'test' and self.labels[index] % 4 == 1:\n"
         "            raise PccloraError(f'object {index} cannot be read')\n"
         "        return super().__getitem__(index)\n"
-        "if 'mine' not in DATASETS.names():\n"
-        "    DATASETS.register('mine', config=Mine)(Broken)\n"
+        "if 'broken' not in DATASETS.names():\n"
+        "    DATASETS.register('broken', config=Mine)(Broken)\n"
     )
-    words = ["data={name: mine, train: 96, test: 64, points: 128}", "--methods", "prototype", "--folds", "6"]
+    words = ["data={name: broken, train: 96, test: 64, points: 128}", "--methods", "prototype", "--folds", "6"]
     words += ["--plugin", plugin, "--jobs", "2"]
     assert call("fewshot", "--config", SMALL, *words, "--output", tmp_path / "run") == 1
     printed = capsys.readouterr()

@@ -165,7 +165,8 @@ def test_seeds_and_settings_are_compared_on_both_mious(tmp_path, capsys):
         "settings:\n  linear probe: [adapter=linear]\n  CLoRA: [adapter=clora]\n"
     )
     assert call("results", tmp_path / "comparison.yaml", "--output", tmp_path / "results") == 0
-    head, _, linear, *_, constant = capsys.readouterr().out.splitlines()
+    head, _, linear, *_, constant, _, weights = capsys.readouterr().out.splitlines()
+    assert weights == "Base weights: point_mae_tiny: none."
     headings = [cell.strip() for cell in head.split("|")[1:6]]
     assert headings == ["setting", "instance mIoU to choose on", "instance mIoU", "class mIoU", "point accuracy"]
     summary = json.loads((tmp_path / "results" / "linear_probe" / "summary.json").read_text())
