@@ -22,18 +22,8 @@ EXTRA = "pip install 'pcclora[image]'"
 # timm's modules whose attention calls its linear maps, all architectures of them, as docs/checkpoints.md measures
 FAMILIES = (
     *("vision_transformer", "vision_transformer_hybrid", "vision_transformer_relpos", "deit", "cait", "coat", "convit"),
-    *(
-        "davit",
-        "hiera",
-        "mvitv2",
-        "naflexvit",
-        "nest",
-        "swin_transformer",
-        "swin_transformer_v2_cr",
-        "tiny_vit",
-        "vitamin",
-        "xcit",
-    ),
+    *("davit", "hiera", "mvitv2", "naflexvit", "nest", "swin_transformer", "swin_transformer_v2_cr", "tiny_vit"),
+    *("vitamin", "xcit"),
 )
 FUSED = ["*_xp_*", "vit_pwee_*", "vit_dpwee_*"]  # but for these, whose attention and MLP are one map
 
