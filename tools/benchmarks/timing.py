@@ -64,9 +64,9 @@ def race(
     """
     repeats = {method: _repeats(call, clock) for method, call in calls.items()}
     samples: dict[str, list[float]] = {method: [] for method in calls}
-    for _ in range(rounds):
-        for method, call in calls.items():
-            samples[method].append(sample(call, repeats[method], clock))
+    for i in range(rounds):
+        for method in list(calls)[:: 1 if i % 2 else -1]:  # to and fro: who comes before matters as well
+            samples[method].append(sample(calls[method], repeats[method], clock))
     return [Row(case, method, tuple(taken), reference) for method, taken in samples.items()]
 
 
