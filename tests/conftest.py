@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 SITE = str(ROOT / "tests" / "cpu_torchvision")
 
-if SITE not in [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)]:  # processes that tests start need it as well
+if SITE not in [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)]:
+    # processes that tests start need it as well
     os.environ["PYTHONPATH"] = os.pathsep.join([SITE, *filter(None, [os.environ.get("PYTHONPATH")])])
     runpy.run_path(f"{SITE}/sitecustomize.py")
 
