@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pcclora.data.fgvc import CARD, FOLDERS, TASKS, read_split
-from pcclora.data.files import require_folder
+from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import find_task
 from pcclora.errors import PccloraError
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             usable = False
             print(f"{task}: {error}", file=sys.stderr)
     if not usable:
-        print(f"\n{where_to_get_it()}", file=sys.stderr)
+        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
     return 0 if usable else 1
 
 
@@ -80,12 +80,6 @@ def check(task: str, folder: Path, *, incomplete: bool, jobs: int) -> str:
         raise PccloraError("\n  ".join([f"{len(problems)} problems", *problems]))
     found = ", ".join(f"{split} {len(listing.files):,}" for split, listing in listings.items())
     return f"{found} images of {len(known)} classes, each decoded"
-
-
-def where_to_get_it() -> str:
-    """Return the section of the card on where the data can be had."""
-    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pcclora.data import ModelNetConfig, modelnet, normalize_unit_sphere
 from pcclora.data.arrays import ArrayDataset
-from pcclora.data.files import require_folder
+from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.modelnet import CARD, SPLITS, prepared_file
 from pcclora.data.prepared import save_prepared
 from pcclora.errors import PccloraError
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             usable = False
             print(f"{split}: {error}", file=sys.stderr)
     if not usable:
-        print(f"\n{where_to_get_it()}", file=sys.stderr)
+        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
     return 0 if usable else 1
 
 
@@ -97,12 +97,6 @@ def clouds(dataset: ArrayDataset, count: int) -> np.ndarray:
 def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
     """Return the farthest-point sample (count, 3) of a cloud, in order."""
     return sample_farthest_points(torch.from_numpy(points)[None], K=count)[0][0].numpy()
-
-
-def where_to_get_it() -> str:
-    """Return the section of the card on where the data can be had."""
-    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pcclora.data import ScanObjectNNConfig, scanobjectnn
-from pcclora.data.files import require_folder
+from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
 from pcclora.errors import PccloraError
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 usable = False
                 print(f"{variant} {split}: {error}", file=sys.stderr)
     if not usable:
-        print(f"\n{where_to_get_it()}", file=sys.stderr)
+        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
     return 0 if usable else 1
 
 
@@ -68,12 +68,6 @@ def describe(variant: str, split: str, options: argparse.Namespace) -> str:
     background = "no mask" if dataset.on_object is None else f"{100 - 100 * dataset.on_object.mean():.1f} % background"
     counts = ", ".join(f"{name} {count}" for name, count in zip(CLASS_NAMES, classes, strict=True))
     return f"{len(dataset):,} objects, {' or '.join(map(str, sorted(sizes)))} points, {background}: {counts}"
-
-
-def where_to_get_it() -> str:
-    """Return the section of the card on where the data can be had."""
-    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
 
 
 if __name__ == "__main__":

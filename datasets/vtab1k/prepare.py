@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pcclora.data.files import require_folder
+from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import Listing, find_task, read_listing
 from pcclora.data.vtab1k import CARD, TASKS, find_class_names
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             usable = False
             print(f"{task}: {error}", file=sys.stderr)
     if not usable:
-        print(f"\n{where_to_get_it()}", file=sys.stderr)
+        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
     return 0 if usable else 1
 
 
@@ -106,12 +106,6 @@ def wrong_labels(lists: dict[str, Listing], classes: int) -> list[str]:
     if sorted(parts) != sorted(lists["train800val200"].labels.tolist()):
         problems.append("train800val200.txt has not the classes of train800.txt and val200.txt together")
     return problems
-
-
-def where_to_get_it() -> str:
-    """Return the section of the card on where the data can be had."""
-    card = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
 
 
 if __name__ == "__main__":

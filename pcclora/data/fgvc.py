@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pcclora.data.files import require_folder, unreadable
-from pcclora.data.image_lists import ListedImages, Listing, SuiteTask, find_task, is_class
+from pcclora.data.image_lists import ListedImages, Listing, SuiteConfig, SuiteTask, find_task, is_class
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -39,24 +39,8 @@ FILES = {(False, "train"): "train", (False, "test"): "test", (True, "train"): "t
 
 
 @dataclass
-class FgvcConfig:
-    """Which task, and which side of the protocol.
-
-    Attributes:
-        root: The folder of the tasks' folders.
-        task: A name of :data:`TASKS`, or the folder of a set of one's own in the same form.
-        tuning: Test on the validation images, to choose settings: the test images are not opened.
-        classes: Number of classes; 0: the task's own, or for another set those of its train.json.
-    """
-
-    root: str = ""
-    task: str = ""
-    tuning: bool = False
-    classes: int = 0
-
-    def __post_init__(self) -> None:
-        if self.classes < 0 or self.classes == 1:
-            raise PccloraError(f"classes is {self.classes}; 0 (the task's own) or at least 2 are needed")
+class FgvcConfig(SuiteConfig):
+    """Which task; ``tuning`` tests on val.json, and training is on train.json either way, as in VPT."""
 
 
 @DATASETS.register("fgvc", config=FgvcConfig)

@@ -104,3 +104,13 @@ def check_points(points: NDArray[Any], place: str) -> NDArray[np.floating]:
             f"{place}: {int(bad.sum())} points are NaN or infinite, the first is point {row} {found}; remove them"
         )
     return points if points.dtype.kind == "f" else points.astype(np.float64)
+
+
+def where_to_get_it(script: str) -> str:
+    """Return what the card beside a script says on where its data can be had.
+
+    Args:
+        script: Its ``__file__``; the card is the README.md in the same folder.
+    """
+    card = Path(script).with_name("README.md").read_text(encoding="utf-8")
+    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()

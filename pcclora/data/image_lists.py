@@ -21,6 +21,27 @@ class SuiteTask(NamedTuple):
     group: str
 
 
+@dataclass
+class SuiteConfig:
+    """Which task of a suite, and which side of the protocol.
+
+    Attributes:
+        root: The folder of the tasks' folders.
+        task: The folder of one: a name of the suite's tasks, or one's own in the same form.
+        tuning: Test on the validation images, to choose settings: the test images are not opened.
+        classes: Number of classes; 0: the task's own, or for another task what its files say.
+    """
+
+    root: str = ""
+    task: str = ""
+    tuning: bool = False
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.classes < 0 or self.classes == 1:
+            raise PccloraError(f"classes is {self.classes}; 0 (the task's own) or at least 2 are needed")
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a list says.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcclora.data.files import read_lines, require_folder
-from pcclora.data.image_lists import ListedImages, SuiteTask, find_task, read_listing
+from pcclora.data.image_lists import ListedImages, SuiteConfig, SuiteTask, find_task, read_listing
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -45,25 +45,8 @@ LISTS = {
 
 
 @dataclass
-class Vtab1kConfig:
-    """Which task, and which side of the protocol.
-
-    Attributes:
-        root: The folder of the tasks' folders.
-        task: The folder of one: a name of :data:`TASKS`, or one's own.
-        tuning: Train on the 800 and test on the 200, to choose settings: the test images are not opened. Else train on
-            the 1,000 and test on the test images.
-        classes: Number of classes; 0: the task's own, or for another task what its classes.txt or its lists say.
-    """
-
-    root: str = ""
-    task: str = ""
-    tuning: bool = False
-    classes: int = 0
-
-    def __post_init__(self) -> None:
-        if self.classes < 0 or self.classes == 1:
-            raise PccloraError(f"classes is {self.classes}; 0 (the task's own) or at least 2 are needed")
+class Vtab1kConfig(SuiteConfig):
+    """Which task; ``tuning`` trains on the 800 and tests on the 200, else the 1,000 and the test images."""
 
 
 @DATASETS.register("vtab1k", config=Vtab1kConfig)
