@@ -78,10 +78,19 @@ def test_from_a_folder_of_photographs_to_predictions(place, monkeypatch, capsys)
 
 
 @pytest.fixture
-def three_tasks(place, monkeypatch):
+def few_tasks():
+    """VTAB-1K made of three tasks; afterwards it is whole again, in its order."""
+    whole = dict(VTAB1K)
+    for task in whole.keys() - TASKS.keys():
+        del VTAB1K[task]
+    yield
+    VTAB1K.clear()
+    VTAB1K.update(whole)
+
+
+@pytest.fixture
+def three_tasks(place, few_tasks):
     """DATA in the form of VTAB-1K, with three tasks of one group each, and a grid of two points."""
-    for task in [task for task in VTAB1K if task not in TASKS]:
-        monkeypatch.delitem(VTAB1K, task)
     scans = DigitsDataset(DigitsConfig(), split="test").pixels
     for task, classes in TASKS.items():
         (place / "DATA" / task / "images").mkdir(parents=True)
