@@ -184,6 +184,16 @@ class Subset(LabelledDataset):
         return self.dataset[int(self.indices[index])]
 
 
+def check_test_fraction(fraction: float) -> None:
+    """Refuse a ``test_fraction`` that leaves one side empty.
+
+    Raises:
+        PccloraError: If it is not between 0 and 1, both excluded.
+    """
+    if not 0 < fraction < 1:
+        raise PccloraError(f"test_fraction is {fraction}; a share between 0 and 1 is needed")
+
+
 def stratified_split(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
     """Split sample indices so that every class gives the same share to both sides.
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcclora.data.base import ImageDataset, ImageSample, stratified_split
+from pcclora.data.base import ImageDataset, ImageSample, check_test_fraction, stratified_split
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -35,8 +35,7 @@ class DigitsConfig:
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise PccloraError(f"classes is '{self.classes}'; choose one of {', '.join(CLASSES)}")
-        if not 0 < self.test_fraction < 1:
-            raise PccloraError(f"test_fraction is {self.test_fraction}; a share between 0 and 1 is needed")
+        check_test_fraction(self.test_fraction)
 
 
 @DATASETS.register("digits", config=DigitsConfig)

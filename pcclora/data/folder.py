@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pcclora.data.base import FloatArray, IntArray, PointCloudDataset, Sample, normalize_unit_sphere
+from pcclora.data.base import (
+    FloatArray,
+    IntArray,
+    PointCloudDataset,
+    Sample,
+    check_test_fraction,
+    normalize_unit_sphere,
+)
 from pcclora.data.files import require_folder
 from pcclora.data.layouts import find_files
 from pcclora.data.readers import read_points
@@ -34,8 +41,7 @@ class FolderConfig:
     cache: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_fraction < 1:
-            raise PccloraError(f"test_fraction is {self.test_fraction}; a share between 0 and 1 is needed")
+        check_test_fraction(self.test_fraction)
         if self.points < 1:
             raise PccloraError(f"points is {self.points}; at least 1 is needed")
 

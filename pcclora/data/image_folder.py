@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from pcclora.data.base import ImageDataset, ImageSample, stratified_split
+from pcclora.data.base import ImageDataset, ImageSample, check_test_fraction, stratified_split
 from pcclora.data.files import require_folder
 from pcclora.data.image_files import IMAGE_SUFFIXES, read_image
 from pcclora.data.layouts import SPLITS, find_files
-from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
 
@@ -27,8 +26,7 @@ class ImageFolderConfig:
     tuning: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_fraction < 1:
-            raise PccloraError(f"test_fraction is {self.test_fraction}; a share between 0 and 1 is needed")
+        check_test_fraction(self.test_fraction)
 
 
 @DATASETS.register("image_folder", config=ImageFolderConfig)

@@ -6,6 +6,7 @@ papers that adapt the same ViT differ in it and seldom say so.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from pcclora.data import LabelledDataset, make_image_loader
 from pcclora.engine.classification import ClassTask
-from pcclora.engine.settings import ImageRun
+from pcclora.engine.settings import ImageRun, PretrainRun
 from pcclora.models.image import image_input
 
 
@@ -29,11 +30,11 @@ class ImageClassification(ClassTask):
 
     def loader(self, config: ImageRun, dataset: LabelledDataset) -> Any:
         """Return the training batches; a smaller last one is left out, as PEFT's loaders on VTAB do."""
-        return _loader(config, dataset, train=True)
+        return image_loader(config, dataset, train=True, normalization=config.normalization)
 
     def test_loader(self, config: ImageRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
         """Return the test batches; an image is tested once, so there are no votes."""
-        return _loader(config, dataset, train=False)
+        return image_loader(config, dataset, train=False, normalization=config.normalization)
 
     def example(self, config: ImageRun) -> dict[str, Tensor]:
         """Return an image at random."""
@@ -54,15 +55,20 @@ class ImageClassification(ClassTask):
         }
 
 
-def _loader(config: ImageRun, dataset: LabelledDataset, *, train: bool) -> Any:
-    expected = image_input(config.model, normalization=config.normalization)
+def image_loader(
+    config: ImageRun | PretrainRun, dataset: LabelledDataset, *, train: bool, normalization: str = "model"
+) -> Any:
+    """Return the batches of a run on images.
+
+    Args:
+        config: Its model, batch size, seed, augmentation and workers.
+        dataset: The images.
+        train: Shuffled and augmented, without a smaller last batch.
+        normalization: Of :func:`~pcclora.models.image.image_input`.
+    """
     return make_image_loader(
         dataset,
-        size=expected.size,
-        mean=expected.mean,
-        std=expected.std,
-        interpolation=expected.interpolation,
-        crop=expected.crop,
+        **asdict(image_input(config.model, normalization=normalization)),
         batch_size=min(config.train.batch_size, len(dataset)),
         train=train,
         seed=config.seed,

@@ -1,7 +1,6 @@
 """One pre-training run: masked autoencoding, all parameters, no adapter. What ``tools/pretrain.py`` calls."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,16 @@ from torch import Tensor, nn
 
 from pcclora.atomic import refuse_existing, replacing, write_json
 from pcclora.config import to_yaml
-from pcclora.data import LabelledDataset, make_image_loader, make_loader, set_epoch
+from pcclora.data import LabelledDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.image_classification import image_loader
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
 from pcclora.models.backbone import Backbone
-from pcclora.models.image import image_input
 from pcclora.registry import DATASETS, MODELS
 
 if TYPE_CHECKING:
@@ -93,17 +92,18 @@ def export(folder: RunFolder, path: Path) -> None:
 
 
 def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:
-    shared: dict[str, Any] = {
-        "batch_size": min(config.train.batch_size, len(dataset)),
-        "train": train,
-        "seed": config.seed,
-        "augmentation": config.augmentation,
-        "workers": config.train.workers,
-        "drop_last": train,
-    }
     if dataset.holds == "images":
-        return make_image_loader(dataset, **asdict(image_input(config.model)), **shared)
-    return make_loader(dataset, points=config.points, **shared)
+        return image_loader(config, dataset, train=train)
+    return make_loader(
+        dataset,
+        points=config.points,
+        batch_size=min(config.train.batch_size, len(dataset)),
+        train=train,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        workers=config.train.workers,
+        drop_last=train,
+    )
 
 
 def _samples(batch: Mapping[str, Tensor]) -> Tensor:
