@@ -86,19 +86,34 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
+def load_json(path: Path) -> Any:
+    """Read a JSON file that holds anything.
+
+    Raises:
+        PccloraError: If it is absent, damaged, nested without end, or holds numbers that JSON does not know.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise PccloraError(f"{path}: cannot be read: nested too deeply to be data") from error
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
+        raise PccloraError(f"{path}: cannot be read: {error}") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
     Raises:
-        PccloraError: If it is absent or damaged.
+        PccloraError: If it is absent, damaged or holds something else.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PccloraError(f"{path}: cannot be read: {error}") from error
+    values = load_json(path)
     if not isinstance(values, dict):
         raise PccloraError(f"{path}: one JSON object is expected, found {type(values).__name__}")
     return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _flush(path: Path) -> None:
