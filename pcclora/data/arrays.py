@@ -1,12 +1,14 @@
 """A data set over clouds that something else has read, or reads one by one: the body of the benchmark loaders."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import IntArray, PointCloudDataset, Sample, check_labels, normalize_unit_sphere
+from pcclora.data.digests import digest_of_arrays
 from pcclora.data.files import check_points
 
 
@@ -31,6 +33,8 @@ class ArrayDataset(PointCloudDataset):
         normalize: Centre each cloud and scale it into the unit sphere.
         fps_ordered: The clouds are stored in farthest-point order.
         form: Which form of the files was read, e.g. ``"h5"``.
+        root: The folder that they lie in.
+        files: (M) where each cloud is a file of its own.
 
     Raises:
         PccloraError: If a label has no class name.
@@ -48,11 +52,21 @@ class ArrayDataset(PointCloudDataset):
         normalize: bool,
         fps_ordered: bool = False,
         form: str = "",
+        root: Path | str = "",
+        files: Sequence[Path] | None = None,
     ) -> None:
         check_labels(labels, class_names, places, name)
         self.name, self.split, self.class_names, self.form = name, split, tuple(class_names), form
-        self.labels, self.fps_ordered = labels, fps_ordered
+        self.labels, self.fps_ordered, self.root, self.files = labels, fps_ordered, str(root), files
         self._clouds, self._places, self._normalize = clouds, places, normalize
+
+    def path_of(self, index: int) -> str:
+        """Return where a cloud comes from."""
+        return self._places[index]
+
+    def digest_of(self, index: int) -> str:
+        """Return what tells a cloud from another: as it is stored."""
+        return digest_of_arrays(np.asarray(self._clouds[index])) if self.files is None else super().digest_of(index)
 
     def __getitem__(self, index: int) -> Sample:
         place = self._places[index]

@@ -1,14 +1,18 @@
 """The contract that every data set keeps, a view on part of one, and the split that validation needs."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.digests import digest_of_arrays, digest_of_file
 from pcclora.errors import PccloraError
+from pcclora.text import same_name
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -107,6 +111,8 @@ class LabelledDataset(ABC):
         parts: What each class is made of, or None where the source has no part labels.
         holds: What its samples are: ``"point clouds"`` or ``"images"``.
         fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
+        root: The folder that it was opened from, if any; names of samples begin below it.
+        files: (len) where every sample is a file of its own, else None.
     """
 
     name: str
@@ -116,12 +122,32 @@ class LabelledDataset(ABC):
     parts: Parts | None = None
     holds: str
     fps_ordered: bool = False
+    root: str = ""
+    files: Sequence[Path] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @abstractmethod
     def __getitem__(self, index: int) -> Any: ...
+
+    def path_of(self, index: int) -> str:
+        """Return where a sample comes from: its ``path``, without reading it where the data set can."""
+        return str(self[index].path if self.files is None else self.files[index])
+
+    def digest_of(self, index: int) -> str:
+        """Return what tells a sample's content from another's: of its file's bytes, or of the numbers that it holds."""
+        if self.files is not None:
+            return digest_of_file(self.files[index])
+        sample = self[index]
+        held = (getattr(sample, name, None) for name in ("points", "pixels", "part_labels"))
+        return digest_of_arrays(*(array for array in held if array is not None))
+
+    def name_of(self, index: int) -> str:
+        """Return what a sample is called, wherever the data lie: its path below ``root``, in NFC, with slashes."""
+        path = self.path_of(index)
+        inside = path.removeprefix(self.root.rstrip(os.sep) + os.sep) if self.root else path
+        return same_name(inside.replace(os.sep, "/"))
 
 
 class PointCloudDataset(LabelledDataset):
@@ -179,9 +205,18 @@ class Subset(LabelledDataset):
         self.name, self.split = dataset.name, split or dataset.split
         self.class_names, self.labels = dataset.class_names, dataset.labels[self.indices]
         self.parts, self.holds, self.fps_ordered = dataset.parts, dataset.holds, dataset.fps_ordered
+        self.root = dataset.root
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[int(self.indices[index])]
+
+    def path_of(self, index: int) -> str:
+        """Return where a sample comes from."""
+        return self.dataset.path_of(int(self.indices[index]))
+
+    def digest_of(self, index: int) -> str:
+        """Return what tells a sample's content from any other's."""
+        return self.dataset.digest_of(int(self.indices[index]))
 
 
 def check_test_fraction(fraction: float) -> None:
@@ -226,17 +261,28 @@ def stratified_split(labels: IntArray, fraction: float, seed: int) -> tuple[IntA
 def normalize_unit_sphere(points: NDArray[np.floating]) -> FloatArray:
     """Move the centroid to the origin and scale the farthest point to distance 1; features are kept.
 
-    As ``pc_normalize`` of PointNet++ and its descendants. A cloud whose points all coincide is only centred.
+    As ``pc_normalize`` of PointNet++ and its descendants. A cloud whose points are all equal has no size to scale by:
+    it becomes zeros, exactly, and no cloud of rounding errors.
 
     Args:
-        points: (N, 3 + C).
+        points: (N, 3 + C), finite.
 
     Returns:
         A new (N, 3 + C) float32 array.
     """
     xyz = points[:, :3].astype(np.float64)
+    xyz -= xyz[0] if (xyz == xyz[0]).all() else 0
+    if (largest := np.abs(xyz).max()) > _SQUARES_FIT:  # sum and squares would overflow
+        xyz /= largest
     xyz -= xyz.mean(axis=0)
+    if 0 < (largest := np.abs(xyz).max()) < 1 / _SQUARES_FIT:  # squares would vanish
+        xyz /= largest
     radius = np.sqrt((xyz**2).sum(axis=1).max())
-    out = points.astype(np.float32)
-    out[:, :3] = xyz / radius if radius > 0 else xyz
+    with np.errstate(over="ignore"):  # of coordinates, which are replaced
+        out = points.astype(np.float32)
+    out[:, :3] = xyz / radius if radius > 0 else 0
     return out
+
+
+_SQUARES_FIT = 1e140
+"""Numbers up to which squares are far from the ends of float64."""

@@ -73,6 +73,7 @@ def fgvc(config: FgvcConfig, *, split: str) -> ListedImages:
         class_names=name_classes(train, ids.tolist()),
         listing=_count_from_zero(listing, ids.tolist()),
         remedy=CARD,
+        root=folder,
     )
 
 

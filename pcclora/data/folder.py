@@ -1,5 +1,6 @@
 """``folder``: the user's own files, one folder a class, in any layout of :mod:`pcclora.data.layouts`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,13 @@ class FolderDataset(PointCloudDataset):
     """
 
     name = "folder"
+    files: Sequence[Path]
 
     def __init__(self, config: FolderConfig, *, split: str) -> None:
         root = require_folder(config.root, "folder", "one folder a class is expected in it")
         self.config, self.split = config, split
-        self.class_names, self.files, self.labels = find_files(
-            root, split, what="folder", test_fraction=config.test_fraction, split_seed=config.split_seed
-        )
+        found = find_files(root, split, what="folder", test_fraction=config.test_fraction, split_seed=config.split_seed)
+        self.root, self.class_names, self.files, self.labels = str(root), found.class_names, found.files, found.labels
         self._read: dict[int, FloatArray] = {}
 
     def __getitem__(self, index: int) -> Sample:

@@ -1,6 +1,8 @@
 """``image_folder``: the user's own images, one folder a class, in any layout of :mod:`pcclora.data.layouts`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pcclora.data.base import ImageDataset, ImageSample, check_test_fraction, stratified_split
 from pcclora.data.files import require_folder
@@ -42,11 +44,12 @@ class ImageFolderDataset(ImageDataset):
     """
 
     name = "image_folder"
+    files: Sequence[Path]
 
     def __init__(self, config: ImageFolderConfig, *, split: str) -> None:
         root = require_folder(config.root, "image_folder", "one folder of images a class is expected in it")
         self.config, self.split = config, split
-        self.class_names, self.files, self.labels = find_files(
+        found = find_files(
             root,
             "train" if config.tuning and split in SPLITS else split,
             what="image_folder",
@@ -54,6 +57,7 @@ class ImageFolderDataset(ImageDataset):
             split_seed=config.split_seed,
             suffixes=IMAGE_SUFFIXES,
         )
+        self.root, self.class_names, self.files, self.labels = str(root), found.class_names, found.files, found.labels
         if config.tuning:
             sides = stratified_split(self.labels, config.test_fraction, config.split_seed)
             chosen = sides[SPLITS.index(split)]

@@ -102,13 +102,18 @@ class ListedImages(ImageDataset):
         class_names: One a class.
         listing: The images.
         remedy: What to do where some are absent.
+        root: The folder that they lie in.
 
     Raises:
         PccloraError: If images are absent, or a label is of no class; the message names the list and its line.
     """
 
-    def __init__(self, *, name: str, split: str, class_names: Sequence[str], listing: Listing, remedy: str) -> None:
-        self.name, self.split, self.class_names = name, split, tuple(class_names)
+    files: Sequence[Path]
+
+    def __init__(
+        self, *, name: str, split: str, class_names: Sequence[str], listing: Listing, remedy: str, root: Path | str = ""
+    ) -> None:
+        self.name, self.split, self.class_names, self.root = name, split, tuple(class_names), str(root)
         self.files, self.labels, self.places = listing.files, listing.labels, listing.places
         check_labels(self.labels, self.class_names, self.places, name)
         absent = find_absent(self.files)

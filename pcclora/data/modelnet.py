@@ -155,6 +155,8 @@ def _open_text(root: Path, config: ModelNetConfig, split: str) -> ArrayDataset:
         places=[str(file) for file in files],
         normalize=config.normalize,
         form="text",
+        root=root,
+        files=files,
     )
 
 
@@ -176,6 +178,7 @@ def _open_dat(root: Path, config: ModelNetConfig, split: str) -> ArrayDataset:
         normalize=config.normalize,
         fps_ordered=True,
         form="dat",
+        root=root,
     )
 
 
@@ -211,6 +214,7 @@ def _open_h5(root: Path, config: ModelNetConfig, split: str) -> ArrayDataset:
         places=places,
         normalize=config.normalize,
         form="h5",
+        root=root,
     )
 
 
@@ -229,6 +233,7 @@ def _open_prepared(root: Path, config: ModelNetConfig, split: str) -> ArrayDatas
         normalize=False,
         fps_ordered=True,
         form="prepared",
+        root=root,
     )
 
 

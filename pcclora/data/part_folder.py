@@ -14,15 +14,15 @@ from pcclora.config import read_yaml
 from pcclora.data.base import IntArray, Parts
 from pcclora.data.files import require_folder
 from pcclora.data.folder import FolderConfig, thin
-from pcclora.data.layouts import SPLITS, find_files, folders
+from pcclora.data.layouts import NAMES_FILES, find_files, folders, side_folders
 from pcclora.data.part_dataset import PartDataset
 from pcclora.data.readers import read_scan
 from pcclora.data.scan import LABEL_NAMES
 from pcclora.data.seg_classes import number_parts
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
+from pcclora.text import same_name
 
-NAMES_FILES = ("parts.yaml", "parts.yml", "parts.json")
 CARD = "see datasets/part_folder/README.md"
 
 
@@ -47,7 +47,7 @@ def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
     root = require_folder(config.root, "part_folder", CARD)
     named = read_names(root)
     _refuse_unnamed(root, named)
-    names, files, labels = find_files(
+    found = find_files(
         root,
         split,
         what="part_folder",
@@ -59,14 +59,16 @@ def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
     return PartDataset(
         name="part_folder",
         split=split,
-        class_names=names,
-        rows=LabelledFiles(files, labels, parts, config.points),
-        labels=labels,
-        places=[str(file) for file in files],
+        class_names=found.class_names,
+        rows=LabelledFiles(found.files, found.labels, parts, config.points),
+        labels=found.labels,
+        places=[str(file) for file in found.files],
         normalize=config.normalize,
         parts=parts,
         form="files",
         cache=config.cache,
+        root=root,
+        files=found.files,
     )
 
 
@@ -89,7 +91,7 @@ def read_names(root: Path) -> dict[str, list[str]]:
             raise PccloraError(f"{file}: '{category}' names a part twice: {parts}")
     if not content:
         raise PccloraError(f"{file}: no category in it; write lines as 'chair: [back, seat, leg]'")
-    return {str(category): [str(part) for part in parts] for category, parts in content.items()}
+    return {same_name(str(category)): [str(part) for part in parts] for category, parts in content.items()}
 
 
 class LabelledFiles:
@@ -124,8 +126,8 @@ class LabelledFiles:
 
 
 def _refuse_unnamed(root: Path, named: dict[str, list[str]]) -> None:
-    parents = [root / split for split in SPLITS] if all((root / split).is_dir() for split in SPLITS) else [root]
-    for parent in parents:
+    sides = side_folders(root, "part_folder")
+    for parent in sides.values() if sides else [root]:
         for name in folders(parent):
             if name not in named:
                 raise PccloraError(

@@ -71,6 +71,7 @@ def partseg_h5(config: PartSegH5Config, *, split: str) -> PartDataset:
         normalize=config.normalize,
         parts=parts,
         form="h5",
+        root=root,
     )
 
 

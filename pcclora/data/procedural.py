@@ -5,13 +5,14 @@ hidden and jittered. Everything is a pure function of (seed, split, index), in f
 the same index is the same cloud in every process and on every platform.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import Parts, PointCloudDataset, Sample
+from pcclora.data.digests import digest_of_text
 from pcclora.data.procedural_categories import CATEGORIES, Vary
 from pcclora.data.procedural_primitives import join, rotation
 from pcclora.errors import PccloraError
@@ -90,6 +91,15 @@ class ProceduralDataset(PointCloudDataset):
         self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
         self._made: dict[int, Sample] = {}
 
+    def path_of(self, index: int) -> str:
+        """Return what an object's recipe is called."""
+        return f"procedural:{self.config.seed}/{self.split}/{index}"
+
+    def digest_of(self, index: int) -> str:
+        """Return what tells its recipe from others: nothing that only says how many objects there are."""
+        recipe = {key: value for key, value in asdict(self.config).items() if key not in (*SPLITS, "cache")}
+        return digest_of_text(f"{self.name} {recipe} {self.split} {index}")
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"procedural: index {index} of {len(self)} samples")
@@ -102,7 +112,7 @@ class ProceduralDataset(PointCloudDataset):
         entropy = (self.config.seed, SPLITS.index(self.split), index)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         points, parts = make_object(int(self.labels[index]), self.config, rng)
-        path = f"procedural:{self.config.seed}/{self.split}/{index}"
+        path = self.path_of(index)
         return Sample(points.astype(np.float32), int(self.labels[index]), parts, path)
 
 

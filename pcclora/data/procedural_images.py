@@ -5,12 +5,13 @@ behind is coloured, textured and cluttered; something may lie in front; the whol
 is a pure function of (seed, split, index), in float64 from a Philox stream, so that it is the same in every process.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import ByteArray, ImageDataset, ImageSample
+from pcclora.data.digests import digest_of_text
 from pcclora.data.procedural_silhouettes import SHAPES, TEXTURES, Grid
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -67,6 +68,15 @@ class ProceduralImagesDataset(ImageDataset):
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
         self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
 
+    def path_of(self, index: int) -> str:
+        """Return what an object's recipe is called."""
+        return f"procedural_images:{self.config.seed}/{self.split}/{index}"
+
+    def digest_of(self, index: int) -> str:
+        """Return what tells its recipe from others: nothing that only says how many objects there are."""
+        recipe = {key: value for key, value in asdict(self.config).items() if key not in SPLITS}
+        return digest_of_text(f"{self.name} {recipe} {self.split} {index}")
+
     def __getitem__(self, index: int) -> ImageSample:
         if not 0 <= index < len(self):
             raise IndexError(f"procedural_images: index {index} of {len(self)} samples")
@@ -74,7 +84,7 @@ class ProceduralImagesDataset(ImageDataset):
         entropy = (self.config.seed, SPLITS.index(self.split), index)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         pixels = make_image(label, self.config, rng)
-        return ImageSample(pixels, label, f"procedural_images:{self.config.seed}/{self.split}/{index}")
+        return ImageSample(pixels, label, self.path_of(index))
 
 
 def make_image(label: int, config: ProceduralImagesConfig, rng: np.random.Generator) -> ByteArray:

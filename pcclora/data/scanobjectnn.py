@@ -91,6 +91,7 @@ class ScanObjectNN(ArrayDataset):
             places=[f"{file}[{row}]" for row in range(len(labels))],
             normalize=False,
             form="h5",
+            root=Path(config.root).expanduser(),
         )
         self.config, self.on_object = config, on_object
         self.parts = None if on_object is None else PARTS

@@ -78,4 +78,6 @@ def shapenet55(config: ShapeNet55Config, *, split: str) -> ArrayDataset:
         places=[str(file) for file in files],
         normalize=config.normalize,
         form="npy",
+        root=root,
+        files=files,
     )

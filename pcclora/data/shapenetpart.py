@@ -55,6 +55,7 @@ class Shapes(NamedTuple):
     places: Sequence[str]
     listed: int
     form: str
+    files: Sequence[Path] | None = None
 
 
 @DATASETS.register("shapenetpart", config=ShapeNetPartConfig)
@@ -84,6 +85,8 @@ def shapenetpart(config: ShapeNetPartConfig, *, split: str) -> PartDataset:
         normalize=config.normalize,
         parts=shapes[0].parts,
         form=shapes[0].form,
+        root=root,
+        files=_files(shapes, chosen),
     )
 
 
@@ -105,8 +108,9 @@ def open_list(root: Path, split: str, config: ShapeNetPartConfig) -> Shapes:
         raise PccloraError(f"{what}: none of {len(files)} files is there, as {files[0]}; {CARD}")
     _warn_of_absent(what, len(present), len(files))
     places = [str(files[row]) for row in present]
-    rows = TextRows([files[row] for row in present])
-    return Shapes(class_names, parts, [names[i] for i in present], rows, labels[present], places, len(files), "text")
+    there = [files[row] for row in present]
+    listed = [names[row] for row in present]
+    return Shapes(class_names, parts, listed, TextRows(there), labels[present], places, len(files), "text", files=there)
 
 
 def _open_prepared(file: Path, split: str, config: ShapeNetPartConfig) -> Shapes:
@@ -140,6 +144,13 @@ class JoinedRows:
     def __getitem__(self, index: int) -> tuple[NDArray[np.floating], IntArray]:
         which, row = self.chosen[index]
         return self.lists[which][row]
+
+
+def _files(shapes: Sequence[Shapes], chosen: Sequence[tuple[int, int]]) -> list[Path] | None:
+    """Return the file of each chosen object, or None where they are not files of their own."""
+    if any(each.files is None for each in shapes):
+        return None
+    return [(shapes[side].files or ())[row] for side, row in chosen]
 
 
 def _once(lists: list[list[str]]) -> list[tuple[int, int]]:

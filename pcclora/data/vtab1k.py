@@ -71,6 +71,7 @@ def vtab1k(config: Vtab1kConfig, *, split: str) -> ListedImages:
         class_names=find_class_names(folder, config.classes),
         listing=read_listing(folder / f"{LISTS[config.tuning, split]}.txt", remedy=CARD),
         remedy=CARD,
+        root=folder,
     )
 
 

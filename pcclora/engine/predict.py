@@ -45,6 +45,7 @@ class Files(PointCloudDataset):
     """
 
     name, split = "files", "predict"
+    files: Sequence[Path]
 
     def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
@@ -64,6 +65,7 @@ class Photos(ImageDataset):
     """
 
     name, split = "files", "predict"
+    files: Sequence[Path]
 
     def __init__(self, files: Sequence[Path], class_names: Sequence[str]) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
@@ -85,6 +87,7 @@ class Scans(PointCloudDataset):
     """
 
     name, split = "files", "predict"
+    files: Sequence[Path]
 
     def __init__(self, files: Sequence[Path], scans: Sequence[Scan], labels: Labels, label: int, *, normalize: bool):
         self.class_names, self.parts, self.labels = labels.class_names, labels.parts, np.full(len(scans), label)

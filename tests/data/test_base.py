@@ -15,16 +15,30 @@ COORDINATES = hnp.arrays(np.float64, st.tuples(st.integers(2, 30), st.just(3)), 
 def test_normalized_cloud_fills_the_unit_sphere_and_ignores_offset_and_scale(points, offset, scale):
     out = normalize_unit_sphere(points)
     assert out.dtype == np.float32
-    if np.ptp(points) < 1e-3:
+    extent = np.ptp(points, axis=0).max()
+    if not extent:
+        assert not out.any()
         return
     np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(out, axis=1).max(), 1, rtol=1e-5)
-    if np.ptp(points) > 1:
+    if extent > 1:
         np.testing.assert_allclose(normalize_unit_sphere(points * scale + offset), out, atol=1e-4)
 
 
-def test_coinciding_points_are_centred_without_a_division_by_zero():
-    assert not normalize_unit_sphere(np.full((5, 3), 7.0, np.float32)).any()
+@given(
+    hnp.arrays(np.float64, 3, elements=st.floats(-1e300, 1e300)), st.integers(1, 9000), st.sampled_from(["f8", "f4"])
+)
+def test_equal_points_become_zeros_exactly(point, count, dtype):
+    with np.errstate(over="ignore"):
+        points = np.tile(point, (count, 1)).astype(dtype)
+    if np.isfinite(points).all():
+        assert not normalize_unit_sphere(points).any()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e-30, 1e30, 1e160, 1e300])
+def test_a_cloud_of_any_size_has_the_same_shape(size):
+    shape = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]])
+    np.testing.assert_allclose(normalize_unit_sphere(shape * size), normalize_unit_sphere(shape), rtol=1e-6)
 
 
 def test_features_are_kept():

@@ -52,14 +52,6 @@ def test_formats_mix_and_large_clouds_are_thinned_the_same_way_each_time(tmp_pat
         np.testing.assert_array_equal(dataset[index].points, dataset[index].points)
 
 
-def test_files_of_other_formats_are_named_in_one_warning(tmp_path):
-    fill(tmp_path / "a", 3)
-    (tmp_path / "a" / "notes.md").touch()
-    (tmp_path / "a" / ".hidden.npy").touch()
-    with pytest.warns(UserWarning, match=r"1 files of other formats are left out, as .*notes\.md"):
-        open_split(tmp_path, "train")
-
-
 def test_bad_trees_are_refused(tmp_path):
     with pytest.raises(PccloraError, match="no root is given"):
         DATASETS.build(FolderConfig(), split="train")
