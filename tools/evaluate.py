@@ -4,6 +4,7 @@
 python tools/evaluate.py --run runs/cls/...
 python tools/evaluate.py --run runs/cls/... --checkpoint MOVED.pth votes=10
 python tools/evaluate.py --run runs/cls/... data=folder data.root=MY_SCANS --output results
+python tools/evaluate.py --run runs/cls/... --new-files        only scans that came after the training
 python tools/evaluate.py --config configs/cls/modelnet40/point_mae_full.yaml --checkpoint FILE data.root=DATA
 accelerate launch --multi_gpu --num_processes 2 tools/evaluate.py --run ...
 """
@@ -30,11 +31,14 @@ def main() -> None:
     cli.add_trained_run_options(parser, required=False)
     parser.add_argument("--config", type=Path, help="without --run: evaluate the released file of --checkpoint by this")
     parser.add_argument("--split", default="test", help="split of the data set (default: test)")
+    parser.add_argument("--new-files", action="store_true", help="test on the objects that no side of the run has seen")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write numbers, predictions and matrix there")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="another protocol or data set, as votes=10")
     arguments = cli.parse(parser)
     if (arguments.run is None) == (arguments.config is None) or (arguments.config and not arguments.checkpoint):
         raise PccloraError("give --run DIR for a finished run, or --config FILE --checkpoint FILE for a released file")
+    if arguments.new_files and (not arguments.run or arguments.split != "test"):
+        raise PccloraError("--new-files: takes all that the run has not seen; it needs --run DIR, and no --split")
     if arguments.dry_run:
         cli.show_dry_run(_released(arguments) if arguments.config else cli.config_of(arguments), arguments)
         return
@@ -43,8 +47,13 @@ def main() -> None:
     if arguments.config:
         result = evaluate_released(_released(arguments), split=arguments.split)
     else:
-        run, options = RunFolder.open(arguments.run), {"split": arguments.split, "overrides": arguments.overrides}
-        result = evaluate_run(run, checkpoint=arguments.checkpoint, **options)
+        result = evaluate_run(
+            RunFolder.open(arguments.run),
+            checkpoint=arguments.checkpoint,
+            split=arguments.split,
+            overrides=arguments.overrides,
+            new_files=arguments.new_files,
+        )
     if not is_main_process():
         return
     sys.stdout.write(evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint)))

@@ -75,7 +75,12 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: i
 
 
 def table(comparison: Comparison, output: Path) -> str:
-    """Return the settings as a Markdown table: mean ± sample std over the seeds, in percent."""
+    """Return the settings as a Markdown table: mean ± sample std over the seeds, in percent.
+
+    Raises:
+        PccloraError: If settings were tested on different objects.
+    """
+    _refuse_other_data(output, comparison)
     task, split = comparison.task, comparison.choose_on
     headings = list(task.figures.values())
     choice = [f"{headings[0]} to choose on"] if split else []
@@ -139,6 +144,20 @@ def _weights(output: Path, comparison: Comparison) -> str:
     summaries = [RunFolder(folder).read_summary() for folder in _finished(output, comparison)]
     bases = dict.fromkeys(f"{held['model']}: {weights_of(held)}" for held in summaries)
     return f"\nBase weights: {'; '.join(bases)}.\n" if bases else ""
+
+
+def _refuse_other_data(output: Path, comparison: Comparison) -> None:
+    """Refuse to put runs side by side that were tested on other objects, as after files were added."""
+    tested: dict[str, Path] = {}
+    for folder in _finished(output, comparison):
+        if sha256 := RunFolder(folder).read_summary().get("data_sha256", {}).get("test"):
+            tested.setdefault(sha256, folder)
+    if len(tested) > 1:
+        one, other, *_ = tested.values()
+        raise PccloraError(
+            f"{one} and {other} were tested on other objects (see their seeds' data.json): their figures cannot be "
+            "compared; train the older one again, in another folder"
+        )
 
 
 def _finished(output: Path, comparison: Comparison) -> list[Path]:

@@ -4,6 +4,7 @@
 
     config.yaml      the resolved comparison; reading it gives the same one
     versions.json    interpreter, libraries, machine
+    data.json        every object that episodes are drawn from, or are made of: name, class, digest of its content
     folds/5way_10shot/<method>/<fold>.json   one finished fold: accuracy, answers, the whole episode
     folds.csv, pairs.csv, summary.json, table.md, folds.png   what they say together
 
@@ -25,9 +26,11 @@ from typing import Any
 from pcclora.atomic import creating_folder, read_json, write_json, write_text
 from pcclora.config import from_dict, to_dict, to_yaml
 from pcclora.engine.comparison import folder_of
+from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, refuse_changes
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator, single_process
-from pcclora.engine.fewshot_fold import check_method, load_episode, run_fold
+from pcclora.engine.fewshot_fold import check_method, episode_sources, load_episode, run_fold
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
+from pcclora.engine.splits import read_record
 from pcclora.engine.training import base_checkpoint
 from pcclora.errors import PccloraError
 from pcclora.registry import load_plugin
@@ -83,7 +86,9 @@ def begin(config: FewShotRun, output: Path) -> None:
         PccloraError: If something is there already, or anything that the comparison needs cannot be used.
     """
     _check(config)
+    record = _record(config)
     with creating_folder(output) as temporary:
+        record.write(temporary / FILE)
         write_text(temporary / "config.yaml", to_yaml(config))
         environment = describe_environment(make_accelerator(config.train))
         write_json(temporary / "versions.json", environment | {"base_sha256": _base_sha256(config)})
@@ -98,7 +103,7 @@ def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = N
         folds: More folds than it was begun with.
 
     Raises:
-        PccloraError: If it is no such folder, or the base weights are other ones.
+        PccloraError: If it is no such folder, or the base weights or the data are other ones.
     """
     if not (output / "config.yaml").is_file() or not (output / "versions.json").is_file():
         raise PccloraError(f"{output}: not the folder of a few-shot comparison (no config.yaml and versions.json)")
@@ -106,12 +111,15 @@ def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = N
     then = read_json(output / "versions.json")
     if then.get("base_sha256") != _base_sha256(config):
         raise PccloraError(f"{output}: begun with other base weights than those of {config.checkpoint} now")
+    if (data := read_record(output)) is not None:
+        refuse_changes(data, _record(config), output)
     compare_environment(then, make_accelerator(config.train))
     if folds is not None and folds < config.folds:
         raise PccloraError(f"--folds {folds}: it was begun with {config.folds}; give more, or leave it out")
     if folds is not None and folds > config.folds:
         config = replace(config, folds=folds)
         _check(config)
+        _record(config).write(output / FILE)
         write_text(output / "config.yaml", to_yaml(config))
     return config
 
@@ -189,6 +197,19 @@ def _check(config: FewShotRun) -> None:
             episode = load_episode(config, way, shot, number)
     for name in config.methods:
         check_method(config.method(name), episode)
+
+
+def _record(config: FewShotRun) -> DataRecord:
+    """Return what the episodes are drawn from; of episodes that are read, what they are made of."""
+    if not config.episodes:
+        return DataRecord.of(episode_sources(config))
+    sides: dict[str, tuple[Object, ...]] = {}
+    for way, shot in config.settings:
+        for number in range(config.folds):
+            episode = load_episode(config, way, shot, number)
+            for part in (episode.support, episode.query):
+                sides[f"{way}way_{shot}shot/{number} {part.split}"] = objects_of(part)
+    return DataRecord((), None, sides)
 
 
 def _base_sha256(config: FewShotRun) -> list[str]:

@@ -72,10 +72,22 @@ def load_episode(config: FewShotRun, way: int, shot: int, fold: int) -> Episode:
     """
     if config.episodes:
         return read_episode(config.episodes, way=way, shot=shot, fold=fold)
-    section = json.dumps({"data": to_dict(config)["data"]})
-    train = _dataset(section, config.support_split)
-    test = None if config.query_split == config.support_split else _dataset(section, config.query_split)
+    sources = episode_sources(config)
+    train, test = sources["support"], sources.get("query")
     return make_episode(train, test, way=way, shot=shot, query=config.query, seed=config.seed, fold=fold)
+
+
+def episode_sources(config: FewShotRun) -> dict[str, LabelledDataset]:
+    """Return the data sets that episodes are drawn from: of the support, and of the queries if it is another one.
+
+    Raises:
+        PccloraError: If they cannot be read.
+    """
+    section = json.dumps({"data": to_dict(config)["data"]})
+    splits = {"support": config.support_split, "query": config.query_split}
+    if config.query_split == config.support_split:
+        del splits["query"]
+    return {side: _dataset(section, split) for side, split in splits.items()}
 
 
 def run_fold(config: FewShotRun, way: int, shot: int, fold: int, *, adapter: Path | None = None) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import PartSegmentationRun
+from pcclora.engine.splits import open_side
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
-from pcclora.registry import DATASETS
 
 
 def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = None) -> list[SegmentedCloud]:
@@ -30,7 +30,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
         PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
     """
     config, rows = _read(folder), read_rows(folder.predictions)
-    dataset: LabelledDataset = DATASETS.build(config.data, split="test")
+    dataset = open_side(config, folder.path)
     clouds = PartSegmentation().test_loader(config, dataset).dataset
     predicted = _Predictions(folder, dataset)
     shapes = []

@@ -17,6 +17,7 @@ from pcclora.engine.image_classification import image_loader
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
+from pcclora.engine.splits import Splits, recorded_splits
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
 from pcclora.models.backbone import Backbone
@@ -48,6 +49,8 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
     train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
+    splits, record = recorded_splits(Splits(train, test, test), output, resume=resume)
+    train, test = splits.train, splits.test
     torch.manual_seed(config.seed)
     model: Backbone = MODELS.build(config.model, task="pretrain", num_classes=1)
     if model.holds != train.holds:
@@ -67,7 +70,7 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
         load_weights=partial(_load, model),
     )
     try_one_cloud(model, job.loader, lambda batch: (_samples(batch),))
-    folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, accelerator, resume=resume)
+    folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, record, accelerator, resume=resume)
     fit(job, config.train, folder, accelerator, seed=config.seed)
     if accelerator.is_main_process:
         with replacing(folder.model) as temporary:

@@ -10,6 +10,7 @@ from pcclora.atomic import read_json, write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Checkpoint
+from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import AdaptationRun, data_name
 from pcclora.engine.splits import Splits
@@ -117,6 +118,7 @@ def _summary(
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
         "checkpoint_sha256": read_json(folder.versions)["base"].get("sha256"),
+        "data_sha256": DataRecord.read(folder.path / FILE).sha256 if (folder.path / FILE).exists() else {},
         "adapter": {"name": ADAPTERS.name_of(config.adapter), **to_dict(config.adapter)},
         "metrics": metrics,
         "protocol": {

@@ -4,6 +4,7 @@
 
     config.yaml      the resolved configuration; reading it gives the same run
     versions.json    interpreter, libraries, machine, threads, base checkpoint and its fingerprint
+    data.json        every object that it is trained and tested on: name, class, digest of its content
     metrics.csv      one row an epoch; deterministic columns only, so that two equal runs have equal files
     timing.csv       seconds and memory of the same epochs
     checkpoint/      the last state of training
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
 
@@ -56,13 +58,14 @@ class RunFolder:
         self.ious, self.gallery = path / "ious.png", path / "gallery.png"
 
     @classmethod
-    def create(cls, path: Path, *, config: str, versions: Mapping[str, Any]) -> "RunFolder":
+    def create(cls, path: Path, *, config: str, versions: Mapping[str, Any], record: DataRecord) -> "RunFolder":
         """Make a run's folder in one step.
 
         Args:
             path: Where; it must be absent or an empty folder.
             config: Text of config.yaml.
             versions: Content of versions.json.
+            record: Of its data.
 
         Raises:
             PccloraError: If something is there already.
@@ -70,6 +73,7 @@ class RunFolder:
         with creating_folder(path) as temporary:
             write_text(temporary / "config.yaml", config)
             write_json(temporary / "versions.json", dict(versions))
+            record.write(temporary / FILE)
             (temporary / "checkpoint").mkdir()
         return cls(path)
 
@@ -119,7 +123,13 @@ class RunFolder:
 
 
 def open_run(
-    output: Path, config: str, base: Mapping[str, Any], accelerator: "Accelerator", *, resume: bool
+    output: Path,
+    config: str,
+    base: Mapping[str, Any],
+    record: DataRecord,
+    accelerator: "Accelerator",
+    *,
+    resume: bool,
 ) -> RunFolder:
     """Create a run's folder, or find it again, on every process.
 
@@ -127,6 +137,7 @@ def open_run(
         output: The folder.
         config: Text of config.yaml.
         base: What the run starts from: checkpoint, path, fingerprint.
+        record: Of its data; one that is resumed has its own.
         accelerator: The main process writes.
         resume: Find it again, and compare the environment and the base with those it was begun with.
 
@@ -141,7 +152,8 @@ def open_run(
             raise PccloraError(f"{output}: begun with other base weights than those of {base['checkpoint']} now")
         return folder
     if accelerator.is_main_process:
-        RunFolder.create(output, config=config, versions={**describe_environment(accelerator), "base": dict(base)})
+        versions = {**describe_environment(accelerator), "base": dict(base)}
+        RunFolder.create(output, config=config, versions=versions, record=record)
     accelerator.wait_for_everyone()
     return RunFolder(output)
 

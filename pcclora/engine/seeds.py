@@ -15,6 +15,7 @@ from pcclora.engine.environment import is_main_process, make_accelerator
 from pcclora.engine.parallel import call_at_once, check_jobs
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError
@@ -48,7 +49,7 @@ def train_seeds(
     accelerator = make_accelerator(config.train)
     if accelerator.is_main_process:
         refuse_existing(output)
-    prepare(config, accelerator)  # what is wrong shows before a folder is made for it
+    prepare(config, accelerator, load_splits(config))  # what is wrong shows before a folder is made for it
     if accelerator.is_main_process:
         with creating_folder(output) as temporary:
             write_text(temporary / "config.yaml", to_yaml(config))

@@ -29,6 +29,7 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.search import AS_GIVEN, Point, check_searchable, choose, point_name, write_point
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError, did_you_mean
@@ -180,7 +181,8 @@ def _check(config: AdaptationRun, suite: Suite, tasks: Iterable[str]) -> None:
         options = [*(suite.points[0] if suite.points else ()), *_options(task)]
         sides = [["data.tuning=true"], ["data.tuning=false"]] if suite.points else [[]]
         for side in sides:
-            prepare(with_overrides(config, [*options, *side], source=f"task {task}"), make_accelerator(config.train))
+            run = with_overrides(config, [*options, *side], source=f"task {task}")
+            prepare(run, make_accelerator(config.train), load_splits(run))
 
 
 def _options(task: str) -> list[str]:

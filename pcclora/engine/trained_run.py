@@ -10,10 +10,12 @@ from torch import nn
 from pcclora import adapters
 from pcclora.atomic import creating_folder, write_json
 from pcclora.data import LabelledDataset
+from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.results import measure
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.splits import open_new_files, open_side
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.training import base_checkpoint, build_model, file_sha256, make_head
@@ -55,27 +57,44 @@ class RunEvaluation:
 
 
 def evaluate_run(
-    folder: RunFolder, *, checkpoint: str | None = None, split: str = "test", overrides: Sequence[str] = ()
+    folder: RunFolder,
+    *,
+    checkpoint: str | None = None,
+    split: str = "test",
+    overrides: Sequence[str] = (),
+    new_files: bool = False,
 ) -> RunEvaluation:
-    """Evaluate a finished run again.
+    """Evaluate a finished run again, on just the objects that it had, or on others.
 
     Args:
         folder: The run.
         checkpoint: Where the base checkpoint is now, if it has moved.
         split: Split of the data set.
         overrides: ``key=value`` of another protocol or data set with the same classes.
+        new_files: Only the objects that no side of the run has seen, as scans that came later.
 
     Raises:
-        PccloraError: If the run or the data cannot be used, or the data have other classes.
+        PccloraError: If the run or the data cannot be used, the data have other classes, or they are the run's own and
+            have changed.
     """
-    _, model = load_run(folder, checkpoint=checkpoint)
+    own, model = load_run(folder, checkpoint=checkpoint)
     config = load_run_config(folder.config, overrides)
     summary, task = folder.read_summary(), task_of(config)
-    dataset: LabelledDataset = DATASETS.build(config.data, split=split)
+    if new_files:
+        dataset = open_new_files(config, folder.path)
+    elif config.data == own.data:
+        dataset = open_side(config, folder.path, split)
+    else:
+        dataset = DATASETS.build(config.data, split=split)
     _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
+    objects = objects_of(dataset)
+    if split != "train" and (folder.path / FILE).exists():
+        warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
-    changed = {"metrics": metrics, "data": f"{dataset.name}, split {split}", "samples": {split: len(dataset)}}
+    side = "new files" if new_files else f"split {split}"
+    changed = {"metrics": metrics, "data": f"{dataset.name}, {side}", "samples": {split: len(dataset)}}
+    changed["data_sha256"] = {split: sha256_of(objects)}
     changed["protocol"] = summary["protocol"] | task.protocol(config)
     kept = {key: summary[key] for key in KEPT if key in summary}
     return RunEvaluation(evaluation, kept | changed | evaluation.details())

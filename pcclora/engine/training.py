@@ -20,7 +20,7 @@ from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.results import finish
 from pcclora.engine.run_folder import RunFolder, open_run
 from pcclora.engine.settings import AdaptationRun
-from pcclora.engine.splits import Splits, load_splits
+from pcclora.engine.splits import Splits, load_splits, recorded_splits
 from pcclora.engine.task import Labels
 from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
@@ -55,8 +55,9 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
-    splits, job = prepare(config, accelerator)
-    folder = open_run(output, to_yaml(config), _base(config, job.model), accelerator, resume=resume)
+    splits, record = recorded_splits(load_splits(config), output, resume=resume)
+    job = prepare(config, accelerator, splits)
+    folder = open_run(output, to_yaml(config), _base(config, job.model), record, accelerator, resume=resume)
     state = fit(job, config.train, folder, accelerator, seed=config.seed)
     # the test of the last epoch is the test of the run, unless another epoch is selected
     tested = job.evaluate.last if config.selection == "last" and isinstance(job.evaluate, Watched) else None
@@ -64,25 +65,26 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
     return folder
 
 
-def prepare(config: AdaptationRun, accelerator: "Accelerator") -> tuple[Splits, Job]:
+def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -> Job:
     """Build all that a run needs and pass one cloud through it; nothing is written.
 
     Args:
         config: The run.
         accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+        splits: Its data, from :func:`~pcclora.engine.splits.load_splits`.
 
     Returns:
-        Its data, and what the training loop needs.
+        What the training loop needs.
 
     Raises:
         PccloraError: If anything that the run needs cannot be used.
     """
-    task, splits = task_of(config), load_splits(config)
+    task = task_of(config)
     loader = task.loader(config, splits.train)
     model = build_model(config, task.labels(splits.train))
     job = _job(config, model, loader, splits, accelerator)
     try_one_cloud(model, loader, task.inputs)
-    return splits, job
+    return job
 
 
 def build_model(config: AdaptationRun, labels: Labels, *, checkpoint: str | None = None) -> nn.Module:

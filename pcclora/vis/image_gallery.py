@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcclora.data import LabelledDataset
 from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.splits import open_side
 from pcclora.engine.tasks import load_run_config
-from pcclora.registry import DATASETS
 from pcclora.vis.palette import BLUE, VERMILION
 from pcclora.vis.plots import new_figure, save
 
@@ -42,7 +42,7 @@ def draw_image_gallery(folder: RunFolder, target: Path, *, title: str) -> None:
     Raises:
         PccloraError: If the data cannot be read.
     """
-    dataset: LabelledDataset = DATASETS.build(load_run_config(folder.config).data, split="test")
+    dataset = open_side(load_run_config(folder.config), folder.path)
     figure = new_figure(1.5 * COLUMNS + 0.4, 1.75 * 2 * ROWS + 1.2)
     halves: Any = figure.subfigures(2, 1, hspace=0.03)
     for half, right in zip(halves, (True, False), strict=True):

@@ -43,10 +43,22 @@ def test_commands_are_found():
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
-    """A finished run, for the commands that want one."""
-    folder = tmp_path_factory.mktemp("documentation") / "run"
-    tiny = load_config(ClassificationRun, file=ROOT / "tests" / "tiny" / "cls.yaml", overrides=["train.epochs=1"])
-    return train(tiny, folder).path
+    """A finished run on scans, for the commands that want one; a scan a class came later."""
+    folder = tmp_path_factory.mktemp("documentation")
+    overrides = ["train.epochs=1", f"data={{name: folder, root: {folder / 'scans'}}}"]
+    _scans(folder / "scans", range(8))
+    run = train(
+        load_config(ClassificationRun, file=ROOT / "tests" / "tiny" / "cls.yaml", overrides=overrides), folder / "run"
+    )
+    _scans(folder / "scans", range(8, 9))
+    return run.path
+
+
+def _scans(root, numbers):
+    for name in ("cup", "mug"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            np.save(root / name / f"{number}.npy", np.random.default_rng([number, *name.encode()]).normal(size=(64, 3)))
 
 
 @pytest.mark.parametrize("command", _commands())

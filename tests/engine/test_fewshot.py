@@ -1,6 +1,7 @@
 """Few-shot folds: the same with and without a cache, alone and beside others; each fold once; failures named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pcclora.engine import fewshot
+from pcclora.data import write_episodes
+from pcclora.engine import fewshot, fewshot_fold
 from pcclora.engine.fewshot import Workers, begin, folds_of, read_folds, reopen, run_folds
 from pcclora.engine.fewshot_classifiers import classify_features
 from pcclora.engine.fewshot_fold import load_episode, run_fold
@@ -245,3 +247,34 @@ def test_threads_of_one_process_would_share_its_random_numbers(tmp_path):
         pytest.raises(PccloraError, match="workers of one thread each"),
     ):
         comparison(tmp_path / "run", workers=Workers(scheduler=cluster.scheduler_address))
+
+
+def test_a_comparison_goes_on_with_its_own_data_or_not_at_all(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            np.save(
+                tmp_path / "data" / name / f"{number}.npy",
+                np.random.default_rng([ord(name), number]).normal(size=(64, 3)),
+            )
+    data = f"data={{name: folder, root: {tmp_path / 'data'}, test_fraction: 0.4}}"
+    comparison(tmp_path / "run", data, methods=["prototype"])
+    reopen(tmp_path / "run", folds=3)
+    (tmp_path / "data" / "a" / "0.npy").unlink()
+    np.save(tmp_path / "data" / "b" / "new.npy", np.eye(64, 3))
+    fewshot_fold._dataset.cache_clear()  # as a new process has it
+    with pytest.raises(PccloraError, match=r"1 gone \(as a/0.npy\), .*1 new objects \(as b/new.npy; 1 b\)"):
+        reopen(tmp_path / "run")
+
+
+def test_episodes_that_are_read_are_compared_too(tmp_path):
+    config = tiny()
+    write_episodes([load_episode(config, 3, 4, fold) for fold in range(2)], tmp_path / "episodes")
+    comparison(tmp_path / "run", f"episodes={tmp_path / 'episodes'}", methods=["prototype"])
+    reopen(tmp_path / "run")
+    folder = tmp_path / "episodes" / "3way_4shot"
+    shutil.copy(folder / "0.pkl", folder / "1.pkl")
+    shutil.copy(folder / "0.json", folder / "1.json")
+    (folder / "1.json").write_text((folder / "1.json").read_text().replace('"fold": 0', '"fold": 1'))
+    with pytest.raises(PccloraError, match="not those it was begun with"):
+        reopen(tmp_path / "run")

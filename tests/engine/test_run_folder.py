@@ -4,15 +4,18 @@ import logging
 
 import pytest
 
+from pcclora.engine.data_record import DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator
 from pcclora.engine.run_folder import RunFolder, append_row, default_output, read_rows
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
 
+RECORD = DataRecord(("a",), None, {"train": (), "test": ()})
+
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run", config="seed: 0\n", versions={"torch": "0"})
+    return RunFolder.create(tmp_path / "run", config="seed: 0\n", versions={"torch": "0"}, record=RECORD)
 
 
 def test_rows_after_the_checkpoint_are_cut(folder):
@@ -36,7 +39,7 @@ def test_a_header_that_was_not_finished_is_dropped(folder):
 
 def test_a_second_run_is_refused_and_the_first_is_untouched(folder):
     with pytest.raises(PccloraError, match="never overwritten"):
-        RunFolder.create(folder.path, config="seed: 1\n", versions={})
+        RunFolder.create(folder.path, config="seed: 1\n", versions={}, record=RECORD)
     assert folder.config.read_text() == "seed: 0\n"
 
 

@@ -20,7 +20,17 @@ def run(tmp_path_factory):
 
 
 def test_the_folder_holds_everything(run, capsys):
-    names = {"config.yaml", "versions.json", "folds", "folds.csv", "pairs.csv", "table.md", "summary.json", "folds.png"}
+    names = {
+        "config.yaml",
+        "versions.json",
+        "data.json",
+        "folds",
+        "folds.csv",
+        "pairs.csv",
+        "table.md",
+        "summary.json",
+        "folds.png",
+    }
     assert {path.name for path in run.iterdir()} == names
     assert len(list(run.glob("folds/3way_4shot/*/*.json"))) == 6
     assert (run / "folds.png").stat().st_size > 5000
