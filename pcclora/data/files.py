@@ -86,6 +86,26 @@ def read_lines(path: Path) -> list[str]:
     return names
 
 
+def refuse_channels_first(shape: tuple[int, ...], place: object) -> None:
+    """Refuse an array of points whose columns are its rows: (3, N), or (B, 3, N) for many clouds.
+
+    Points are (N, 3) or (N, 6), as many rows as there are points; read row by row, the other order gives three points.
+    Up to ten columns, a row of coordinates could as well be a point with colour, normal and label, and is taken for it.
+
+    Args:
+        shape: Of the array; its last two axes are looked at.
+        place: The file, and the array in it, for the message.
+
+    Raises:
+        PccloraError: If the last axis but one is 3 or 6 and the last is greater than 10.
+    """
+    if len(shape) >= 2 and shape[-2] in (3, 6) and shape[-1] > 10:
+        turned = "array.T" if len(shape) == 2 else "numpy.swapaxes(array, -1, -2)"
+        raise PccloraError(
+            f"{place}: shape {shape} is channels first, ({shape[-2]}, points); points are rows, save {turned}"
+        )
+
+
 def check_points(points: NDArray[Any], place: str) -> NDArray[np.floating]:
     """Return an array that is a cloud: (N, 3 or more), at least one point, numbers, all finite.
 
