@@ -77,7 +77,7 @@ def read_lines(path: Path) -> list[str]:
         PccloraError: If it is absent, empty, or no text.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     names = [line for line in lines if line]
@@ -106,16 +106,27 @@ def refuse_channels_first(shape: tuple[int, ...], place: object) -> None:
         )
 
 
-def check_points(points: NDArray[Any], place: str) -> NDArray[np.floating]:
-    """Return an array that is a cloud: (N, 3 or more), at least one point, numbers, all finite.
+def check_table(points: NDArray[Any], place: object) -> NDArray[np.floating]:
+    """Return an array that holds points in rows: (N, 3 or more), at least one, numbers; of any size, finite or not.
 
     Raises:
-        PccloraError: If it is not; the message names ``place`` and the first bad row.
+        PccloraError: If it does not.
     """
+    refuse_channels_first(points.shape, place)
     if points.ndim != 2 or points.shape[1] < 3 or not len(points):
         raise PccloraError(f"{place}: points must be (N, 3 or more) with N > 0, found shape {points.shape}")
     if points.dtype.kind not in "fiu":
         raise PccloraError(f"{place}: points must be numbers, found dtype {points.dtype}")
+    return points if points.dtype.kind == "f" else points.astype(np.float64)
+
+
+def check_points(points: NDArray[Any], place: object) -> NDArray[np.floating]:
+    """Return an array that is a cloud: as :func:`check_table`, and all coordinates are finite.
+
+    Raises:
+        PccloraError: If it is not; the message names ``place`` and the first bad row.
+    """
+    points = check_table(points, place)
     bad = ~np.isfinite(points[:, :3]).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
@@ -123,7 +134,7 @@ def check_points(points: NDArray[Any], place: str) -> NDArray[np.floating]:
         raise PccloraError(
             f"{place}: {int(bad.sum())} points are NaN or infinite, the first is point {row} {found}; remove them"
         )
-    return points if points.dtype.kind == "f" else points.astype(np.float64)
+    return points
 
 
 def where_to_get_it(script: str) -> str:

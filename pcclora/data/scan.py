@@ -1,6 +1,7 @@
 """What a file says of a point beside its coordinates: a colour and a label, wherever the format keeps them."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import IntArray
-from pcclora.data.files import check_points
+from pcclora.data.files import check_table
 from pcclora.errors import PccloraError
 
 LABEL_NAMES = ("label", "labels", "part", "parts", "part_label", "part_labels", "class", "pid")
 """What a property or an array of labels may be called, in any case; CloudCompare puts ``scalar_`` before it."""
-LABEL_COLUMNS = (4, 7, 10)
-"""Columns of a table whose last one is a label: x y z, then any of colour and normal, then the label."""
+_COLOR_NAMES = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
+_FEW_STEPS = 256
+"""A cloud whose coordinates have no more steps than this along its longest side has lost its detail."""
+_FEW_POINTS = 64
+"""Fewer than these may stand on a coarse grid by chance."""
+_FAR = 50
+"""Times that coordinates are larger than the cloud, from which on rounding by their size is looked for."""
 
 
 @dataclass(frozen=True)
@@ -32,62 +38,121 @@ class Scan:
     labels: IntArray | None = None
 
 
-def scan_of_table(table: NDArray[Any], place: str) -> Scan:
-    """Understand rows of numbers: x y z, then colour or normal or both, then perhaps a label.
-
-    Columns four to six are a colour where all are whole numbers of 0 to 255 and any is above 1. A fourth, seventh or
-    tenth column is a label where it holds whole numbers from 0.
-
-    Args:
-        table: (N, 3 or more).
-        place: The file, for messages.
-
-    Raises:
-        PccloraError: If it is no table of numbers, or a coordinate is not finite.
-    """
-    table = check_points(table, place)
-    beside = None if table.shape[1] < 6 else whole(table[:, 3:6])
-    colors = beside.astype(np.uint8) if beside is not None and 1 < beside.max() <= 255 else None
-    labels = whole(table[:, -1]) if table.shape[1] in LABEL_COLUMNS else None
-    return Scan(table[:, :3].astype(np.float64), colors, labels)
-
-
-def scan_of_fields(points: NDArray[Any], fields: Mapping[str, NDArray[Any]], place: str) -> Scan:
-    """Understand named values of each point.
+def scan_of_fields(
+    points: NDArray[Any], fields: Mapping[str, NDArray[Any]], place: object, *, strict: bool = False
+) -> Scan:
+    """Understand named values of each point, and leave out points that have no place.
 
     Args:
-        points: (N, 3).
+        points: (N, 3). Rows that are not finite, as depth cameras write them where they see nothing, are left out with
+            their colours and labels; a warning counts them.
         fields: Name -> (N,); names are read in any case. ``red``, ``green``, ``blue`` are whole numbers of 8 bits, or
             of 16 bits as in LAS, or fractions of 1.
         place: The file, for messages.
+        strict: Colours and labels were named by the user: what is none is an error, else it is left out.
 
     Raises:
-        PccloraError: If the points are none, a coordinate is not finite, or there are not as many labels as points.
+        PccloraError: If the points are none, none is finite, or there are not as many labels as points.
     """
-    xyz = check_points(np.asarray(points), place)[:, :3].astype(np.float64)
-    known = {name.lower().removeprefix("scalar_"): values for name, values in fields.items()}
-    rgb = [np.asarray(known[name]).reshape(-1) for name in ("red", "green", "blue") if name in known]
-    colors = _bytes(np.stack(rgb, axis=1)) if len(rgb) == 3 else None
+    xyz = check_table(np.asarray(points), place)[:, :3].astype(np.float64)
+    known = {_plain(name): np.asarray(values) for name, values in fields.items()}
+    rgb = next(([known[name] for name in names] for names in _COLOR_NAMES if known.keys() >= set(names)), None)
     name = next((name for name in LABEL_NAMES if name in known), None)
-    labels = None if name is None else whole(np.asarray(known[name]).reshape(-1))
-    for what, values in (("colours", colors), ("labels", labels)):
-        if values is not None and len(values) != len(xyz):
-            raise PccloraError(f"{place}: {len(values)} {what} for {len(xyz)} points; one a point is needed")
-    return Scan(xyz, colors, labels)
+    labels = None if name is None else known[name]
+    if labels is not None and labels.size == 1 and len(xyz) > 1:
+        labels = None  # the class of the object
+    for what, values in (("colours", None if rgb is None else rgb[0]), ("labels", labels)):
+        if values is not None and values.size != len(xyz):
+            raise PccloraError(f"{place}: {values.size} {what} for {len(xyz)} points; one a point is needed")
+    kept = _finite(xyz, place)
+    if kept is not None:
+        xyz, rgb = xyz[kept], rgb and [value.reshape(-1)[kept] for value in rgb]
+        labels = None if labels is None else labels.reshape(-1)[kept]
+    warn_of_rounding(xyz, place)
+    return Scan(
+        xyz,
+        None if rgb is None else _bytes(np.stack([value.reshape(-1) for value in rgb], axis=1), place, strict),
+        None if labels is None else _labels(labels.reshape(-1), place, strict),
+    )
+
+
+def has_labels(fields: Collection[str]) -> bool:
+    """Return whether one of these names is that of labels."""
+    return any(_plain(name) in LABEL_NAMES for name in fields)
+
+
+def _plain(name: str) -> str:
+    return name.lower().removeprefix("scalar_")
 
 
 def whole(values: NDArray[Any]) -> IntArray | None:
     """Return values of any shape as int64 if all are whole numbers from 0, else None."""
     if values.dtype.kind not in "fiub" or not np.isfinite(values).all() or (values < 0).any():
         return None
-    return values.astype(np.int64) if (values == np.rint(values)).all() else None
+    return values.astype(np.int64) if (values == np.rint(values)).all() and (values < 2**62).all() else None
 
 
-def _bytes(colors: NDArray[Any]) -> NDArray[np.uint8] | None:
+def _finite(xyz: NDArray[np.float64], place: object) -> NDArray[np.bool_] | None:
+    """Return which rows have a place; None: all."""
+    kept = np.asarray(np.isfinite(xyz).all(axis=1))
+    if kept.all():
+        return None
+    if not kept.any():
+        raise PccloraError(f"{place}: all {len(xyz)} points are NaN or infinite; none is left")
+    count, first = int((~kept).sum()), int(kept.argmin())
+    warnings.warn(
+        f"{place}: {count} of {len(xyz)} points are NaN or infinite and left out, the first is point {first}",
+        stacklevel=4,
+    )
+    return kept
+
+
+def warn_of_rounding(xyz: NDArray[np.float64], place: object, *, float32: bool = False) -> None:
+    """Say so where large map coordinates were stored as float32 or with few digits: what is left is a coarse grid.
+
+    Args:
+        xyz: (N, 3), finite.
+        place: The file, for the message.
+        float32: Speak of the steps of float32 alone: the corners of a mesh may be on a grid by design.
+    """
+    if len(xyz) < _FEW_POINTS:
+        return
+    with np.errstate(over="ignore"):
+        longest = np.ptp(xyz, axis=0).max()
+    for axis, values in zip("xyz", xyz.T, strict=True):
+        if np.abs(values).max() < _FAR * longest or not longest:
+            continue
+        distinct = np.unique(values)
+        step = np.diff(distinct).min() if len(distinct) > 1 else 0
+        largest = np.float32(np.abs(values).max())
+        if float32 and step > 1.5 * np.spacing(largest):
+            continue
+        if step * _FEW_STEPS >= longest and step < 1e-5 * largest:
+            warnings.warn(
+                f"{place}: {axis} has {len(distinct)} distinct values in {len(values)} points, in steps of {step:.3g}: "
+                f"coordinates as large as {largest:,.0f} were rounded (float32, or too few digits); "
+                "subtract an offset before they are written",
+                stacklevel=4,
+            )
+            return
+
+
+def _labels(values: NDArray[Any], place: object, strict: bool) -> IntArray | None:
+    labels = whole(values)
+    if labels is None and strict:
+        raise PccloraError(
+            f"{place}: the column 'label' has others than whole numbers from 0; call it '_' if it is none"
+        )
+    return labels
+
+
+def _bytes(colors: NDArray[Any], place: object, strict: bool) -> NDArray[np.uint8] | None:
     """Return colours (N, 3) of 8 or 16 bits, or fractions of 1, as bytes."""
-    if not colors.size or not np.isfinite(colors).all() or colors.min() < 0:
+    if colors.dtype.kind not in "fiu" or not np.isfinite(colors).all() or colors.min() < 0 or colors.max() > 65535:
+        if strict:
+            raise PccloraError(f"{place}: the columns r g b have others than 0 to 255, 0 to 65535 or fractions of 1")
         return None
     if colors.dtype.kind == "f" and colors.max() <= 1:
-        return np.asarray(np.rint(colors * 255), dtype=np.uint8)
-    eight_bits = colors // 256 if colors.max() > 255 else colors
+        colors = colors * 255
+    eight_bits = colors // 256 if colors.max() > 255 else np.rint(colors)
     return np.asarray(eight_bits, dtype=np.uint8)

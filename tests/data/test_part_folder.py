@@ -112,7 +112,7 @@ def test_bad_files_are_named(tmp_path):
         "1 2 3 0.5\n4 5 6 1\n": "no part labels",
         "1 2 3 -1\n4 5 6 1\n": "no part labels",
         "1 2 3 0\n4 5 6 2\n": r"part label 2 at point 1 \(1 such points\); the names file has 0\.\.1: chair: seat",
-        "1 2 nan 0\n4 5 6 1\n": r"1 points are NaN or infinite, the first is point 0",
+        "1 2 nan 0\n4 5 inf 1\n": r"all 2 points are NaN or infinite",
         "": "the file is empty",
     }
     for text, message in rows.items():

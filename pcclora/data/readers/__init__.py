@@ -1,0 +1,94 @@
+"""``read_scan``: the points of one file of the user's own, whatever its format, with what it says of each.
+
+A mesh is sampled on its surface, unless its vertices have labels. ``docs/formats.md`` says what each format gives.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data.columns import named_by_user
+from pcclora.data.files import unreadable
+from pcclora.data.readers.arrays import read_bin, read_npy, read_npz
+from pcclora.data.readers.content import REMEDY, Content, sample_surface
+from pcclora.data.readers.gltf import read_gltf
+from pcclora.data.readers.las import read_las
+from pcclora.data.readers.meshes import read_obj, read_off, read_stl
+from pcclora.data.readers.pcd import read_pcd
+from pcclora.data.readers.ply import read_ply
+from pcclora.data.readers.text import read_table, read_text
+from pcclora.data.scan import Scan, has_labels, scan_of_fields
+from pcclora.errors import PccloraError
+
+__all__ = ["READERS", "read_points", "read_scan", "read_text"]
+
+FloatPoints = NDArray[np.float64]
+
+READERS: dict[str, Callable[[Path, tuple[str, ...] | None], Content]] = {
+    ".ply": read_ply,
+    ".off": read_off,
+    ".obj": read_obj,
+    ".stl": read_stl,
+    **dict.fromkeys((".glb", ".gltf"), read_gltf),
+    ".pcd": read_pcd,
+    **dict.fromkeys((".las", ".laz"), read_las),
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".bin": read_bin,
+    **dict.fromkeys((".txt", ".xyz", ".csv", ".asc", ".pts", ".xyzn", ".xyzrgb"), read_table),
+}
+"""Suffix -> reader of (path, names of columns where the user gives them)."""
+
+
+def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[str] | None = None) -> Scan:
+    """Read a point cloud or a mesh: coordinates, colours and labels, in the order of the file.
+
+    Colours and labels are kept where the format has a place for them: properties of ply, fields of pcd, dimensions of
+    las, arrays of npz, columns of text and npy (see :mod:`pcclora.data.columns`). The points of a mesh without labels
+    are sampled on its surface and have neither. Points that are not finite are left out, with a warning.
+
+    Args:
+        path: A file of a format in :data:`READERS`.
+        mesh_points: Points to sample on a mesh's surface, uniformly by area, always the same ones.
+        columns: What the columns of text, npy, npz and bin are, one name each: x y z, r g b, i or intensity, nx ny nz,
+            label, ``_`` for one that is left out. Formats that name their fields themselves do not ask. None: the
+            header of a text, else a guess that is said once.
+
+    Raises:
+        PccloraError: If the file is absent, damaged, of an unknown format, or has no finite points.
+    """
+    named = None if columns is None else named_by_user(columns)
+    file = Path(path)
+    try:
+        file = file.expanduser()
+        if file.is_dir():
+            raise PccloraError(f"{file}: this is a folder; name the files in it")
+        reader = READERS.get(file.suffix.lower())
+        if reader is None:
+            raise PccloraError(f"{file}: unknown format '{file.suffix}'; known: {', '.join(sorted(READERS))}")
+        if not file.is_file():
+            raise PccloraError(
+                f"{file}: {'this is no file, but a device or a pipe' if file.exists() else 'no such file'}"
+            )
+        return _understood(reader(file, named), mesh_points, file)
+    except PccloraError:
+        raise
+    except Exception as error:  # what a library makes of a damaged file is its own choice
+        raise unreadable(file, error, REMEDY) from error
+
+
+def read_points(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[str] | None = None) -> FloatPoints:
+    """Read the coordinates alone, (N, 3) float64, as :func:`read_scan` does."""
+    return read_scan(path, mesh_points=mesh_points, columns=columns).points
+
+
+def _understood(content: Content, mesh_points: int, file: Path) -> Scan:
+    if content.triangles is None or not len(content.triangles):
+        return scan_of_fields(content.points, content.fields, file, strict=content.named)
+    if has_labels(content.fields):
+        scan = scan_of_fields(content.points, content.fields, file)
+        if scan.labels is not None:
+            return scan
+    return Scan(sample_surface(content.points, content.triangles, mesh_points, file))

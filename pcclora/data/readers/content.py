@@ -1,0 +1,119 @@
+"""What a reader finds in a file, before it is understood; and the surface of a mesh, sampled."""
+
+import mmap
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.data.base import IntArray
+from pcclora.data.scan import warn_of_rounding
+from pcclora.errors import PccloraError
+
+REMEDY = "check it in the program that wrote it"
+XYZ = ("x", "y", "z")
+RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Content:
+    """Points as a file has them.
+
+    Attributes:
+        points: (N, 3) of any type of number.
+        fields: Name -> (N,) values.
+        triangles: (F, 3) indices into the points; None for a cloud.
+        named: The user said what the fields are.
+    """
+
+    points: NDArray[Any]
+    fields: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    triangles: IntArray | None = None
+    named: bool = False
+
+
+def content_of_columns(values: NDArray[Any], names: tuple[str, ...], *, named: bool = False) -> Content:
+    """Return a table (N, C) whose columns have these names, x, y and z among them."""
+    points = values[:, [names.index(axis) for axis in XYZ]]
+    return Content(points, {name: values[:, i] for i, name in enumerate(names) if name not in (*XYZ, "_")}, named=named)
+
+
+def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place: object) -> NDArray[np.float64]:
+    """Return points (count, 3) on a mesh, uniformly by area, always the same ones.
+
+    Triangles with a corner that is not finite are left out; a warning counts them.
+
+    Raises:
+        PccloraError: If there is no surface.
+    """
+    import trimesh
+
+    points = np.asarray(points, dtype=np.float64)
+    finite = np.isfinite(points).all(axis=1)
+    warn_of_rounding(points[finite], place, float32=True)
+    whole = finite[triangles].all(axis=1)
+    if not whole.all():
+        warnings.warn(
+            f"{place}: {int((~whole).sum())} of {len(whole)} faces have a corner that is NaN or infinite and are left "
+            "out",
+            stacklevel=3,
+        )
+    mesh = trimesh.Trimesh(points, triangles[whole], process=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = mesh.area
+    if not area > 0 or not np.isfinite(area):
+        raise PccloraError(f"{place}: the mesh has {len(triangles)} faces and no area; {REMEDY}")
+    return np.asarray(trimesh.sample.sample_surface(mesh, count, seed=0)[0], dtype=np.float64)
+
+
+def triangulated(corners: NDArray[Any], counts: IntArray, points: int, place: object) -> IntArray:
+    """Cut polygons into fans of triangles.
+
+    Args:
+        corners: (K,) indices of points, face after face.
+        counts: (F,) corners of each; faces of one or two have no area and vanish.
+        points: Points that there are.
+        place: The file, for messages.
+
+    Returns:
+        (T, 3).
+
+    Raises:
+        PccloraError: If a face names a point that is not there.
+    """
+    wrong = np.flatnonzero((corners < 0) | (corners >= points))
+    if wrong.size:
+        raise PccloraError(f"{place}: a face names vertex {corners[wrong[0]]:.0f} of {points}; {REMEDY}")
+    fans = np.maximum(counts - 2, 0)
+    first = np.repeat(np.cumsum(counts) - counts, fans)
+    turn = np.arange(fans.sum()) - np.repeat(np.cumsum(fans) - fans, fans)
+    triangles: IntArray = corners[np.stack([first, first + turn + 1, first + turn + 2], axis=1)].astype(np.int64)
+    return triangles
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """Return the bytes of a file without taking memory for them.
+
+    Raises:
+        ValueError: If it is empty.
+    """
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what a library says of a file: we say what is wrong with it ourselves."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def cut(found: int, promised: int, what: str, path: Path) -> PccloraError:
+    """Return the error for a file that holds fewer of something than it declares."""
+    return PccloraError(f"{path}: truncated, {found:,} of {promised:,} {what}; {REMEDY}")

@@ -1,0 +1,61 @@
+"""Point clouds of laser scanners: las, and laz where its decompressor is installed."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcclora import limits
+from pcclora.data.readers.content import RGB, Content, cut, quiet
+from pcclora.errors import PccloraError
+
+_RECORD = 54
+"""Bytes of the header of a variable length record; of an extended one, 60."""
+_COMPRESSED = 0x80
+
+
+def read_las(path: Path, _: object) -> Content:
+    """Read the points with their colours and extra dimensions.
+
+    ``classification`` is no part label: every LAS file has it, 0 where nobody has classified.
+    """
+    import laspy
+
+    _check_header(path)
+    with quiet():
+        try:
+            cloud: Any = laspy.read(path)
+        except laspy.errors.LaspyException as error:
+            if "LazBackend" in str(error) or "backend" in str(error).lower():
+                raise PccloraError(
+                    f"{path}: compressed points (laz) need a decompressor; install one with `pip install lazrs`"
+                ) from error
+            raise
+    if len(cloud.points) != cloud.header.point_count:  # laspy returns what there is
+        raise cut(len(cloud.points), cloud.header.point_count, "points", path)
+    own = cloud.point_format
+    names = [*(name for name in RGB if name in own.dimension_names), *own.extra_dimension_names]
+    return Content(np.asarray(cloud.xyz), {name: np.asarray(cloud[name]) for name in names})
+
+
+def _check_header(path: Path) -> None:
+    """Compare what a header declares with the size of the file: laspy believes it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(375)
+    if not header.startswith(b"LASF") or len(header) < 227:
+        raise ValueError("no header of a las")
+    minor = header[25]
+    header_size, start, records, kind, row, points = struct.unpack_from("<HIIBHI", header, 94)
+    if minor >= 4 and len(header) >= 255:
+        extended_at, extended, points = struct.unpack_from("<QIQ", header, 235)
+        if extended and extended_at + 60 * extended > size:
+            raise cut((size - extended_at) // 60, extended, "extended records", path)
+    if header_size + _RECORD * records > min(start, size):
+        raise cut(max(min(start, size) - header_size, 0) // _RECORD, records, "records of its header", path)
+    limits.check_points(points, path)
+    if kind & _COMPRESSED:
+        limits.check_unfolding(points * row, size, path)
+    elif start + points * row > size:
+        raise cut(max(size - start, 0) // max(row, 1), points, "points", path)

@@ -1,0 +1,86 @@
+"""Lines of text -> numbers, in every way that programs write them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora import limits
+from pcclora.data.readers.content import REMEDY, quiet
+from pcclora.errors import PccloraError
+
+_LONGEST_LINE = 2**20
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+_MISSING = r"[+-]?(?:nan(?:\(\w*\))?|inf(?:inity)?|1\.#\w+)"  # 1.#QNAN, -1.#IND, nan(ind): as Microsoft's C writes NaN
+_IS_NUMBER = re.compile(f"{_NUMBER}|{_MISSING}", re.ASCII | re.IGNORECASE)
+_FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
+_MICROSOFT = re.compile(r"[+-]?(?:nan\(\w*\)|1\.#\w+)", re.ASCII | re.IGNORECASE)
+_COMMENT = re.compile(r"#|//")
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a cell holds one number; NaN is one."""
+    return _IS_NUMBER.fullmatch(cell) is not None
+
+
+def without_comment(line: str) -> str:
+    """Return what stands before ``#`` or ``//``, without blanks and separators at its end or quotes."""
+    bare = line.replace('"', "").replace("1.#", "1.\0")  # the mark in 1.#QNAN begins no comment
+    return _COMMENT.split(bare, maxsplit=1)[0].replace("\0", "#").strip().rstrip(",; \t").lstrip("\ufeff")
+
+
+def separator(row: str) -> str | None:
+    """Return what stands between the cells of a row: a comma, a semicolon, or None for blanks."""
+    return next((mark for mark in (",", ";") if mark in row), None)
+
+
+def cells_of(row: str) -> list[str]:
+    """Return the cells of a row."""
+    return [cell.strip() for cell in row.split(separator(row))]
+
+
+def numbers(lines: Iterable[str], delimiter: str | None = None) -> NDArray[np.float64]:
+    """Read rows of numbers of equal length; comments, empty lines and separators at the ends are left out.
+
+    Returns:
+        (N, C); of no rows, (0, 1).
+
+    Raises:
+        ValueError: If a cell is no number, or rows differ in length.
+    """
+    rows = (_FORTRAN.sub("e", _MICROSOFT.sub("nan", row)) for line in lines if (row := without_comment(line)))
+    with quiet():
+        return np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
+
+
+def filled(lines: Iterable[str], comment: str | None = None) -> Iterator[str]:
+    """Pass on lines that are not empty, and are no comment."""
+    for line in lines:
+        bare = line.strip()
+        if bare and not (comment and bare.startswith(comment)):
+            yield bare
+
+
+def take(lines: Iterator[str], count: int) -> list[str]:
+    """Return the next lines, at most so many."""
+    return list(islice(lines, count))
+
+
+def count_lines(path: Path) -> int:
+    """Return how many lines a text has, before any of them is read.
+
+    Raises:
+        PccloraError: If one is so long that it is no row of numbers, or they are more than a cloud may have points.
+    """
+    count = 1
+    with path.open("rb") as file:
+        while chunk := file.read(_LONGEST_LINE):
+            breaks = chunk.count(b"\n") or chunk.count(b"\r")
+            if not breaks and len(chunk) == _LONGEST_LINE:
+                raise PccloraError(f"{path}: a line of more than a million characters is no row of numbers; {REMEDY}")
+            count += breaks
+    limits.check_points(count - 1, path)
+    return count

@@ -1,0 +1,223 @@
+"""Polygon files (ply): text and binary of both byte orders, with lists of any length."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
+from mmap import mmap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora import limits
+from pcclora.data.base import IntArray
+from pcclora.data.readers.content import REMEDY, XYZ, Content, cut, mapped, triangulated
+from pcclora.data.readers.numbers import count_lines, filled, numbers, take
+from pcclora.errors import PccloraError
+
+_LONGEST_HEADER = 2**20
+_TYPES = {
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
+    **{"float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"},
+    **{"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8"},
+}
+_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_FACES = ("vertex_indices", "vertex_index")
+
+
+class _Property(NamedTuple):
+    name: str
+    type: np.dtype[Any]
+    length: np.dtype[Any] | None
+    """Type of the number of values that stands before a list; None for a single value."""
+
+
+@dataclass(frozen=True)
+class _Element:
+    name: str
+    count: int
+    properties: list[_Property]
+
+
+class _List(NamedTuple):
+    """Values of all rows, one after the other, and how many there are of each."""
+
+    values: NDArray[Any]
+    lengths: IntArray
+
+
+_Values = dict[str, NDArray[Any] | _List]
+
+
+def read_ply(path: Path, _: object) -> Content:
+    """Read vertices with all their properties, and faces."""
+    encoding, elements, start = _header(path)
+    found = _text(path, elements, start) if encoding == "ascii" else _binary(path, elements, start)
+    vertex = {name: value for name, value in found.get("vertex", {}).items() if not isinstance(value, _List)}
+    axes = {name.lower(): name for name in vertex if name.lower() in XYZ}
+    if len(axes) < 3:
+        raise PccloraError(f"{path}: no vertices with x, y and z in this ply; {REMEDY}")
+    points = np.stack([vertex.pop(axes[axis]) for axis in XYZ], axis=1)
+    faces = next((face for name in _FACES if isinstance(face := found.get("face", {}).get(name), _List)), None)
+    triangles = None if faces is None else triangulated(*faces, len(points), path)
+    return Content(points, vertex, triangles)
+
+
+def _header(path: Path) -> tuple[str, list[_Element], int]:
+    """Return the encoding, what the body holds, and where that begins."""
+    with path.open("rb") as file:
+        head = file.read(_LONGEST_HEADER)
+    end = re.search(rb"[\r\n]\s*end_header[ \t]*", head)
+    if not head.startswith(b"ply") or end is None:
+        raise ValueError("no header of a ply")
+    text = head[: end.start()].decode("latin-1")  # comments may be in any encoding
+    after = head[end.end() : end.end() + 2]
+    line_end = 2 if after == b"\r\n" else 1
+    encoding, elements = "", list[_Element]()
+    for words in map(str.split, re.split(r"[\r\n]+", text)):
+        match words:
+            case ["format", encoding, *_] if encoding in _ORDERS:
+                pass
+            case ["element", name, count]:
+                limits.check_points(int(count), path)
+                elements.append(_Element(name.lower(), int(count), []))
+            case ["property", "list", length, kind, name]:
+                elements[-1].properties.append(_Property(name, _type(kind, encoding), _type(length, encoding)))
+            case ["property", kind, name]:
+                elements[-1].properties.append(_Property(name, _type(kind, encoding), None))
+    if encoding not in _ORDERS or any(element.count < 0 for element in elements):
+        raise ValueError("the header names no known format")
+    return encoding, elements, end.end() + line_end
+
+
+def _type(name: str, encoding: str) -> np.dtype[Any]:
+    return np.dtype(_ORDERS[encoding] + _TYPES[name])
+
+
+def _text(path: Path, elements: list[_Element], start: int) -> dict[str, _Values]:
+    count_lines(path)
+    found: dict[str, _Values] = {}
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = filled(TextIOWrapper(file, encoding="latin-1"))
+        for element in elements:
+            if any(p.length is not None for p in element.properties):
+                found[element.name] = _text_lists(take(lines, element.count), element, path)
+            else:
+                found[element.name] = _text_rows(lines, element, path)
+    return found
+
+
+def _text_rows(lines: Iterator[str], element: _Element, path: Path) -> _Values:
+    rows = numbers(islice(lines, element.count)) if element.count else np.empty((0, len(element.properties)))
+    if len(rows) < element.count:
+        raise cut(len(rows), element.count, f"rows of {element.name}", path)
+    if rows.shape[1] < len(element.properties):
+        raise cut(rows.shape[1], len(element.properties), f"numbers in a row of {element.name}", path)
+    return {p.name: _cast(rows[:, i], p.type) for i, p in enumerate(element.properties)}
+
+
+def _text_lists(rows: list[str], element: _Element, path: Path) -> _Values:
+    if len(rows) < element.count:
+        raise cut(len(rows), element.count, f"rows of {element.name}", path)
+    cells: list[list[str]] = [[] for _ in element.properties]
+    lengths: list[list[int]] = [[] for _ in element.properties]
+    for row in map(str.split, rows):
+        at = 0
+        for i, p in enumerate(element.properties):
+            length = 1
+            if p.length is not None:
+                length, at = int(row[at]), at + 1
+            if length < 0 or at + length > len(row):
+                raise cut(len(row), at + length, f"numbers in a row of {element.name}", path)
+            cells[i] += row[at : at + length]
+            lengths[i].append(length)
+            at += length
+    values = [
+        _cast(np.array(cell, dtype=np.float64), p.type) for cell, p in zip(cells, element.properties, strict=True)
+    ]
+    return {
+        p.name: value if p.length is None else _List(value, np.array(length, dtype=np.int64))
+        for p, value, length in zip(element.properties, values, lengths, strict=True)
+    }
+
+
+def _cast(values: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in the type that a text declares, where it can hold them: a colour of 1 of 255 is no fraction."""
+    fits = kind.kind == "f" or (np.isfinite(values).all() and (np.abs(values) < 2**53).all())
+    return values.astype(np.int64) if kind.kind in "iu" and fits else values
+
+
+def _binary(path: Path, elements: list[_Element], start: int) -> dict[str, _Values]:
+    data, at = mapped(path), start
+    found: dict[str, _Values] = {}
+    for element in elements:
+        if not element.count or not element.properties:
+            continue
+        row = _row_type(data, at, element)
+        even = element.count * row.itemsize <= len(data) - at
+        values = _even(np.frombuffer(data, row, element.count, at), element) if even else None
+        if values is not None:
+            found[element.name], at = values, at + element.count * row.itemsize
+        else:
+            found[element.name], at = _uneven(data, at, element, path)
+    return found
+
+
+def _row_type(data: mmap, start: int, element: _Element) -> np.dtype[Any]:
+    """Return the type of the first row: that of all rows where lists have one length."""
+    fields: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = []
+    at = start
+    for i, p in enumerate(element.properties):
+        length = 1
+        if p.length is not None:
+            fields.append((f"length {i}", p.length, ()))
+            length, at = _length(data, at, p.length), at + p.length.itemsize
+        fields.append((f"value {i}", p.type, () if p.length is None else (length,)))
+        at += length * p.type.itemsize
+    return np.dtype(fields)
+
+
+def _even(rows: NDArray[Any], element: _Element) -> _Values | None:
+    """Return the values of rows whose lists have one length, or None where they have not."""
+    values: _Values = {}
+    for i, p in enumerate(element.properties):
+        value = rows[f"value {i}"]
+        if p.length is None:
+            values[p.name] = value
+            continue
+        lengths = rows[f"length {i}"].astype(np.int64)
+        if (lengths != value.shape[1]).any():
+            return None
+        values[p.name] = _List(value.reshape(-1), lengths)
+    return values
+
+
+def _uneven(data: mmap, at: int, element: _Element, path: Path) -> tuple[_Values, int]:
+    """Return the values of rows whose lists vary in length, and where they end."""
+    parts: list[list[NDArray[Any]]] = [[] for _ in element.properties]
+    for row in range(element.count):
+        for part, p in zip(parts, element.properties, strict=True):
+            length = 1
+            if p.length is not None:
+                length, at = _length(data, at, p.length), at + p.length.itemsize
+            if at + length * p.type.itemsize > len(data):
+                raise cut(row, element.count, f"rows of {element.name}", path)
+            part.append(np.frombuffer(data, p.type, length, at))
+            at += length * p.type.itemsize
+    values: _Values = {}
+    for part, p in zip(parts, element.properties, strict=True):
+        flat = np.concatenate(part)
+        lengths = np.array([len(piece) for piece in part], dtype=np.int64)
+        values[p.name] = flat if p.length is None else _List(flat, lengths)
+    return values, at
+
+
+def _length(data: mmap, at: int, kind: np.dtype[Any]) -> int:
+    (length,) = np.frombuffer(data, kind, 1, at) if at + kind.itemsize <= len(data) else (0,)
+    if length < 0 or kind.kind == "f":
+        raise ValueError(f"a list of {length} values")
+    return min(int(length), len(data))
