@@ -3,7 +3,9 @@
 import re
 import struct
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from pcclora import limits
 from pcclora.data.base import IntArray
 from pcclora.data.readers.content import REMEDY, RGB, Content, cut, mapped, triangulated
-from pcclora.data.readers.numbers import count_lines, filled, numbers, take
+from pcclora.data.readers.numbers import count_lines, filled, floats, numbers
 from pcclora.errors import PccloraError
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -27,15 +29,13 @@ def read_off(path: Path, _: object) -> Content:
         color_at, vertices, faces = _off_header(lines)
         limits.check_points(vertices, path)
         limits.check_points(faces, path)
-        rows, polygons = take(lines, vertices), take(lines, faces)
-    if len(rows) + len(polygons) < vertices + faces:
-        raise cut(len(rows) + len(polygons), vertices + faces, "rows", path)
-    table = numbers(rows)
-    if rows and table.shape[1] < 3:
-        raise cut(table.shape[1], 3, "numbers in the row of a vertex", path)
+        table = numbers(islice(lines, vertices)) if vertices else np.empty((0, 3))
+        if len(table) < vertices or table.shape[1] < 3:
+            raise cut(len(table), vertices, "rows of three numbers", path)
+        triangles = _polygons(islice(lines, faces), faces, vertices, path) if faces else None
     has_color = color_at and table.shape[1] >= color_at + 3
     fields = dict(zip(RGB, table[:, color_at : color_at + 3].T, strict=True)) if has_color else {}
-    return Content(table[:, :3], fields, _polygons(polygons, vertices, path) if faces else None)
+    return Content(table[:, :3], fields, triangles)
 
 
 def _off_header(lines: Iterator[str]) -> tuple[int, int, int]:
@@ -47,25 +47,18 @@ def _off_header(lines: Iterator[str]) -> tuple[int, int, int]:
     return (6 if magic[3] else 3) if magic[2] else 0, int(counts[0]), int(counts[1])
 
 
-def _polygons(rows: list[str], vertices: int, path: Path) -> IntArray:
+def _polygons(lines: Iterable[str], faces: int, vertices: int, path: Path) -> IntArray:
     """Return the triangles (T, 3) of rows of a number of corners, the corners, and perhaps a colour."""
-    try:  # faces of one kind are one table
-        table = numbers(rows)
-        corners = int(table[0, 0])
-        if corners < table.shape[1] and (table[:, 0] == corners).all():
-            counts = np.full(len(rows), corners, dtype=np.int64)
-            return triangulated(table[:, 1 : corners + 1].reshape(-1), counts, vertices, path)
-    except ValueError as error:
-        if isinstance(error, PccloraError):
-            raise
-    flat, lengths = list[str](), list[int]()
-    for face, row in enumerate(map(str.split, rows)):
-        corners = int(row[0])
-        if not 0 <= corners < len(row):
-            raise PccloraError(f"{path}: face {face} declares {row[0]} corners and has {len(row) - 1}; {REMEDY}")
-        flat += row[1 : corners + 1]
-        lengths.append(corners)
-    return triangulated(np.array(flat, dtype=np.int64), np.array(lengths, dtype=np.int64), vertices, path)
+    corners, lengths = array("q"), array("q")
+    for row in map(str.split, lines):
+        count = int(row[0])
+        if not 0 <= count < len(row):
+            raise cut(len(row) - 1, count, f"corners of face {len(lengths)}", path)
+        corners.extend(map(int, row[1 : count + 1]))
+        lengths.append(count)
+    if len(lengths) < faces:
+        raise cut(len(lengths), faces, "faces", path)
+    return triangulated(np.array(corners), np.array(lengths), vertices, path)
 
 
 def read_obj(path: Path, _: object) -> Content:
@@ -74,48 +67,38 @@ def read_obj(path: Path, _: object) -> Content:
     Lines on materials, textures and other files are passed over.
     """
     count_lines(path)
-    vertices, corners, lengths = list[str](), list[int](), list[int]()
+    points, colors, corners, lengths = array("d"), array("d"), array("q"), array("q")
     with path.open(encoding="latin-1") as file:
-        for line in _joined(file):
-            kind, _blank, rest = line.partition(" ")
+        for kind, *words in _statements(file):
             if kind == "v":
-                vertices.append(rest)
+                values = floats(words)
+                points.extend((values[0], values[1], values[2]))
+                colors.extend(values[3:6] if len(values) == 6 else ())  # four: a weight
             elif kind == "f":
-                face = [int(corner.split("/", maxsplit=1)[0]) for corner in rest.split()]
-                corners += [index - 1 if index > 0 else _back(index, len(vertices), path) for index in face]
-                lengths.append(len(face))
-    if not vertices:
-        raise ValueError("no vertices in it")
-    table = _equal_rows(vertices)
-    fields = dict(zip(RGB, table[:, 3:6].T, strict=True)) if table.shape[1] == 6 else {}
-    counts = np.array(lengths, dtype=np.int64)
-    triangles = triangulated(np.array(corners, dtype=np.int64), counts, len(table), path) if lengths else None
-    return Content(table[:, :3], fields, triangles)
+                before = len(points) // 3
+                corners.extend(_corner(int(word.split("/", maxsplit=1)[0]), before, path) for word in words)
+                lengths.append(len(words))
+    xyz, rgb = (np.array(values).reshape(-1, 3) for values in (points, colors))
+    fields = dict(zip(RGB, rgb.T, strict=True)) if len(rgb) == len(xyz) else {}
+    triangles = triangulated(np.array(corners), np.array(lengths), len(xyz), path) if lengths else None
+    return Content(xyz, fields, triangles)
 
 
-def _joined(lines: Iterable[str]) -> Iterator[str]:
-    """Pass on the lines of an obj without comments and with single blanks; a backslash at the end goes on below."""
+def _statements(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Pass on the words of the lines of an obj, without comments; a backslash at the end goes on below."""
     start = ""
     for line in lines:
         bare = start + line.split("#", maxsplit=1)[0].strip()
         start = f"{bare[:-1]} " if bare.endswith("\\") else ""
-        if not start:
-            yield " ".join(bare.split())
+        if bare and not start:
+            yield bare.split()
 
 
-def _back(index: int, vertices: int, path: Path) -> int:
-    """Return what a negative index names: -1 is the last vertex before the face."""
-    if index == 0 or -index > vertices:
-        raise PccloraError(f"{path}: a face names vertex {index}, {vertices} stand before it; {REMEDY}")
-    return vertices + index
-
-
-def _equal_rows(rows: list[str]) -> NDArray[np.float64]:
-    """Return vertices as (N, 3 or more); where some have more numbers than others, x y z of each."""
-    try:
-        return numbers(rows)
-    except ValueError:
-        return numbers(" ".join(row.split()[:3]) for row in rows)
+def _corner(index: int, before: int, path: Path) -> int:
+    """Return which vertex (from 0) an index names: 1 is the first, -1 the last that stands before the face."""
+    if index == 0 or -index > before:
+        raise PccloraError(f"{path}: a face names vertex {index}, {before} stand before it; {REMEDY}")
+    return index - 1 if index > 0 else before + index
 
 
 def read_stl(path: Path, _: object) -> Content:
@@ -127,8 +110,10 @@ def read_stl(path: Path, _: object) -> Content:
         corners = _text_triangles(path)
     else:
         limits.check_points(promised, path)
-        if not promised or 84 + _TRIANGLE.itemsize * promised > size:
-            raise cut(max(size - 84, 0) // _TRIANGLE.itemsize, promised, "triangles", path)
+        if not promised:
+            raise ValueError("neither a text with facets nor a count of triangles")
+        if 84 + _TRIANGLE.itemsize * promised > size:
+            raise cut((size - 84) // _TRIANGLE.itemsize, promised, "triangles", path)
         corners = np.frombuffer(data, _TRIANGLE, promised, 84)["corners"].reshape(-1, 3)
         beyond = size - 84 - _TRIANGLE.itemsize * promised
         if beyond:

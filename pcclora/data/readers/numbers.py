@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +50,25 @@ def numbers(lines: Iterable[str], delimiter: str | None = None) -> NDArray[np.fl
     Raises:
         ValueError: If a cell is no number, or rows differ in length.
     """
-    rows = (_FORTRAN.sub("e", _MICROSOFT.sub("nan", row)) for line in lines if (row := without_comment(line)))
+    rows = (_plain(row) for line in lines if (row := without_comment(line)))
     with quiet():
         return np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
+
+
+def floats(words: list[str]) -> list[float]:
+    """Return the numbers of one row.
+
+    Raises:
+        ValueError: If a word is none.
+    """
+    try:
+        return list(map(float, words))
+    except ValueError:
+        return [float(_plain(word)) for word in words]
+
+
+def _plain(row: str) -> str:
+    return _FORTRAN.sub("e", _MICROSOFT.sub("nan", row))
 
 
 def filled(lines: Iterable[str], comment: str | None = None) -> Iterator[str]:
@@ -62,11 +77,6 @@ def filled(lines: Iterable[str], comment: str | None = None) -> Iterator[str]:
         bare = line.strip()
         if bare and not (comment and bare.startswith(comment)):
             yield bare
-
-
-def take(lines: Iterator[str], count: int) -> list[str]:
-    """Return the next lines, at most so many."""
-    return list(islice(lines, count))
 
 
 def count_lines(path: Path) -> int:

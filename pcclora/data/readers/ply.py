@@ -1,7 +1,10 @@
 """Polygon files (ply): text and binary of both byte orders, with lists of any length."""
 
+import math
 import re
-from collections.abc import Iterator
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from pcclora import limits
 from pcclora.data.base import IntArray
 from pcclora.data.readers.content import REMEDY, XYZ, Content, cut, mapped, triangulated
-from pcclora.data.readers.numbers import count_lines, filled, numbers, take
+from pcclora.data.readers.numbers import count_lines, filled, numbers
 from pcclora.errors import PccloraError
 
 _LONGEST_HEADER = 2**20
@@ -25,6 +28,7 @@ _TYPES = {
     **{"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8"},
 }
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_STRUCT = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
 _FACES = ("vertex_indices", "vertex_index")
 
 
@@ -105,7 +109,7 @@ def _text(path: Path, elements: list[_Element], start: int) -> dict[str, _Values
         lines = filled(TextIOWrapper(file, encoding="latin-1"))
         for element in elements:
             if any(p.length is not None for p in element.properties):
-                found[element.name] = _text_lists(take(lines, element.count), element, path)
+                found[element.name] = _text_lists(islice(lines, element.count), element, path)
             else:
                 found[element.name] = _text_rows(lines, element, path)
     return found
@@ -120,28 +124,26 @@ def _text_rows(lines: Iterator[str], element: _Element, path: Path) -> _Values:
     return {p.name: _cast(rows[:, i], p.type) for i, p in enumerate(element.properties)}
 
 
-def _text_lists(rows: list[str], element: _Element, path: Path) -> _Values:
-    if len(rows) < element.count:
-        raise cut(len(rows), element.count, f"rows of {element.name}", path)
-    cells: list[list[str]] = [[] for _ in element.properties]
-    lengths: list[list[int]] = [[] for _ in element.properties]
-    for row in map(str.split, rows):
-        at = 0
-        for i, p in enumerate(element.properties):
+def _text_lists(lines: Iterable[str], element: _Element, path: Path) -> _Values:
+    cells, lengths = [array("d") for _ in element.properties], [array("q") for _ in element.properties]
+    found = 0
+    for row in map(str.split, lines):
+        at, found = 0, found + 1
+        for cell, own, p in zip(cells, lengths, element.properties, strict=True):
             length = 1
             if p.length is not None:
-                length, at = int(row[at]), at + 1
+                length, at = int(row[at]) if at < len(row) else 1, at + 1
+                own.append(length)
             if length < 0 or at + length > len(row):
                 raise cut(len(row), at + length, f"numbers in a row of {element.name}", path)
-            cells[i] += row[at : at + length]
-            lengths[i].append(length)
+            cell.extend(map(float, row[at : at + length]))
             at += length
-    values = [
-        _cast(np.array(cell, dtype=np.float64), p.type) for cell, p in zip(cells, element.properties, strict=True)
-    ]
+    if found < element.count:
+        raise cut(found, element.count, f"rows of {element.name}", path)
+    values = [_cast(np.array(cell), p.type) for cell, p in zip(cells, element.properties, strict=True)]
     return {
-        p.name: value if p.length is None else _List(value, np.array(length, dtype=np.int64))
-        for p, value, length in zip(element.properties, values, lengths, strict=True)
+        p.name: value if p.length is None else _List(value, np.array(own))
+        for p, value, own in zip(element.properties, values, lengths, strict=True)
     }
 
 
@@ -159,6 +161,8 @@ def _binary(path: Path, elements: list[_Element], start: int) -> dict[str, _Valu
             continue
         row = _row_type(data, at, element)
         even = element.count * row.itemsize <= len(data) - at
+        if not even and all(p.length is None for p in element.properties):
+            raise cut((len(data) - at) // row.itemsize, element.count, f"rows of {element.name}", path)
         values = _even(np.frombuffer(data, row, element.count, at), element) if even else None
         if values is not None:
             found[element.name], at = values, at + element.count * row.itemsize
@@ -172,12 +176,15 @@ def _row_type(data: mmap, start: int, element: _Element) -> np.dtype[Any]:
     fields: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = []
     at = start
     for i, p in enumerate(element.properties):
-        length = 1
+        shape: tuple[int, ...] = ()
         if p.length is not None:
             fields.append((f"length {i}", p.length, ()))
-            length, at = _length(data, at, p.length), at + p.length.itemsize
-        fields.append((f"value {i}", p.type, () if p.length is None else (length,)))
-        at += length * p.type.itemsize
+            kind = _length_struct(p.length)
+            (length,) = kind.unpack_from(data, at) if at + kind.size <= len(data) else (0,)
+            shape = (min(max(length, 0), len(data)),)  # what is longer than the file is found out below
+            at += kind.size
+        fields.append((f"value {i}", p.type, shape))
+        at += p.type.itemsize * math.prod(shape)
     return np.dtype(fields)
 
 
@@ -196,28 +203,67 @@ def _even(rows: NDArray[Any], element: _Element) -> _Values | None:
     return values
 
 
-def _uneven(data: mmap, at: int, element: _Element, path: Path) -> tuple[_Values, int]:
+def _uneven(data: mmap, start: int, element: _Element, path: Path) -> tuple[_Values, int]:
     """Return the values of rows whose lists vary in length, and where they end."""
-    parts: list[list[NDArray[Any]]] = [[] for _ in element.properties]
-    for row in range(element.count):
-        for part, p in zip(parts, element.properties, strict=True):
-            length = 1
-            if p.length is not None:
-                length, at = _length(data, at, p.length), at + p.length.itemsize
-            if at + length * p.type.itemsize > len(data):
-                raise cut(row, element.count, f"rows of {element.name}", path)
-            part.append(np.frombuffer(data, p.type, length, at))
-            at += length * p.type.itemsize
+    heads, lengths, rows, end = _walk(data, start, element, path)
     values: _Values = {}
-    for part, p in zip(parts, element.properties, strict=True):
-        flat = np.concatenate(part)
-        lengths = np.array([len(piece) for piece in part], dtype=np.int64)
-        values[p.name] = flat if p.length is None else _List(flat, lengths)
-    return values, at
+    at, done = rows, 0
+    for p in element.properties:
+        if p.length is None:
+            values[p.name] = _gather(data, at, p.type)
+            at = at + p.type.itemsize
+        else:
+            own, count = heads[:, done], lengths[:, done]
+            inner = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            values[p.name] = _List(_gather(data, np.repeat(own, count) + inner * p.type.itemsize, p.type), count)
+            at, done = own + count * p.type.itemsize, done + 1
+    return values, end
 
 
-def _length(data: mmap, at: int, kind: np.dtype[Any]) -> int:
-    (length,) = np.frombuffer(data, kind, 1, at) if at + kind.itemsize <= len(data) else (0,)
-    if length < 0 or kind.kind == "f":
-        raise ValueError(f"a list of {length} values")
-    return min(int(length), len(data))
+def _walk(data: mmap, start: int, element: _Element, path: Path) -> tuple[IntArray, IntArray, IntArray, int]:
+    """Step from list to list.
+
+    Returns:
+        Where the values of each list begin (R, L) and how many there are (R, L), where each row begins (R,), and where
+        the last one ends.
+    """
+    steps: list[tuple[int, struct.Struct, int]] = []
+    gap = 0
+    for p in element.properties:
+        if p.length is None:
+            gap += p.type.itemsize
+        else:
+            steps.append((gap, _length_struct(p.length), p.type.itemsize))
+            gap = 0
+    heads, lengths, rows, at = array("q"), array("q"), array("q"), start
+    try:
+        for _ in range(element.count):
+            rows.append(at)
+            for before, kind, size in steps:
+                at += before
+                (length,) = kind.unpack_from(data, at)
+                at += kind.size
+                heads.append(at)
+                lengths.append(length)
+                at += length * size
+            at += gap
+    except struct.error:
+        at = len(data) + 1
+    if at > len(data) or len(rows) < element.count:
+        raise cut(len(rows) - 1, element.count, f"rows of {element.name}", path)
+    found = np.array(lengths).reshape(element.count, -1)
+    if found.size and found.min() < 0:
+        raise ValueError(f"a list of {found.min()} values")
+    return np.array(heads).reshape(found.shape), found, np.array(rows), at
+
+
+def _gather(data: mmap, starts: IntArray, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return the values (N,) that begin at these bytes."""
+    values = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(kind.itemsize)]
+    return values.view(kind)[:, 0] if len(starts) else np.empty(0, kind)
+
+
+def _length_struct(kind: np.dtype[Any]) -> struct.Struct:
+    if kind.kind == "f":
+        raise ValueError("a list whose length is a fraction")
+    return struct.Struct((">" if kind.str[0] == ">" else "<") + _STRUCT[kind.str[1:]])
