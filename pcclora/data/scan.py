@@ -107,6 +107,7 @@ def _finite(xyz: NDArray[np.float64], place: object) -> NDArray[np.bool_] | None
     return kept
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def warn_of_rounding(xyz: NDArray[np.float64], place: object, *, float32: bool = False) -> None:
     """Say so where large map coordinates were stored as float32 or with few digits: what is left is a coarse grid.
 
@@ -117,24 +118,25 @@ def warn_of_rounding(xyz: NDArray[np.float64], place: object, *, float32: bool =
     """
     if len(xyz) < _FEW_POINTS:
         return
-    with np.errstate(over="ignore"):
-        longest = np.ptp(xyz, axis=0).max()
+    longest = np.ptp(xyz, axis=0).max()
+    coarsest = (0.0, "", 0, 0.0)
     for axis, values in zip("xyz", xyz.T, strict=True):
-        if np.abs(values).max() < _FAR * longest or not longest:
+        largest = np.abs(values).max()
+        if largest < _FAR * longest or not longest:
             continue
         distinct = np.unique(values)
-        step = np.diff(distinct).min() if len(distinct) > 1 else 0
-        largest = np.float32(np.abs(values).max())
-        if float32 and step > 1.5 * np.spacing(largest):
-            continue
-        if step * _FEW_STEPS >= longest and step < 1e-5 * largest:
-            warnings.warn(
-                f"{place}: {axis} has {len(distinct)} distinct values in {len(values)} points, in steps of {step:.3g}: "
-                f"coordinates as large as {largest:,.0f} were rounded (float32, or too few digits); "
-                "subtract an offset before they are written",
-                stacklevel=4,
-            )
-            return
+        step = float(np.diff(distinct).min()) if len(distinct) > 1 else 0.0
+        by_float32 = step <= 1.5 * np.spacing(np.float32(largest))
+        if step * _FEW_STEPS >= longest and step < 1e-5 * largest and (by_float32 or not float32):
+            coarsest = max(coarsest, (step, axis, len(distinct), largest))
+    step, axis, count, largest = coarsest
+    if step:
+        warnings.warn(
+            f"{place}: {axis} has {count} distinct values in {len(xyz)} points, in steps of {step:.3g}: coordinates as "
+            f"large as {largest:,.0f} were rounded (float32, or too few digits); subtract an offset before they are "
+            "written",
+            stacklevel=4,
+        )
 
 
 def _labels(values: NDArray[Any], place: object, strict: bool) -> IntArray | None:

@@ -138,4 +138,4 @@ def _compressed(path: Path, start: int, fields: list[_Field], points: int) -> di
     return values
 
 
-_BODIES = {"ascii": _text, "binary": _binary, "binary_compressed": _compressed}
+_BODIES = {"ascii": _text, "binary": _binary, **dict.fromkeys(("binary_compressed", "binaryscompressed"), _compressed)}
