@@ -59,8 +59,6 @@ def scan_of_fields(
     rgb = next(([known[name] for name in names] for names in _COLOR_NAMES if known.keys() >= set(names)), None)
     name = next((name for name in LABEL_NAMES if name in known), None)
     labels = None if name is None else known[name]
-    if labels is not None and labels.size == 1 and len(xyz) > 1:
-        labels = None  # the class of the object
     for what, values in (("colours", None if rgb is None else rgb[0]), ("labels", labels)):
         if values is not None and values.size != len(xyz):
             raise PccloraError(f"{place}: {values.size} {what} for {len(xyz)} points; one a point is needed")

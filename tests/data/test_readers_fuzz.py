@@ -130,7 +130,7 @@ def test_a_changed_file_is_read_or_refused(name, tmp_path):
     whole = SEEDS[name](tmp_path)
     path = tmp_path / name
 
-    @settings(max_examples=100, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(CHANGE, min_size=1, max_size=3))
     def check(changes):
         path.write_bytes(changed(whole, changes))

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from pcclora.data import columns as column_names
 from pcclora.data import read_points, read_scan
+from pcclora.data.files import read_lines
 from pcclora.errors import PccloraError
 
 TWO = [[1, 2, 3], [4, 5, 6]]
@@ -96,6 +97,10 @@ def test_missing_numbers_leave_their_row_out_whoever_wrote_them(nan, place, tmp_
     with pytest.warns(UserWarning, match=r"1 of 3 points are NaN or infinite and left out, the first is point 1"):
         scan = read_scan(path, columns=["x", "y", "z", "label"])
     assert scan.points.tolist() == TWO and scan.labels.tolist() == [0, 2]
+
+
+def test_a_list_may_have_a_byte_order_mark_and_any_line_ends(tmp_path):
+    assert read_lines(written(tmp_path, b"\xef\xbb\xbfchair\r\nmug\r\n\r\n")) == ["chair", "mug"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -42,11 +42,16 @@ def read_npz(path: Path, columns: tuple[str, ...] | None) -> Content:
             (points,) = members
         content = _content(load(points), columns, path)
         fields = {name: load(name) for name in members if name.lower().removeprefix("scalar_") in (*RGB, *LABEL_NAMES)}
-        fields = {name: values for name, values in fields.items() if values.size == max(values.shape, default=1)}
+        fields = {name: values for name, values in fields.items() if _one_a_point(values, len(content.points))}
         colors = next((load(name) for name in _COLORS if name in members), np.empty((0, 0)))
     if colors.ndim == 2 and colors.shape[1] in (3, 4):  # the fourth is opacity
         fields |= dict(zip(RGB, colors.T, strict=False))
     return Content(content.points, {**content.fields, **fields}, named=content.named)
+
+
+def _one_a_point(values: NDArray[Any], points: int) -> bool:
+    """Return whether an array is a list, and not a single value for the whole object, as its class is."""
+    return values.size == max(values.shape, default=0) and (values.size > 1 or points == 1)
 
 
 def read_bin(path: Path, columns: tuple[str, ...] | None) -> Content:

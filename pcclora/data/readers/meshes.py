@@ -105,7 +105,8 @@ def read_stl(path: Path, _: object) -> Content:
     """Read triangles, of text or binary; a binary header may begin with the word that marks a text."""
     data, size = mapped(path), path.stat().st_size
     promised = struct.unpack_from("<I", data, 80)[0] if size >= 84 else 0
-    text = data[:1024].lstrip().startswith(b"solid") and b"\0" not in data[:512] and data.find(b"facet", 0, 2**16) > 0
+    head = data[: 2**16].lower()
+    text = head.lstrip().startswith(b"solid") and b"\0" not in head[:512] and b"facet" in head
     if text and size != 84 + _TRIANGLE.itemsize * promised:
         corners = _text_triangles(path)
     else:
@@ -123,9 +124,9 @@ def read_stl(path: Path, _: object) -> Content:
 
 def _text_triangles(path: Path) -> NDArray[np.float64]:
     count_lines(path)
-    content = path.read_bytes()
+    content = path.read_bytes().lower()
     corners = _VERTEX.findall(content)
-    facets = len(re.findall(rb"\bfacet\b", content))
+    facets = len(re.findall(rb"\bfacet\s+normal\b", content))
     if len(corners) != 3 * facets or b"endsolid" not in content:
         raise cut(len(corners), 3 * facets, "corners of triangles", path)
     return np.array(corners, dtype=np.float64)

@@ -71,12 +71,9 @@ def _plain(row: str) -> str:
     return _FORTRAN.sub("e", _MICROSOFT.sub("nan", row))
 
 
-def filled(lines: Iterable[str], comment: str | None = None) -> Iterator[str]:
-    """Pass on lines that are not empty, and are no comment."""
-    for line in lines:
-        bare = line.strip()
-        if bare and not (comment and bare.startswith(comment)):
-            yield bare
+def filled(lines: Iterable[str]) -> Iterator[str]:
+    """Pass on the lines that are not empty, without the blanks around them."""
+    return (bare for line in lines if (bare := line.strip()))
 
 
 def count_lines(path: Path) -> int:

@@ -18,6 +18,7 @@ from pcclora.data.readers.numbers import count_lines, filled, numbers
 from pcclora.errors import PccloraError
 
 _MOST_HEADER_LINES = 1000
+_PACKED = ("rgb", "rgba")
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _KEYS = ("version", "fields", "columns", "size", "type", "count", "width", "height", "viewpoint", "points", "data")
 
@@ -45,7 +46,7 @@ def read_pcd(path: Path, _: object) -> Content:
         raise PccloraError(
             f"{path}: no field {missing[0]}, found {', '.join(field.name for field in fields)}; {REMEDY}"
         )
-    packed = next((values[name] for name in ("rgb", "rgba") if name in values), None)
+    packed = next((values[name] for name in _PACKED if name in values and values[name].itemsize == 4), None)
     if packed is not None:
         bits = np.ascontiguousarray(packed).view(np.uint32)
         values |= {name: (bits >> shift & 255).astype(np.uint8) for name, shift in zip(RGB, (16, 8, 0), strict=True)}
@@ -100,7 +101,7 @@ def _text(path: Path, start: int, fields: list[_Field], points: int) -> dict[str
     values, at = {}, 0
     for field in fields:
         if field.count == 1:
-            values[field.name] = table[:, at].astype(field.type) if field.name in ("rgb", "rgba") else table[:, at]
+            values[field.name] = table[:, at].astype(field.type) if field.name in _PACKED else table[:, at]
         at += field.count
     return values
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pcclora import limits
 from pcclora.data.columns import guessed, named_by_header
-from pcclora.data.files import unreadable
+from pcclora.data.files import refuse_channels_first, unreadable
 from pcclora.data.readers.content import REMEDY, Content, content_of_columns, cut, quiet
 from pcclora.data.readers.numbers import cells_of, count_lines, is_number, numbers, separator, without_comment
 from pcclora.errors import PccloraError
@@ -90,6 +90,7 @@ def _read(path: Path) -> tuple[NDArray[np.float64], _Layout]:
         raise
     except (OSError, ValueError) as error:
         raise unreadable(path, error, REMEDY) from error
+    refuse_channels_first(values.shape, path)
     if layout.count is not None and len(values) != layout.count:
         raise cut(len(values), layout.count, "points that its count promises", path)
     return values, layout
