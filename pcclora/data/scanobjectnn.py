@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pcclora.data.arrays import ArrayDataset
 from pcclora.data.base import Parts, Sample, normalize_unit_sphere
-from pcclora.data.files import require_files, require_folder
+from pcclora.data.files import refuse_channels_first, require_files, require_folder
 from pcclora.data.hdf5 import read_h5
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -126,10 +126,13 @@ def scanobjectnn(config: ScanObjectNNConfig, *, split: str) -> ScanObjectNN:
     require_files([file], f"scanobjectnn {config.variant} {split}", CARD)
     arrays = read_h5(file, {"data": "f", "label": "fiu", "mask": "fiu"}, optional=["mask"])
     clouds, mask = arrays["data"], arrays.get("mask")
+    refuse_channels_first(clouds.shape, f"{file}: 'data'")
     if clouds.ndim != 3 or clouds.shape[2] < 3:
         raise PccloraError(f"{file}: 'data' must be (samples, points, 3), found {clouds.shape}; {CARD}")
     if mask is not None and mask.shape != clouds.shape[:2]:
         raise PccloraError(f"{file}: 'mask' must be {clouds.shape[:2]}, found {mask.shape}; {CARD}")
+    if mask is not None and not np.isfinite(mask).all():
+        raise PccloraError(f"{file}: 'mask' has values that are no numbers, so the background is not known; {CARD}")
     if mask is None and not config.background and config.variant != "OBJ_ONLY":
         raise PccloraError(f"{file}: no key 'mask', so the background is not known; set background to true")
     if not config.incomplete:
@@ -187,7 +190,8 @@ def _check_count(file: Path, variant: str, split: str, count: int) -> None:
 
 def _whole_labels(file: Path, labels: NDArray[np.generic], count: int) -> NDArray[np.int64]:
     flat = labels.reshape(-1)
-    whole = flat.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN becomes some number, and differs from it
+        whole = flat.astype(np.int64)
     if len(flat) != count or (whole != flat).any():
         raise PccloraError(f"{file}: 'label' must have one whole number a sample, found {labels.dtype} {labels.shape}")
     return whole

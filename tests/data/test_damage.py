@@ -33,6 +33,44 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def with_data(store):
+    """Return a damage whose file has labels, and 'data' as ``store(file, path)`` makes it."""
+
+    def damage(path):
+        with h5py.File(path, "w") as file:
+            file["label"] = LABEL
+            store(file, path)
+
+    return damage
+
+
+def external_link(file, path):
+    file["data"] = h5py.ExternalLink("ply_data_train0.h5", "data")
+
+
+def soft_link(file, path):
+    file["other"], file["data"] = CLOUD, h5py.SoftLink("/other")
+
+
+def external_storage(file, path):
+    path.with_name("secret").write_bytes(bytes(range(256)) * 6)
+    file.create_dataset("data", (2, 64, 3), "f4", external=[(str(path.with_name("secret")), 0, 1536)])
+
+
+def virtual(file, path):
+    layout = h5py.VirtualLayout((2, 64, 3), "f4")
+    layout[...] = h5py.VirtualSource(path.with_name("ply_data_train0.h5"), "data", (2, 64, 3))
+    file.create_virtual_dataset("data", layout)
+
+
+def never_written(file, path):
+    file.create_dataset("data", (150_000, 2048, 3), "f4", chunks=(1, 2048, 3))
+
+
+def unpacked_chunk(file, path):
+    file.create_dataset("data", (2, 64, 3), "f4", maxshape=(None, None, 3), chunks=(3000, 3000, 3), compression="gzip")
+
+
 CLOUD, LABEL = np.zeros((2, 64, 3), np.float32), np.zeros((2, 1), np.uint8)
 NAN = CLOUD.copy()
 NAN[1, 7, 2] = np.nan
@@ -52,6 +90,15 @@ H5 = {
     "lengths": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL[:1]), "one common length"),
     "labels a point": (lambda p: rewrite_h5(p, data=CLOUD, label=np.zeros((2, 64), int)), "one number a sample"),
     "label range": (lambda p: rewrite_h5(p, data=CLOUD, label=LABEL + 9), r"label 9 is not in 0\.\.1"),
+    "external link": (with_data(external_link), "'data' is a link to elsewhere"),
+    "soft link": (with_data(soft_link), "'data' is a link to elsewhere"),
+    "external storage": (with_data(external_storage), "'data' lies in other files"),
+    "virtual": (with_data(virtual), "'data' lies in other files"),
+    "a group": (with_data(lambda file, path: file.create_group("data")), "'data' is no array"),
+    "no shape": (with_data(lambda file, path: file.create_dataset("data", data=h5py.Empty("f4"))), "is no array"),
+    "never written": (with_data(never_written), "'data': declares 3,686,400,000 bytes, of which 0 are stored"),
+    "unpacked chunk": (with_data(unpacked_chunk), "'data': declares 108,000,000 bytes"),
+    "channels first": (lambda p: rewrite_h5(p, data=CLOUD.swapaxes(1, 2), label=LABEL), "channels first.*swapaxes"),
     "nan": (
         lambda p: rewrite_h5(p, data=NAN, label=LABEL),
         r"\[1\]: 1 points are NaN or infinite, the first is point 7",

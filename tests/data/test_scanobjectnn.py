@@ -170,6 +170,8 @@ DAMAGE = {
     "flat": ({"data": np.zeros((COUNT, POINTS))}, r"'data' must be \(samples, points, 3\)"),
     "lengths": ({"label": np.zeros(3, int)}, "one common length"),
     "mask size": ({"mask": np.zeros((COUNT, 5), int)}, r"'mask' must be \(4, 32\), found \(4, 5\)"),
+    "mask nan": ({"mask": np.full((COUNT, POINTS), np.nan)}, "'mask' has values that are no numbers"),
+    "channels first": ({"data": np.zeros((COUNT, 3, POINTS))}, "'data'.* channels first"),
     "mask text": ({"mask": np.full((COUNT, POINTS), b"x")}, "'mask' must hold real numbers"),
     "nan": ({"data": np.full((COUNT, POINTS, 3), np.nan)}, "NaN or infinite"),
     "all background": ({"mask": np.full((COUNT, POINTS), -1)}, "every point is background"),
