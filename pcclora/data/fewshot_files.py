@@ -132,12 +132,18 @@ def _item(entry: Any, way: int, place: str) -> _Item:
     except (TypeError, ValueError) as error:
         raise PccloraError(f"{place}: expected (points, label, class), {error}; is it another pickle?") from error
     if label.dtype.kind not in "iu" or source_class.dtype.kind not in "iu":
-        raise PccloraError(f"{place}: label and class must be whole numbers, found {label} and {source_class}")
+        raise PccloraError(
+            f"{place}: label and class must be whole numbers, found {_shown(label)} and {_shown(source_class)}"
+        )
     if not 0 <= label < way or source_class < 0:
         raise PccloraError(
             f"{place}: label {label} of class {source_class} is not in 0..{way - 1}; another setting's file?"
         )
     return _Item(check_points(cloud, place), int(label), int(source_class))
+
+
+def _shown(value: NDArray[Any]) -> str:
+    return f"{value.dtype}" if value.dtype.hasobject else f"{value}"[:40]
 
 
 def _record(file: Path, items: dict[str, list[_Item]], way: int, shot: int, fold: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -199,6 +200,62 @@ def test_a_truncated_pickle(dat_tree):
     cut(dat_tree / "modelnet40_train_8192pts_fps.dat")
     with pytest.raises(PccloraError, match="damaged"):
         read_all(dat_tree)
+
+
+def tupled(times):
+    """An empty tuple in a pair of itself, ``times`` over: 2 ** times elements in 2 bytes each."""
+    return b")" + b"2\x86" * times
+
+
+def shared_lists():
+    lists = [0] * 10
+    for _ in range(9):
+        lists = [lists] * 10
+    return lists
+
+
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+ENDLESS = {
+    "shared lists": (pickle.dumps([[CLOUD[0]], shared_lists()]), "holds the same over and over"),
+    "shared arrays": (pickle.dumps([[np.zeros((5000, 3))] * 300, [0] * 300]), "holds the same over and over"),
+    "deep lists": (b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b".", "nested more than 50 times"),
+    "deep name": (b"\x80\x04})" + b"\x85" * 500_000 + b"K\x01s.", "has a tuple for a name"),
+    "wide name": (b"\x80\x04}" + tupled(60) + b"K\x01s.", "has a tuple for a name"),
+    "wide names": (b"\x80\x04}(" + tupled(60) + b"K\x01u.", "has a tuple for a name"),
+    "wide set": (b"\x80\x04\x8f(" + tupled(60) + b"\x90.", "damaged"),
+    "wide function": (b"\x80\x04" + tupled(60) + b")R.", "wants to run a tuple"),
+    "declared bytes": (b"\x80\x05\x96" + (10**10).to_bytes(8, "little") + b".", "declares 10,000,000,000 bytes"),
+    "declared array": (b"\x80\x04cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85\x85R.", "wants to run"),
+    "growing text": (b"\x80\x04c_codecs\nencode\n\x8c\x01a\x8c\x03hex\x86R.", "wants to encode in 'hex'"),
+    "no bytes": (
+        b"\x80\x04" + RECONSTRUCT + b"(K\x01J\xff\xff\xff\x7f\x85cnumpy\ndtype\n\x8c\x02V0\x85R\x89C\x00tb.",
+        "holds the same over and over",
+    ),
+    "types of types": (pickle.dumps(np.zeros(2, [("a", "f4"), ("b", "i4")])), "a type made of types"),
+    "a changed type": (b"\x80\x04]}b.", "wants to change a list"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_small_pickle_cannot_stand_for_much(tmp_path, kind):
+    content, message = ENDLESS[kind]
+    path = tmp_path / "any.dat"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PccloraError, match=rf"any\.dat: .*{message}"):
+            load_pickle(path)
+        assert tracemalloc.get_traced_memory()[1] < 100 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_lists_that_hold_themselves_are_refused(tmp_path):
+    content = []
+    content.append(content)
+    (tmp_path / "any.dat").write_bytes(pickle.dumps([content, content]))
+    with pytest.raises(PccloraError, match=r"any\.dat: refused, it is nested"):
+        load_pickle(tmp_path / "any.dat")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

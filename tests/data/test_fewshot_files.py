@@ -124,6 +124,7 @@ DAMAGE = {
     "a number": (official(test=[3]), r"\[test\]\[0\]: expected \(points, label, class\)"),
     "text label": (official(train=[item("a")]), "must be whole numbers, found a"),
     "half label": (official(train=[item(0.5)]), r"must be whole numbers, found 0\.5"),
+    "endless label": (official(train=[item(1 << 40_000)]), "must be whole numbers, found object"),
     "label range": (official(train=[item(3)]), r"label 3 of class 37 is not in 0\.\.2"),
     "negative label": (official(train=[item(-1)]), r"label -1 of class 37 is not in 0\.\.2"),
     "nan": (official(train=[item(points=np.full((8, 6), np.nan))]), "8 points are NaN"),
