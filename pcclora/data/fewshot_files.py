@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pcclora.atomic import read_json
 from pcclora.data.arrays import ArrayDataset
+from pcclora.data.class_lists import check_distinct
 from pcclora.data.episodes import RECORD_KEYS, Episode
 from pcclora.data.files import check_points, require_folder, unreadable
 from pcclora.data.modelnet import MODELNET40
@@ -167,10 +168,24 @@ def _record(file: Path, items: dict[str, list[_Item]], way: int, shot: int, fold
         record = read_json(beside)
         if set(record) != set(RECORD_KEYS) or any(record[key] != value for key, value in found.items()):
             raise PccloraError(f"{beside}: does not belong to {file.name}; remove it")
+        _check_record(record, {"support": len(items["train"]), "query": len(items["test"])}, beside)
         return record
     places = {f"{part}_indices": list(range(len(items[side]))) for side, part in SIDES.items()}
     source = f"{file.parent.parent.resolve().name} sha256:{_sha256(file)[:16]}"
     return {**found, **places, "seed": None, "source": source}
+
+
+def _check_record(record: dict[str, Any], counts: dict[str, int], place: Path) -> None:
+    """Refuse what the file beside an episode says of it where it cannot be so."""
+    names, seed = record["class_names"], record["seed"]
+    right = isinstance(record["source"], str) and (seed is None or type(seed) is int)
+    right &= isinstance(names, list) and len(names) == record["way"] and all(isinstance(name, str) for name in names)
+    for side, count in counts.items():
+        indices = record[f"{side}_indices"]
+        right &= isinstance(indices, list) and len(indices) == count and all(type(index) is int for index in indices)
+    if not right:
+        raise PccloraError(f"{place}: damaged, its names or numbers are not those of an episode; remove it")
+    check_distinct(names, place)
 
 
 def _names(file: Path, classes: Sequence[int], class_names: Sequence[str]) -> list[str]:

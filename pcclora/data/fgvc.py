@@ -5,13 +5,13 @@ Stanford Dogs. Each split is ``{"path/of/image.jpg": class}``; classes may be an
 in their order, as VPT does.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pcclora.data.class_lists import load_table
 from pcclora.data.files import require_folder, unreadable
 from pcclora.data.image_lists import ListedImages, Listing, SuiteConfig, SuiteTask, find_task, is_class
 from pcclora.errors import PccloraError
@@ -90,15 +90,12 @@ def read_split(path: Path, images: Path) -> Listing:
     Raises:
         PccloraError: If it is absent, damaged, or naming the first entry that is of another form.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error, CARD) from error
+    content = load_table(path, CARD)
     if not isinstance(content, dict) or not content:
         raise unreadable(path, 'expected {"path/of/image.jpg": class, ...}', CARD)
     for name, label in content.items():
-        if not is_class(str(label)):
-            raise PccloraError(f"{path}: the class of '{name}' is {label!r}; a whole number is needed")
+        if not isinstance(label, str | int) or not is_class(str(label)[:20]):
+            raise PccloraError(f"{path}: the class of '{name}' is {str(label)[:40]!r}; a whole number is needed")
     labels = np.array([int(label) for label in content.values()], dtype=np.int64)
     return Listing([images / name for name in content], labels, [f"{path}, '{name}'" for name in content])
 

@@ -39,11 +39,19 @@ def require_files(paths: Sequence[Path], what: str, remedy: str) -> None:
     Raises:
         PccloraError: If any is absent.
     """
-    absent = [path for path in paths if not path.is_file()]
+    absent = [path for path in paths if not is_file(path)]
     if absent:
         few = ", ".join(str(path) for path in absent[:3])
         more = ", ..." if len(absent) > 3 else ""
         raise PccloraError(f"{what}: {len(absent)} of {len(paths)} files are absent: {few}{more}; {remedy}")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; no file has a name that the system refuses, as one of 300 letters."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> PccloraError:

@@ -68,7 +68,7 @@ def read_listing(path: Path, *, remedy: str) -> Listing:
         PccloraError: If it is absent, empty or no text, or naming the first line that is of another form.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error, remedy) from error
     files, labels, places = [], [], []
@@ -130,10 +130,19 @@ class ListedImages(ImageDataset):
 
 
 def find_absent(files: Sequence[Path]) -> list[int]:
-    """Return which files do not exist. Folders are listed once, which is faster than to ask for every file."""
+    """Return which files do not exist. Folders are listed once, which is faster than to ask for every file.
+
+    Raises:
+        PccloraError: If a folder must not be listed.
+    """
     present: dict[Path, set[str]] = {}
     for folder in {file.parent for file in files}:
-        present[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+        try:
+            present[folder] = set(os.listdir(folder))
+        except PermissionError as error:
+            raise PccloraError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+        except (OSError, ValueError):  # none such, or a name that the system refuses
+            present[folder] = set()
     return [index for index, file in enumerate(files) if file.name not in present[file.parent]]
 
 

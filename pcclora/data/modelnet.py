@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.arrays import ArrayDataset
+from pcclora.data.class_lists import read_class_names
 from pcclora.data.files import read_lines, require_files, require_folder, unreadable
 from pcclora.data.hdf5 import list_files, read_clouds
 from pcclora.data.pickles import load_pickle
@@ -120,7 +121,7 @@ def object_files(root: Path, classes: int, split: str) -> tuple[list[Path], list
     Raises:
         PccloraError: If a list is absent, or names an object of no class.
     """
-    class_names = read_lines(root / f"modelnet{classes}_shape_names.txt")
+    class_names = read_class_names(root / f"modelnet{classes}_shape_names.txt")
     listed = root / f"modelnet{classes}_{split}.txt"
     owners = [(name.rpartition("_")[0], name) for name in read_lines(listed)]
     for owner, name in owners:
@@ -171,7 +172,7 @@ def _open_dat(root: Path, config: ModelNetConfig, split: str) -> ArrayDataset:
     return ArrayDataset(
         name="modelnet",
         split=split,
-        class_names=read_lines(names) if names.is_file() else _known_names(config.classes),
+        class_names=read_class_names(names) if names.is_file() else _known_names(config.classes),
         clouds=clouds,
         labels=labels,
         places=[f"{file}[{row}]" for row in range(len(clouds))],
@@ -208,7 +209,7 @@ def _open_h5(root: Path, config: ModelNetConfig, split: str) -> ArrayDataset:
     return ArrayDataset(
         name="modelnet",
         split=split,
-        class_names=read_lines(names) if names.is_file() else _known_names(config.classes),
+        class_names=read_class_names(names) if names.is_file() else _known_names(config.classes),
         clouds=points,
         labels=labels,
         places=places,

@@ -5,16 +5,16 @@ The layout of ``shapenet_part_seg_hdf5_data`` (Qi et al., "PointNet", CVPR 2017)
 the keys of ``seg_classes.json``; which class has which part is in the latter or in ``overallid_to_catid_partid.json``.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from pcclora.data.base import IntArray, Parts
+from pcclora.data.class_lists import check_distinct, load_table
 from pcclora.data.files import read_lines, require_folder, unreadable
 from pcclora.data.hdf5 import list_files, read_clouds
 from pcclora.data.part_dataset import PartDataset
-from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
+from pcclora.data.seg_classes import MOST_PARTS, find_parts, read_seg_classes, shapenetpart_parts
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -83,6 +83,7 @@ def _classes(root: Path) -> tuple[list[str], Parts | None]:
         return list(labels), find_parts(list(labels), labels, seg_classes)
     rows = [line.split() for line in read_lines(categories)]  # the order is the label; "Airplane<TAB>02691156"
     names = [row[0] for row in rows]
+    check_distinct(names, categories)
     if seg_classes.is_file():
         return names, find_parts(names, read_seg_classes(seg_classes), seg_classes)
     numbered = root / "overallid_to_catid_partid.json"
@@ -94,10 +95,13 @@ def _classes(root: Path) -> tuple[list[str], Parts | None]:
 
 def _labels_of_synsets(path: Path) -> dict[str, tuple[int, ...]]:
     """Read PointNet's ``[["02691156", 0], ...]``: the part label is the row."""
+    rows = load_table(path)
+    plain = isinstance(rows, list) and all(
+        isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
+    )
+    if not plain or len(rows) > MOST_PARTS:
+        raise unreadable(path, f'up to {MOST_PARTS:,} rows of a category and a part are expected, ["02691156", 0]')
     labels: dict[str, tuple[int, ...]] = {}
-    try:
-        for label, (synset, _) in enumerate(json.loads(path.read_text(encoding="utf-8"))):
-            labels[synset] = (*labels.get(synset, ()), label)
-    except (OSError, ValueError, TypeError) as error:
-        raise unreadable(path, error) from error
+    for label, (synset, _) in enumerate(rows):
+        labels[synset] = (*labels.get(synset, ()), label)
     return labels

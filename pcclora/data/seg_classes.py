@@ -4,13 +4,11 @@ A part's label is one number over all classes, as in the files. Yi et al., "A Sc
 Annotation in 3D Shape Collections" (SIGGRAPH Asia 2016) name the parts of ShapeNetPart informally; so do we.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pcclora.data.base import Parts
-from pcclora.data.files import unreadable
+from pcclora.data.class_lists import load_table
 from pcclora.errors import PccloraError
 
 SHAPENETPART = {
@@ -32,6 +30,8 @@ SHAPENETPART = {
     "Table": ("top", "leg", "drawer"),
 }
 """Class -> its parts, in the order of their labels: Airplane 0-3, Bag 4-5, ... Table 47-49."""
+MOST_PARTS = 10_000
+"""Labels are below it: there is a name, and an output of the network, for each number up to the largest."""
 
 
 def number_parts(named: Mapping[str, Sequence[str]]) -> Parts:
@@ -57,17 +57,21 @@ def read_seg_classes(path: Path) -> dict[str, tuple[int, ...]]:
     """Read ``{"Airplane": [0, 1, 2, 3], ...}``.
 
     Raises:
-        PccloraError: If it is absent, damaged, or holds something else.
+        PccloraError: If it is absent, damaged, or holds something else; if a class has a part twice, or one that is not
+            in 0 to :data:`MOST_PARTS`.
     """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
+    content = load_table(path)
     plain = isinstance(content, dict) and all(
         isinstance(parts, list) and all(type(part) is int for part in parts) for parts in content.values()
     )
     if not plain:
         raise PccloraError(f'{path}: {{"class": [part labels], ...}} is expected')
+    for name, parts in content.items():
+        if len(set(parts)) < len(parts) or not all(0 <= part < MOST_PARTS for part in parts):
+            raise PccloraError(
+                f"{path}: class '{name}' has the parts {str(parts)[:80]}; different numbers from 0 to "
+                f"{MOST_PARTS - 1:,} are expected"
+            )
     return {name: tuple(sorted(parts)) for name, parts in content.items()}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import IntArray, Parts
-from pcclora.data.files import require_files, require_folder
+from pcclora.data.files import is_file, require_files, require_folder
 from pcclora.data.part_dataset import PartDataset, PartRows
 from pcclora.data.prepared_parts import open_prepared_parts
 from pcclora.data.shapenetpart_text import CARD, TextRows, read_list
@@ -103,7 +103,7 @@ def open_list(root: Path, split: str, config: ShapeNetPartConfig) -> Shapes:
     what, files = f"shapenetpart {split}", [root / f"{name}.txt" for name in names]
     if not config.incomplete:
         require_files(files, what, f"complete the download ({CARD}), or use what is there with data.incomplete=true")
-    present = [row for row, file in enumerate(files) if file.is_file()]
+    present = [row for row, file in enumerate(files) if is_file(file)]
     if not present:
         raise PccloraError(f"{what}: none of {len(files)} files is there, as {files[0]}; {CARD}")
     _warn_of_absent(what, len(present), len(files))

@@ -1,12 +1,12 @@
 """The text tree of ShapeNetPart: a list of categories, lists of objects, a file of seven columns for each object."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pcclora.data.base import FloatArray, IntArray, Parts
+from pcclora.data.class_lists import check_distinct, load_table
 from pcclora.data.files import read_lines, require_files, unreadable
 from pcclora.data.readers import read_text
 from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
@@ -29,12 +29,11 @@ def read_list(root: Path, split: str) -> tuple[tuple[str, ...], Parts, list[str]
     require_files([synsets, listed], f"shapenetpart {split}", CARD)
     rows = [line.split() for line in read_lines(synsets)]  # its line order is the class label
     class_names, of_synset = tuple(row[0] for row in rows), {row[-1]: label for label, row in enumerate(rows)}
-    try:
-        paths = [str(path).split("/") for path in json.loads(listed.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise unreadable(listed, error) from error
-    if not paths:
-        raise unreadable(listed, "no names in it")
+    check_distinct(class_names, synsets)
+    content = load_table(listed)
+    if not isinstance(content, list) or not content or not all(isinstance(path, str) for path in content):
+        raise unreadable(listed, 'a list of names is expected, ["shape_data/02691156/<id>", ...]; no names in it')
+    paths = [path.split("/") for path in content]
     for path in paths:
         if len(path) < 2 or path[-2] not in of_synset:
             raise PccloraError(f"{listed}: '{'/'.join(path)}' is of no class of {synsets.name}; {CARD}")

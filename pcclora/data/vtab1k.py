@@ -7,7 +7,8 @@ Zhai et al., "A Large-scale Study of Representation Learning with the Visual Tas
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcclora.data.files import read_lines, require_folder
+from pcclora.data.class_lists import read_class_names
+from pcclora.data.files import require_folder
 from pcclora.data.image_lists import ListedImages, SuiteConfig, SuiteTask, find_task, read_listing
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -89,7 +90,7 @@ def find_class_names(folder: Path, classes: int = 0) -> list[str]:
     classes = classes or (TASKS[folder.name].classes if folder.name in TASKS else 0)
     named = folder / "classes.txt"
     if named.is_file():
-        names = read_lines(named)
+        names = read_class_names(named)
         if classes not in (0, len(names)):
             raise PccloraError(f"{named}: {len(names)} names for {classes} classes; one line a class is needed")
         return names

@@ -159,6 +159,22 @@ def test_lists_that_do_not_fit(text_tree):
         read_all(text_tree)
 
 
+def test_a_class_is_named_once(h5_tree, clouds):
+    (h5_tree / "shape_names.txt").write_text("cafe\u0301\ncaf\u00e9\n")  # the same letters, in two spellings
+    with pytest.raises(PccloraError, match=r"shape_names\.txt: class 'café' is named twice, as number 1 and 2"):
+        read_all(h5_tree)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "nul\0", "x" * 5000])
+def test_names_that_no_file_can_have_are_absent_ones(text_tree, h5_tree, name):
+    (text_tree / "modelnet40_train.txt").write_text(f"chair_0001\nchair_{name}\n")
+    with pytest.raises(PccloraError, match="1 of 2 files are absent"):
+        read_all(text_tree, form="text")
+    (h5_tree / "train_files.txt").write_text(f"ply_data_train0.h5\n{name}.h5\n")
+    with pytest.raises(PccloraError, match="1 of 2 files are absent"):
+        read_all(h5_tree, form="h5")
+
+
 class _Bomb:
     def __reduce__(self):
         import os
@@ -319,6 +335,11 @@ def test_partseg(tmp_path):
     with pytest.raises(PccloraError, match=r"train0\.h5\[0\]: part label 1 at point 0 .*class 0 has the parts 0"):
         (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0], "Bag": [1]}))
         read()
+    for parts in ([0, 1, 10**9], [0, 0], [-1, 0], [0] * 10**5):
+        (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": parts, "Bag": [2]}))
+        with pytest.raises(PccloraError, match=r"class 'Airplane' has the parts .*numbers from 0 to 9,999") as caught:
+            read()
+        assert len(str(caught.value)) < 500
     (tmp_path / "seg_classes.json").write_text(json.dumps({"Airplane": [0, 1], "Bag": [2]}))
     assert [sample.part_labels.sum() for sample in read()] == [64, 64]
 
@@ -332,12 +353,16 @@ def test_what_the_classes_of_h5_files_are_made_of(tmp_path):
     assert parts() is None
     (tmp_path / "overallid_to_catid_partid.json").write_text('[["07", 0], ["07", 1], ["03", 0]]')
     assert parts().of_class == ((0, 1), (2,)) and parts().names == ("Jug: part 0", "Jug: part 1", "Axe: part 2")
-    (tmp_path / "overallid_to_catid_partid.json").write_text('[["07", 0], 3]')
-    with pytest.raises(PccloraError, match=r"overallid_to_catid_partid\.json: damaged"):
-        parts()
+    for content in ('[["07", 0], 3]', "{}", "[[[], 0]]", json.dumps([["07", 0]] * 10_001), "[" * 100_000):
+        (tmp_path / "overallid_to_catid_partid.json").write_text(content)
+        with pytest.raises(PccloraError, match=r"overallid_to_catid_partid\.json: damaged"):
+            parts()
     (tmp_path / "seg_classes.json").write_text('{"Axe": [0, 1], "Jug": [2]}')
     assert parts().of_class == ((2,), (0, 1))
     (tmp_path / "seg_classes.json").unlink()
     (tmp_path / "overallid_to_catid_partid.json").unlink()
+    (tmp_path / "all_object_categories.txt").write_text("Jug\t07\nAxe\t03\nJug\t08\n")
+    with pytest.raises(PccloraError, match=r"categories\.txt: class 'Jug' is named twice, as number 1 and 3"):
+        parts()
     (tmp_path / "all_object_categories.txt").write_text("\n".join(SHAPENETPART))
     assert parts().of_class[-1] == (47, 48, 49) and parts().names[0] == "Airplane: body"

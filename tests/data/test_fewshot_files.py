@@ -231,6 +231,31 @@ def test_a_record_of_another_file_is_refused(tmp_path):
     assert read_episode(tmp_path, way=4, shot=2, fold=1, class_names=MODELNET40).seed is None
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": 3},
+        {"seed": "x"},
+        {"class_names": 4},
+        {"class_names": ["a", "b", "c"]},
+        {"class_names": ["a", "b", "c", 4]},
+        {"class_names": ["a", "b", "c", "a"]},
+        {"support_indices": None},
+        {"query_indices": [[0]] * 12},
+        {"query_indices": [0]},
+    ],
+)
+def test_a_record_that_cannot_be_is_refused(tmp_path, changed):
+    folder = write_episodes(draw(folds=1), tmp_path)
+    record = json.loads((folder / "0.json").read_text())
+    (folder / "0.json").write_text(json.dumps(record | changed))
+    with pytest.raises(PccloraError, match=r"0\.json: (damaged|class 'a' is named twice)"):
+        read_episode(tmp_path, way=4, shot=2, fold=0)
+    (folder / "0.json").write_text("[" * 100_000)
+    with pytest.raises(PccloraError, match=r"0\.json: cannot be read: nested too deeply"):
+        read_episode(tmp_path, way=4, shot=2, fold=0)
+
+
 def test_nothing_is_left_half_written(tmp_path, monkeypatch):
     episodes = draw()
     with pytest.raises(PccloraError, match="has 32 points, 33 of each cloud are to be written; pass a number"):

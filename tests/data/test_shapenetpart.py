@@ -180,6 +180,28 @@ DAMAGE = {
         lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text("[]"),
         r"shuffled_train_file_list\.json: damaged.*no names in it",
     ),
+    "endless list": (
+        lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text("[" * 100_000),
+        r"shuffled_train_file_list\.json: damaged.*nested too deeply",
+    ),
+    "list of a dict": (
+        lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text('{"02954340/aa": 1}'),
+        r"shuffled_train_file_list\.json: damaged.*a list of names is expected",
+    ),
+    "long name": (
+        lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text(
+            f'["shape_data/02954340/{"x" * 300}", "shape_data/02954340/a\\u0000"]'
+        ),
+        r"2 of 2 files are absent: .*xxx\.txt",
+    ),
+    "a class twice": (
+        lambda tree: (tree / "synsetoffset2category.txt").write_text("Cap\t02954340\nTable\t1\nCap\t04379243\n"),
+        r"synsetoffset2category\.txt: class 'Cap' is named twice, as number 1 and 3",
+    ),
+    "endless seg_classes": (
+        lambda tree: (tree / "seg_classes.json").write_text('{"Cap":' * 100_000),
+        r"seg_classes\.json: damaged.*nested too deeply",
+    ),
     "unknown synset": (
         lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").write_text('["shape_data/1/a"]'),
         r"'shape_data/1/a' is of no class of synsetoffset2category\.txt",

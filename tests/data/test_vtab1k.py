@@ -102,6 +102,30 @@ def test_names_may_have_spaces_and_lists_windows_line_ends(tmp_path):
     assert dataset.labels.tolist() == [1, 0] and dataset[0].pixels.shape == (18, 24, 3)
 
 
+def test_a_list_that_notepad_saved_is_read(tmp_path):
+    task = vtab_task(tmp_path, "patch_camelyon")
+    before = open_split(tmp_path, "test")
+    for name in ("test.txt", "train800val200.txt"):
+        (task / name).write_bytes("\ufeff".encode() + (task / name).read_bytes().replace(b"\n", b"\r\n"))
+    after = open_split(tmp_path, "test")
+    assert after.files == before.files and after.labels.tolist() == before.labels.tolist()
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "x" * 300 + "/a.jpg", "a\0.jpg", "a\0/a.jpg"])
+def test_an_image_of_a_name_that_no_file_can_have_is_absent(tmp_path, name):
+    task = vtab_task(tmp_path, "patch_camelyon")
+    (task / "test.txt").write_text(f"images/test/000001.jpg 1\n{name} 0\n")
+    with pytest.raises(PccloraError, match=r"test.txt, line 2: .* is absent"):
+        open_split(tmp_path, "test")
+
+
+def test_a_class_is_named_once(tmp_path):
+    task = vtab_task(tmp_path, "patch_camelyon")
+    (task / "classes.txt").write_text("normal\nnormal\n")
+    with pytest.raises(PccloraError, match=r"classes\.txt: class 'normal' is named twice, as number 1 and 2"):
+        open_split(tmp_path)
+
+
 def test_a_corrupt_image_is_named_with_its_list_and_line(tmp_path):
     task = vtab_task(tmp_path, "patch_camelyon")
     broken = task / "images" / "test" / "000003.jpg"
