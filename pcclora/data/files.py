@@ -1,5 +1,6 @@
 """What every reader says about a file that it cannot use: what it is, what is wrong with it, and what to do."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def require_folder(path: str | Path, what: str, remedy: str) -> Path:
     """
     if not str(path):
         raise PccloraError(f"{what}: no root is given; set root to its folder. {remedy}")
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))  # as Path.expanduser, which raises where there is no such user
     if not folder.is_dir():
         raise PccloraError(
             f"{what}: root {folder} {'is not a folder' if folder.exists() else 'does not exist'}; {remedy}"

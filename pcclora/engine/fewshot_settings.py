@@ -4,6 +4,7 @@ Everything beside the episodes is a :class:`~pcclora.engine.settings.Classificat
 is a few-shot comparison as well. A method is a name and the ``key=value`` that tell it from the others.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,7 +152,7 @@ def _anchored(override: str) -> str:
     """Write ``checkpoint=FILE`` with an absolute path: the comparison may go on from another working folder."""
     key, _, value = override.partition("=")
     known = key != "checkpoint" or value in NAMED_WEIGHTS
-    return override if known else f"{key}={Path(value).expanduser().resolve()}"
+    return override if known else f"{key}={Path(os.path.expanduser(value)).resolve()}"
 
 
 def _root(override: str) -> str:

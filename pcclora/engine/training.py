@@ -1,6 +1,7 @@
 """One run of any task, from its configuration to its finished folder: what the ``train`` tools call."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -123,7 +124,7 @@ def anchored(config: Run) -> Run:
     """Return the run with the absolute path of its checkpoint: it may be used again from another working folder."""
     if config.checkpoint in NAMED_WEIGHTS:
         return config
-    return replace(config, checkpoint=str(Path(config.checkpoint).expanduser().resolve()))
+    return replace(config, checkpoint=str(Path(os.path.expanduser(config.checkpoint)).resolve()))
 
 
 def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path | None:

@@ -1,10 +1,12 @@
 """Read a foreign checkpoint file without running anything that is in it.
 
-``.pth`` goes through ``torch.load(weights_only=True)``. Some released files hold numpy scalars (accuracies) beside the
-weights; those, and nothing else, are allowed in addition. ``.safetensors`` and ``.npz`` hold numbers only. Which of
-them a file is, is seen from its content, not from its name.
+``.pth`` goes through ``torch.load(weights_only=True)``. Some released files hold numpy scalars (accuracies) or the
+command line of their training (an ``argparse.Namespace``) beside the weights; those, and nothing else, are allowed in
+addition: they only hold what is put into them. ``.safetensors`` and ``.npz`` hold numbers only. Which of them a file
+is, is seen from its content, not from its name. What it unfolds to is compared with its size before it is read.
 """
 
+import argparse
 import pickle
 import warnings
 import zipfile
@@ -19,9 +21,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcclora.errors import PccloraError
+from pcclora.limits import check_archive, check_unfolding
 
 # under which released files keep the weights; where there is a moving average of them, it is what is meant, as in timm
-CONTAINERS = ("base_model", "model_ema", "state_dict_ema", "model", "model_state_dict", "state_dict")
+CONTAINERS = (
+    "base_model",
+    "model_ema",
+    "state_dict_ema",
+    "model",
+    "model_state_dict",
+    "state_dict",
+    "teacher",
+    "student",
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -32,19 +44,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             :data:`CONTAINERS`), a ``.safetensors``, or an ``.npz``.
 
     Raises:
-        PccloraError: If the file is absent, truncated, not a checkpoint, or asks to run code.
+        PccloraError: If the file is absent, truncated, not a checkpoint, asks to run code, or declares far more numbers
+            than it stores.
     """
     file = Path(path)
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "no such file"
         raise PccloraError(f"{file}: {what}; give a checkpoint (.pth or .safetensors)")
-    start = file.open("rb").read(512)
+    with file.open("rb") as opened:
+        start = opened.read(512)
     if not start:
         raise PccloraError(f"{file}: the file is empty; download it again")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise PccloraError(f"{file}: this is a web page, not a checkpoint: the download failed; download it again")
     if start.startswith(b"version https://git-lfs"):
         raise PccloraError(f"{file}: this is a Git LFS pointer, not the checkpoint itself; run `git lfs pull`")
+    check_archive(file)
     if start.startswith(b"PK") and _is_npz(file):
         return _weights(_read_npz(file), file)
     if start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as before torch 1.6
@@ -81,7 +96,7 @@ def _read_npz(file: Path) -> object:
 
 def _read_pickle(file: Path) -> object:
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+        with torch.serialization.safe_globals([*_numpy_scalars(), argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # on the age of the pickle protocol
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -115,13 +130,27 @@ def _numpy_scalars() -> list[Any]:
     ]
 
 
+def _check_stored(key: str, value: Tensor, file: Path) -> None:
+    """Refuse a tensor that is not simply its numbers, or of which far fewer are stored than it has."""
+    if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_nested:
+        kind = "no numbers" if value.is_meta else "quantised numbers" if value.is_quantized else str(value.layout)
+        raise PccloraError(f"{file}: '{key}' holds {kind}; save it as a plain dense tensor")
+    check_unfolding(value.nbytes, value.untyped_storage().nbytes(), f"{file}: '{key}'")
+
+
 def _weights(content: object, file: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         inside = next((content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping)), content)
         weights = {str(key): value for key, value in inside.items() if isinstance(value, Tensor)}
+        for key, value in weights.items():
+            _check_stored(key, value, file)
         if weights:
             return weights
-    found = f"a dict of {list(content)[:8]}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+    found = (
+        f"a dict of {[str(key)[:40] for key in content][:8]}"
+        if isinstance(content, Mapping)
+        else f"a {type(content).__name__}"
+    )
     raise PccloraError(
         f"{file}: holds no weights: {found}; a state dict, or one under {', '.join(CONTAINERS)}, is read"
     )

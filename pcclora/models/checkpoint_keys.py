@@ -10,6 +10,11 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from pcclora.errors import PccloraError
+from pcclora.models.load_report import summary
+
+WRAPPERS = ("teacher", "student", "backbone", "model")
+"""What DINO, Lightning and their kin keep a network under; the teacher is what DINO is evaluated by."""
+_PLAIN = re.compile(r"^((module|_orig_mod|base_model)\.)+")  # of parallel and compiled models, and of a run
 
 MODEL_OF_FAMILY = {"Point-MAE": "point_mae", "ACT": "act", "ReCon": "recon", "Point-BERT": "point_bert"}
 
@@ -41,11 +46,53 @@ HEAD = "cls_head_finetune"
 HEADS = re.compile(rf"{HEAD}\.|(label_conv|propagation_\d|dgcnn_pro_\d|convs?\d|bns?\d)\.")  # of every task
 
 
+def unwrapped(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Take a network out of what a training code wrapped around it.
+
+    Args:
+        weights: The state dict as stored.
+        where: The file, for messages.
+
+    Returns:
+        The weights under their own names; and a line for each wrapper of which something was left out.
+
+    Raises:
+        PccloraError: If two keys become one.
+    """
+    notes: list[str] = []
+    while True:
+        weights = _rename(weights, [(key, _PLAIN.sub("", key)) for key in weights], where)
+        prefix = next((name for name in WRAPPERS if any(key.startswith(f"{name}.") for key in weights)), None)
+        if prefix is None or any(key.startswith("blocks.") for key in weights):
+            return weights, notes
+        inside = {k.removeprefix(f"{prefix}."): v for k, v in weights.items() if k.startswith(f"{prefix}.")}
+        if len(inside) < len(weights):
+            beside = summary(key for key in weights if not key.startswith(f"{prefix}."))
+            notes.append(f"taken from '{prefix}.'; left out beside it: {', '.join(beside)}")
+        weights = inside
+
+
+def unknown_prefix(keys: Iterable[str], missing: Iterable[str]) -> str:
+    """Say which prefix missing keys have in a file, as the end of a message; nothing if they are not there so.
+
+    Args:
+        keys: Of the file.
+        missing: What was looked for.
+    """
+    wanted = {key for key in missing if "." in key}
+    for key in keys:
+        parts = key.split(".")
+        for start in range(1, len(parts) - 1):
+            if ".".join(parts[start:]) in wanted:
+                return f"; its names begin with '{'.'.join(parts[:start])}.': save them without"
+    return ""
+
+
 def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], str | None]:
     """Bring a released file's keys to the one form.
 
     Args:
-        weights: The state dict as stored.
+        weights: The state dict, unwrapped.
         where: The file, for messages.
 
     Returns:
@@ -55,8 +102,7 @@ def canonical(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor]
     Raises:
         PccloraError: If two keys become one.
     """
-    plain = _rename(weights, [(key, re.sub(r"^((module|base_model)\.)+", "", key)) for key in weights], where)
-    plain = _point_encoder(plain, where)
+    plain = _point_encoder(weights, where)
     for branch in ("transformer_q.", "transformer_k."):  # the trained one, else its moving average
         if any(key.startswith(branch) for key in plain):
             plain = {key.removeprefix(branch): value for key, value in plain.items() if key.startswith(branch)}
@@ -96,21 +142,24 @@ def merge_point_lora(weights: dict[str, Tensor], where: str) -> tuple[dict[str, 
     Beside ``qkv.linear.weight`` such a file holds a ``qkv.weight`` of shape (1,): the gate of a prompt, no weight.
 
     Args:
-        weights: The state dict as stored.
+        weights: The state dict, unwrapped.
         where: The file, for messages.
 
     Returns:
         The weights with plain linear maps, and how many were merged (0: not a PointLoRA file).
 
     Raises:
-        PccloraError: If an adapter has no linear map.
+        PccloraError: If an adapter has no linear map, or is not of its shape.
     """
     bases = [key.removesuffix("lora_A") for key in weights if key.endswith(".lora_A")]
     merged = {key: value for key, value in weights.items() if not key.startswith(tuple(bases))} if bases else weights
     for base in bases:
         if f"{base}linear.weight" not in weights or f"{base}lora_B" not in weights:
             raise PccloraError(f"{where}: PointLoRA's {base}lora_A has no {base}linear.weight and lora_B beside it")
-        merged[f"{base}weight"] = weights[f"{base}linear.weight"] + weights[f"{base}lora_B"] @ weights[f"{base}lora_A"]
+        weight, A, B = (weights[f"{base}{part}"] for part in ("linear.weight", "lora_A", "lora_B"))
+        if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1] or weight.shape != (B.shape[0], A.shape[1]):
+            raise PccloraError(f"{where}: PointLoRA's {base}lora_A and lora_B do not fit {base}linear.weight")
+        merged[f"{base}weight"] = weight + B @ A
         if f"{base}linear.bias" in weights:
             merged[f"{base}bias"] = weights[f"{base}linear.bias"]
     prompts = re.compile(r".*(prompt_|lora_mask_predictor)")

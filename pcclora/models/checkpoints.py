@@ -5,6 +5,8 @@ wrong family, a shape mismatch, a trunk that is only partly filled, or a NaN is 
 when it is raised.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
@@ -22,11 +24,20 @@ from pcclora.models.checkpoint_keys import (
     canonical,
     merge_point_lora,
     refuse_family,
+    unknown_prefix,
+    unwrapped,
 )
 from pcclora.models.image_checkpoints import load_image_checkpoint
 from pcclora.models.image_timm import pretrained_file
 from pcclora.models.load_report import LoadReport, check_tensors, summary
 from pcclora.registry import MODELS
+
+WEIGHTS = Path(str(resources.files("pcclora.models") / "weights"))
+BUNDLED = {
+    "point_mae_tiny": "b989cfbf62497774493eb6c1c4750205756f421264d6133979898a53adb6b75a",
+    "vit_mini": "eca5dccf6d88d3951ed39badfb509f4a1e01cea2e85bc406fe549ff7c3272afd",
+}
+"""The weights that come with the package, and the sha256 of each file: who changes a file changes its line."""
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
@@ -49,20 +60,21 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     if model.holds == "images":
         return load_image_checkpoint(model, path)
     where, name = str(path), MODELS.name_of(model.config)
-    weights, merged = merge_point_lora(read_checkpoint(path), where)
+    weights, notes = unwrapped(read_checkpoint(path), where)
+    weights, merged = merge_point_lora(weights, where)
     weights, family = canonical(weights, where)
     if family is not None:
         refuse_family(family, model.families, name, where)
     targets = {key.removeprefix("MAE_encoder."): key for key in model.state_dict() if not key.startswith("adapters.")}
-    notes = [f"{merged} PointLoRA maps merged (W + B A); its prompts and token selection have no counterpart here"]
-    notes = notes if merged else []
+    if merged:
+        notes.append(f"{merged} PointLoRA maps merged (W + B A); its prompts and token selection have no counterpart")
     weights, dropped = _drop_foreign_head(model, weights, targets, notes)
     known, unexpected = _split({k: v for k, v in weights.items() if k not in targets}, _is_known)
     if known:
         notes.append(f"not part of this model: {', '.join(summary(known))}")
     usable = {targets[key]: value for key, value in weights.items() if key in targets}
     check_tensors(model.state_dict(), usable, where, name)
-    missing = _expected_missing(model, targets.values(), usable, where)
+    missing = _expected_missing(model, targets.values(), usable, weights, where)
     model.load_state_dict(usable, strict=False)
     return LoadReport(
         path=where,
@@ -100,7 +112,7 @@ def weights_file(config: object, source: str | Path) -> Path | None:
         return pretrained_file(name.removeprefix("timm/"))
     if source == "none":
         return None
-    return bundled_weights(name) if source == "bundled" else Path(source)
+    return bundled_weights(name) if source == "bundled" else Path(os.path.expanduser(source))
 
 
 def bundled_weights(name: str) -> Path:
@@ -110,16 +122,17 @@ def bundled_weights(name: str) -> Path:
         name: The model's registered name.
 
     Raises:
-        PccloraError: If there is none.
+        PccloraError: If there is none, or it is not what was released.
     """
-    folder = resources.files("pcclora.models") / "weights"
-    file = Path(str(folder / f"{name}.safetensors"))
-    if not file.is_file():
-        bundled = sorted(path.stem for path in Path(str(folder)).glob("*.safetensors"))
+    if name not in BUNDLED:
         raise PccloraError(
-            f"model '{name}' has no bundled weights (bundled: {', '.join(bundled) or 'none in this installation'}); "
-            "give checkpoint=FILE, see docs/checkpoints.md"
+            f"model '{name}' has no bundled weights (bundled: {', '.join(BUNDLED)}); give checkpoint=FILE, see "
+            "docs/checkpoints.md"
         )
+    file = WEIGHTS / f"{name}.safetensors"
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != BUNDLED[name]:
+        wrong = "damaged: its sha256 is not that of the release" if file.is_file() else "absent"
+        raise PccloraError(f"{file}: {wrong}; install pcclora again")
     return file
 
 
@@ -156,7 +169,9 @@ def _split(weights: dict[str, Tensor], keep: Callable[[str], bool]) -> tuple[dic
     return {key: value for key, value in weights.items() if keep(key)}, [key for key in weights if not keep(key)]
 
 
-def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[str], where: str) -> tuple[str, ...]:
+def _expected_missing(
+    model: Backbone, targets: Iterable[str], loaded: Iterable[str], stored: Iterable[str], where: str
+) -> tuple[str, ...]:
     """Return which of the model's keys the file may lack and lacks: each part whole, and never of the trunk."""
     parts: dict[str, list[str]] = {"trunk": [], "head": [], "pre-training decoder": []}
     for key in targets:
@@ -167,9 +182,10 @@ def _expected_missing(model: Backbone, targets: Iterable[str], loaded: Iterable[
     for part, keys in parts.items():
         absent = [key for key in keys if key not in found]
         if absent and (part == "trunk" or len(absent) < len(keys)):
+            prefix = unknown_prefix(stored, (key.removeprefix("MAE_encoder.") for key in absent))
             raise PccloraError(
                 f"{where}: {len(keys) - len(absent)} of the {len(keys)} tensors of the {part} are in this file, "
-                f"{len(absent)} are not ({', '.join(summary(absent))}); it is not a whole "
+                f"{len(absent)} are not ({', '.join(summary(absent))}){prefix}; it is not a whole "
                 f"{' or '.join(model.families)} checkpoint: take the official file, or create the model with the depth "
                 "it was trained with"
             )

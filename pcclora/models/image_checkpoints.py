@@ -14,11 +14,11 @@ from torch import Tensor, cat
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoint_file import read_checkpoint
+from pcclora.models.checkpoint_keys import unknown_prefix, unwrapped
 from pcclora.models.image_timm import timm_filter
 from pcclora.models.load_report import LoadReport, check_tensors, summary
 from pcclora.registry import MODELS
 
-PREFIX = re.compile(r"^((module|_orig_mod|base_model\.model)\.)+")  # of parallel and compiled models, and of a run
 PRETRAINING = re.compile(r"mask_token|decoder_|pre_logits\.|lm_head\.")  # no part of a classifier
 PATCHES = "patch_embed.proj.weight"
 
@@ -36,12 +36,12 @@ def load_image_checkpoint(model: Backbone, path: str | Path) -> LoadReport:
     """
     where, name, state = str(path), MODELS.name_of(model.config), model.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith("adapters.")}
-    stored = {PREFIX.sub("", key): value for key, value in read_checkpoint(path).items()}
+    stored, notes = unwrapped(read_checkpoint(path), where)
     stored = from_jax(stored, where) if any(key.endswith("embedding/kernel") for key in stored) else stored
     if PATCHES in stored and PATCHES in state and stored[PATCHES].ndim == state[PATCHES].ndim:
         check_tensors(state, {PATCHES: stored[PATCHES]}, where, name)  # timm would resample the patches, silently
     weights = _filtered(model, stored, where, name)
-    notes = [
+    notes += [
         f"{key} fitted from {tuple(stored[key].shape)} to {tuple(value.shape)}"
         for key, value in weights.items()
         if key in stored and value.shape != stored[key].shape
@@ -151,7 +151,8 @@ def _refuse_others(
     less = [key for key in state if key not in usable and key not in fresh]
     for keys, what in ((more, "which this model has not"), (less, "which it needs, are not in the file")):
         if keys:
+            prefix = unknown_prefix(usable, less)
             raise PccloraError(
-                f"{where}: not of the architecture of model '{name}': {', '.join(summary(keys))}, {what}; name the "
-                "right model, or give the depth and widths it was trained with"
+                f"{where}: not of the architecture of model '{name}': {', '.join(summary(keys))}, {what}{prefix}; name "
+                "the right model, or give the depth and widths it was trained with"
             )

@@ -64,7 +64,7 @@ def check_tensors(state: Mapping[str, Tensor], usable: Mapping[str, Tensor], whe
         if value.is_floating_point() != state[key].is_floating_point():
             expected = state[key].dtype
             raise PccloraError(f"{where}: '{key}' is {value.dtype}, {expected} is expected; the file is damaged")
-        if not bool(torch.isfinite(value).all()):
+        if not bool(torch.isfinite(value.float() if value.itemsize == 1 else value).all()):  # 8 bits know no isfinite
             raise PccloraError(f"{where}: '{key}' holds NaN or infinite numbers; take another file")
 
 

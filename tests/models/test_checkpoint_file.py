@@ -1,7 +1,12 @@
 """Damaged, foreign and hostile files: one clear error each, and nothing in them runs."""
 
+import argparse
+import gc
 import os
 import pickle
+import tracemalloc
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -58,6 +63,85 @@ def test_hostile_pickles_are_refused_by_name(old_format, tmp_path):
     (tmp_path / "b.pth").write_bytes(pickle.dumps(Hostile(marker)))
     refused(tmp_path / "b.pth", "b.pth: ")
     assert not marker.exists()
+
+
+def test_the_command_line_of_a_training_is_read_over(tmp_path):
+    arguments = argparse.Namespace(lr=0.1, output_dir="runs", nested=argparse.Namespace(epochs=3))
+    torch.save({"model": STATE, "args": arguments, "epoch": 3}, tmp_path / "a.pth")
+    assert set(read_checkpoint(tmp_path / "a.pth")) == set(STATE)
+
+
+@pytest.mark.parametrize("old_format", [True, False])
+def test_nothing_runs_through_the_command_line_of_a_training(old_format, tmp_path):
+    marker, arguments = tmp_path / "ran", argparse.Namespace()
+    arguments.inside = Hostile(marker)
+    torch.save({"model": STATE, "args": arguments}, tmp_path / "a.pth", _use_new_zipfile_serialization=not old_format)
+    refused(tmp_path / "a.pth", "could run code")
+    state, made = b"}\x8c\x01aK\x01s", b"\x80\x02cargparse\nNamespace\n"
+    for program in (
+        made + b"(Vtouch " + str(marker).encode() + b"\ntR.",  # called with an argument
+        made + state + b"b.",  # the class itself is changed
+        made + b")\x81(N}\x8c\x09__class__cposix\nsystem\nstb.",  # an attribute is a foreign name
+        made + b")\x81(N}\x8c\x08__init__cargparse\nArgumentParser\nstb.",
+        b"\x80\x02cargparse\nNamespace.__init__\n.",
+    ):
+        (tmp_path / "b.pth").write_bytes(program)
+        refused(tmp_path / "b.pth", "b.pth: ")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("suffix", ["npz", "pth"])
+def test_a_file_that_unfolds_to_far_more_is_refused_before_it_is_read(suffix, compressed, tmp_path):
+    file = tmp_path / f"a.{suffix}"
+    if suffix == "npz":
+        np.savez(file, w=np.zeros(30 * 2**20, "f4"))
+    else:
+        torch.save({"w": torch.zeros(30 * 2**20)}, file)
+    if not compressed:
+        assert read_checkpoint(file)["w"].shape == (30 * 2**20,)
+        return
+    with zipfile.ZipFile(file) as plain, zipfile.ZipFile(tmp_path / "b", "w", zipfile.ZIP_DEFLATED) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    (tmp_path / "b").replace(file)
+    tracemalloc.start()
+    refused(file, r"declares 125,\d+,\d+ bytes, of which \d+,\d+ are stored")
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.eye(3).to_sparse(), "'w' holds torch.sparse_coo; save it as a plain dense tensor"),
+        (torch.empty(3, device="meta"), "'w' holds no numbers"),
+        (torch.zeros(1).expand(10**5, 10**5), "'w': declares 40,000,000,000 bytes, of which 4 are stored"),
+    ],
+)
+def test_tensors_that_are_not_their_numbers_are_refused(tensor, message, tmp_path):
+    torch.save({"model": {"w": tensor}}, tmp_path / "a.pth")
+    refused(tmp_path / "a.pth", message)
+
+
+def test_the_file_is_closed_again(tmp_path):
+    torch.save(STATE, tmp_path / "a.pth")
+    save_file(STATE, tmp_path / "a.safetensors")
+    np.savez(tmp_path / "a.npz", **STATE)
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        held = [read_checkpoint(tmp_path / f"a.{suffix}") for suffix in ("pth", "safetensors", "npz")]
+        gc.collect()
+    assert len(held) == 3
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= len(before)
+
+
+def test_a_header_nested_without_end_is_refused(tmp_path):
+    header = b'{"a":' * 100_000
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    refused(tmp_path / "a.safetensors", "damaged or truncated .safetensors")
 
 
 def test_whole_models_are_refused(tmp_path):

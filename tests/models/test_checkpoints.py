@@ -1,12 +1,14 @@
 """What must not load does not load, says which and why, and leaves the model as it was."""
 
+import hashlib
 import re
 
 import pytest
 import torch
 
 from pcclora.errors import PccloraError
-from pcclora.models import load_checkpoint
+from pcclora.models import checkpoints, create_model, load_checkpoint
+from pcclora.models.checkpoints import BUNDLED, WEIGHTS, bundled_weights
 from pcclora.registry import MODELS
 
 
@@ -117,10 +119,69 @@ def test_shape_dtype_and_nan(small, refused):
     refused(small(), state | {key: state[key].T}, re.escape("'blocks.0.mlp.fc1.weight' is (24, 96)"))
     refused(small(), state | {key: state[key].long()}, "torch.int64")
     refused(small(), state | {key: state[key] / 0}, "NaN or infinite")
+    refused(small(), state | {key: (state[key] * torch.nan).to(torch.float8_e4m3fn)}, "NaN or infinite")
 
 
 def test_two_keys_for_one_tensor(small, refused):
     refused(small(), small().state_dict() | {"module.norm.bias": torch.zeros(24)}, "mixes two models")
+
+
+WRAPPED = {
+    "lightning": lambda state: {"state_dict": {f"model.{k}": v for k, v in state.items()}},
+    "dino": lambda state: {
+        "student": {f"module.backbone.{k}": 0 * v for k, v in state.items()},
+        "teacher": {f"backbone.{k}": v for k, v in state.items()} | {"head.last.weight": torch.zeros(2)},
+    },
+    "dinov2": lambda state: {
+        "model": {f"{who}.{k}": v * f for who, f in (("student", 0), ("teacher", 1)) for k, v in state.items()}
+    },
+    "compiled": lambda state: {"model": {f"model._orig_mod.backbone.{k}": v for k, v in state.items()}},
+}
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+def test_a_network_inside_a_training_is_found(form, small, tmp_path):
+    state, model = randomised(small()), small()
+    torch.save(WRAPPED[form](state), tmp_path / "file.pth")
+    report = load_checkpoint(model, tmp_path / "file.pth")
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in state) and not report.missing
+    told = {"dino": "taken from 'backbone.'; left out beside it: head", "dinov2": "taken from 'teacher.'"}
+    assert told.get(form, "") in str(report) and bool(report.notes) == (form in told)
+
+
+def test_an_unknown_prefix_is_named(small, refused):
+    state = {f"net.point.{key}": value for key, value in small().state_dict().items()}
+    refused(small(), state, r"0 of the \d+ tensors.*its names begin with 'net.point.': save them without")
+
+
+def test_point_lora_of_another_shape_is_refused(small, refused):
+    place = "blocks.0.attn.qkv."
+    state = small().state_dict()
+    state |= {place + "linear.weight": state[place + "weight"], place + "lora_A": torch.zeros(2, 24)}
+    refused(small(), state | {place + "lora_B": torch.zeros(9, 2)}, "lora_A and lora_B do not fit .*linear.weight")
+
+
+def test_a_file_of_nobody_is_absent():
+    with pytest.raises(PccloraError, match="~nobody-there/x.pth: no such file"):
+        create_model("point_mae_tiny", checkpoint="~nobody-there/x.pth")
+
+
+def test_bundled_weights_are_what_was_released(tmp_path, monkeypatch):
+    """Whoever releases other weights writes their sha256 into BUNDLED; this test says which."""
+    found = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in WEIGHTS.glob("*.safetensors")}
+    assert found == BUNDLED
+    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path)
+    with pytest.raises(PccloraError, match="point_mae_tiny.safetensors: absent; install pcclora again"):
+        bundled_weights("point_mae_tiny")
+    content = bytearray((WEIGHTS / "point_mae_tiny.safetensors").read_bytes())
+    for place in (20, len(content) // 2, len(content) - 1):
+        content[place] ^= 1
+        (tmp_path / "point_mae_tiny.safetensors").write_bytes(content)
+        with pytest.raises(PccloraError, match="damaged: its sha256 is not that of the release"):
+            create_model("point_mae_tiny", pretrained=True)
+        content[place] ^= 1
+    (tmp_path / "point_mae_tiny.safetensors").write_bytes(content)
+    create_model("point_mae_tiny", pretrained=True)
 
 
 def test_a_head_of_another_class_count_is_dropped_with_a_line(small, tmp_path):

@@ -72,6 +72,8 @@ FORMS = {
     "model": lambda state: {"model": state, "epoch": 3},
     "parallel": lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}},
     "average": lambda state: {"state_dict": {key: 0 * value for key, value in state.items()}, "state_dict_ema": state},
+    "lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+    "dino": lambda state: {"student": {}, "teacher": {f"module.backbone.{key}": value for key, value in state.items()}},
     "run": lambda state: {f"base_model.model.{key}": value for key, value in state.items()},
 }
 
