@@ -19,6 +19,7 @@ from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import PartSegmentationRun
+from pcclora.engine.tasks import task_of
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 from pcclora.vis import Camera, Tokens, draw_gallery, show, write_page, write_ply
@@ -94,7 +95,8 @@ def _show(
 ) -> None:
     model, tokens = config.model, None
     if arguments.tokens:
-        tokens = Tokens(num_groups=model.num_groups, group_size=model.group_size, points=config.points)
+        groups = model.groups_of(task_of(config).head)
+        tokens = Tokens(num_groups=groups, group_size=model.group_size, points=config.points)
     camera = Camera(azimuth=arguments.azimuth, elevation=arguments.elevation, up=arguments.up)
     if arguments.ply and len(clouds) > 1:
         raise PccloraError(f"--ply {arguments.ply}: takes one object, not {len(clouds)}; choose one: --index N")

@@ -7,7 +7,7 @@ when it is raised.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -38,6 +38,13 @@ BUNDLED = {
     "vit_mini": "eca5dccf6d88d3951ed39badfb509f4a1e01cea2e85bc406fe549ff7c3272afd",
 }
 """The weights that come with the package, and the sha256 of each file: who changes a file changes its line."""
+PUBLISHED = {
+    "classification": "64 groups (1,024 points), 128 (2,048, ScanObjectNN) or 512 (8,192)",
+    "part segmentation": "128 groups (2,048 points)",
+    "pre-training": "64 groups (1,024 points)",
+}
+"""How many groups of 32 the papers cut clouds into, by the task of a file."""
+POINT_BERT_CLASSIFIES = "64 groups (1,024 points, ScanObjectNN too), 256 (4,096) or 512 (8,192)"
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
@@ -68,6 +75,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     targets = {key.removeprefix("MAE_encoder."): key for key in model.state_dict() if not key.startswith("adapters.")}
     if merged:
         notes.append(f"{merged} PointLoRA maps merged (W + B A); its prompts and token selection have no counterpart")
+    task = (_head(_heads(weights)) or ("pre-training", ""))[0]
     weights, dropped = _drop_foreign_head(model, weights, targets, notes)
     known, unexpected = _split({k: v for k, v in weights.items() if k not in targets}, _is_known)
     if known:
@@ -85,6 +93,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
         dropped=(*dropped, *known),
         notes=tuple(notes),
         head_loaded=any(HEADS.match(key) for key in usable),
+        groups=_groups(model, task, family),
     )
 
 
@@ -141,13 +150,26 @@ def _drop_foreign_head(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take out a head that is not this model's: of another task, with other outputs, layers or inputs."""
     state = model.state_dict()
-    theirs = _head({key: value for key, value in weights.items() if HEADS.match(key)})
-    ours = _head({key: state[target] for key, target in targets.items() if HEADS.match(key)})
+    theirs, ours = _head(_heads(weights)), _head(_heads({key: state[target] for key, target in targets.items()}))
     if theirs is None or theirs == ours:
         return weights, []
     here = ours[1] if ours is not None and ours[0] == theirs[0] else "none"
     notes.append(f"{theirs[0]} head dropped: {theirs[1]}, this model has {here}")
     return _split(weights, lambda key: not HEADS.match(key))
+
+
+def _groups(model: Backbone, task: str, family: str | None) -> str:
+    """Say how a model of a paper's size cuts a cloud, beside how the paper did: other groups give other numbers."""
+    config = model.config
+    if (config.dim, config.depth) != (384, 12):
+        return ""
+    bert = family == "Point-BERT" and task == "classification"
+    published = POINT_BERT_CLASSIFIES if bert else PUBLISHED[task]
+    return f"{config.num_groups} groups of {config.group_size} points in use; published {task}: {published}, of 32"
+
+
+def _heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in tensors.items() if HEADS.match(key)}
 
 
 def _head(tensors: dict[str, Tensor]) -> tuple[str, str] | None:

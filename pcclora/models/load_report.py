@@ -24,6 +24,7 @@ class LoadReport:
         dropped: Keys of the file that are known but not part of this model.
         notes: One line for each thing dropped or changed.
         head_loaded: Whether the head of the model's task came from the file.
+        groups: Of a network of a paper's size: how it cuts a cloud, beside how the paper's did.
     """
 
     path: str
@@ -34,9 +35,11 @@ class LoadReport:
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     head_loaded: bool
+    groups: str = ""
 
     def __str__(self) -> str:
         lines = [f"{self.path} ({self.family}): {len(self.loaded)} tensors loaded", *self.notes]
+        lines += [self.groups] if self.groups else []
         for title, keys in (("not in the file, freshly initialised", self.missing), ("unknown", self.unexpected)):
             if keys:
                 lines.append(f"{title}: {', '.join(summary(keys))}")

@@ -32,9 +32,9 @@ class PointMAEPretrain(Backbone):
 
     def __init__(self, config: PointMAEConfig) -> None:
         super().__init__()
-        self.config = config
         dim = config.dim
         self.MAE_encoder = Trunk(config)
+        self.config = self.MAE_encoder.config
         self.mask_token = token_parameter(dim)
         self.decoder_pos_embed = position_embedding(dim)
         self.MAE_decoder = Decoder(

@@ -4,7 +4,7 @@ Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 
 are those of the released files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -21,7 +21,8 @@ class PointMAEConfig:
         dim: Width C of a token.
         depth: Number of blocks.
         heads: Attention heads; divides ``dim``.
-        num_groups: Groups G of a cloud: 64 for 1,024 points, 128 for 2,048, 512 for 8,192.
+        num_groups: Groups G of a cloud: 64 for 1,024 points, 128 for 2,048, 512 for 8,192. 0: as the released network
+            of the task has, 128 in part segmentation, else 64.
         group_size: Points K of a group.
         encoder_widths: Widths inside the mini-PointNet.
         encoder_dim: Its output width, where a linear map ``reduce_dim`` follows; None: it ends at ``dim``.
@@ -37,7 +38,7 @@ class PointMAEConfig:
     dim: int = 384
     depth: int = 12
     heads: int = 6
-    num_groups: int = 64
+    num_groups: int = 0
     group_size: int = 32
     encoder_widths: tuple[int, ...] = (128, 256, 512)
     encoder_dim: int | None = None
@@ -52,10 +53,11 @@ class PointMAEConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         self.encoder_widths, self.part_widths = tuple(self.encoder_widths), tuple(self.part_widths)
-        names: tuple[str, ...] = ("dim", "depth", "heads", "num_groups", "group_size", "decoder_depth", "label_dim")
+        names: tuple[str, ...] = ("dim", "depth", "heads", "group_size", "decoder_depth", "label_dim")
         names += () if self.encoder_dim is None else ("encoder_dim",)
         counts = {name: getattr(self, name) for name in names}
         wrong = [f"{name} is {value}, 1 or more is expected" for name, value in counts.items() if value < 1]
+        wrong += [f"num_groups is {self.num_groups}, 0 or more is expected"] if self.num_groups < 0 else []
         rates = {name: getattr(self, name) for name in ("drop_path_rate", "head_dropout", "mask_ratio")}
         wrong += [f"{name} is {value}, it lies in [0, 1)" for name, value in rates.items() if not 0 <= value < 1]
         if self.heads >= 1 and self.dim % self.heads:
@@ -66,6 +68,10 @@ class PointMAEConfig:
                 wrong.append(f"{name} is {widths}, {wanted} positive widths are expected")
         if wrong:
             raise PccloraError("; ".join(wrong))
+
+    def groups_of(self, task: str) -> int:
+        """Return how many groups the network of a task (``cls``, ``partseg``, ``pretrain``) cuts a cloud into."""
+        return self.num_groups or (128 if task == "partseg" else 64)
 
 
 class Trunk(nn.Module):
@@ -78,7 +84,7 @@ class Trunk(nn.Module):
 
     def __init__(self, config: PointMAEConfig, *, transformer: Transformer | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = replace(config, num_groups=config.groups_of(getattr(self, "task", "")))
         dim = config.dim
         self.encoder = MiniPointNet(config.encoder_widths, dim if config.encoder_dim is None else config.encoder_dim)
         if config.encoder_dim is not None:

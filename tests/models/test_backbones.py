@@ -8,6 +8,7 @@ from pcclora.models import create_model, list_models, read_checkpoint
 from pcclora.models.checkpoints import bundled_weights
 from pcclora.models.masking import random_mask
 from pcclora.models.transformer import Attention, DropPath
+from pcclora.registry import MODELS
 
 POINTS = ["act", "point_bert", "point_mae", "point_mae_tiny", "recon", "recon_plain"]
 CASES = [(name, "cls") for name in POINTS] + [("point_mae", "pretrain"), ("point_mae_tiny", "pretrain")]
@@ -76,6 +77,20 @@ def test_sizes_are_the_published_ones(name, task, keys, millions):
     assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == millions
 
 
+@pytest.mark.parametrize("name", POINTS)
+def test_groups_are_those_of_the_released_network_unless_given(name):
+    tiny = name == "point_mae_tiny"
+    tasks = {"cls": 64, "partseg": 128} | ({"pretrain": 64} if name.startswith("point_mae") else {})
+    for task, groups in tasks.items():
+        model = create_model(name, task=task, depth=3)
+        assert model.config.num_groups == (32 if tiny else groups)
+        assert create_model(name, task=task, depth=3, num_groups=64).config.num_groups == 64
+    config = MODELS.get(name).config()  # of a YAML that does not say it
+    model = MODELS.build(config, task="partseg", num_classes=1, num_parts=5, num_categories=2)
+    neighborhoods, _ = model.group(torch.randn(1, 300, 3))
+    assert neighborhoods.shape[1] == (32 if tiny else 128)
+
+
 def test_tiny_has_the_documented_widths():
     config = create_model("point_mae_tiny").config
     assert (config.dim, config.depth, config.heads, config.decoder_depth) == (96, 6, 3, 2)
@@ -95,6 +110,7 @@ def test_list_models():
         ("point_mae", {"depth": "many"}, "depth"),
         ("point_mae", {"dim": 100}, "dim 100 is not divisible by heads 6"),
         ("point_mae", {"depth": 0}, "depth is 0"),
+        ("point_mae", {"num_groups": -1}, "num_groups is -1, 0 or more"),
         ("point_mae", {"drop_path_rate": 1.5}, "drop_path_rate is 1.5"),
         ("point_mae", {"encoder_widths": (8, 8)}, "3 positive widths"),
         ("point_mae", {"task": "clss"}, "did you mean 'cls'"),

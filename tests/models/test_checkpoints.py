@@ -166,6 +166,26 @@ def test_a_file_of_nobody_is_absent():
         create_model("point_mae_tiny", checkpoint="~nobody-there/x.pth")
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "published"),
+    [
+        ("point_mae", "cls", r"64 groups of 32 points in use; published classification: 64 .*512 \(8,192\), of 32"),
+        (
+            "point_bert",
+            "cls",
+            r"64 groups of 32 .*published classification: 64 groups \(1,024 points, ScanObjectNN too",
+        ),
+        ("act", "partseg", r"128 groups of 32 .*published part segmentation: 128 groups \(2,048 points\)"),
+        ("point_mae", "pretrain", r"64 groups of 32 .*published pre-training: 64 groups \(1,024 points\)"),
+    ],
+)
+def test_the_groups_in_use_are_said_beside_the_published_ones(name, task, published, tmp_path):
+    model = create_model(name, task=task)
+    torch.save(model.state_dict(), tmp_path / "file.pth")
+    assert re.search(published, str(load_checkpoint(model, tmp_path / "file.pth")))
+    assert "in use" not in str(load_checkpoint(create_model("point_mae_tiny"), WEIGHTS / "point_mae_tiny.safetensors"))
+
+
 def test_bundled_weights_are_what_was_released(tmp_path, monkeypatch):
     """Whoever releases other weights writes their sha256 into BUNDLED; this test says which."""
     found = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in WEIGHTS.glob("*.safetensors")}
