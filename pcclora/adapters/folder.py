@@ -1,11 +1,12 @@
 """The two files of a saved adapter, in Hugging Face peft's names: adapter_config.json and adapter_model.safetensors.
 
-The header of the second holds what peft has no place for: versions, the settings again, a sha256 over the tensors, the
-fingerprint of the base. Each file is replaced in one step, so a crash leaves each of them whole; if it leaves them from
-two different saves, the settings in the header say so.
+The second one is the adapter: its header has the settings too, with versions, the fingerprint of the base and a sha256
+over all of it. It is replaced in one step, so a crash leaves the old adapter or the new one. adapter_config.json is for
+peft and for people; of an adapter that peft wrote it is all that there is.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcclora.adapters.state import digest
-from pcclora.atomic import read_json, replacing, write_json
+from pcclora.atomic import make_folder, parse_json, read_json, write_json
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
+from pcclora.tensor_file import SHA256, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 _FORMAT = "1"
+_SETTINGS = "pcclora_config"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class AdapterFiles:
 
     Attributes:
         path: The folder.
-        config: What adapter_config.json says.
+        config: The settings: of the header if we wrote it, else what adapter_config.json says.
         tensors: What adapter_model.safetensors holds.
         header: Its header; empty if another program wrote it.
     """
@@ -38,6 +41,11 @@ class AdapterFiles:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     header: dict[str, str]
+
+    @property
+    def settings(self) -> Path:
+        """The file that the settings are from."""
+        return self.path / (TENSORS if _SETTINGS in self.header else CONFIG)
 
     @property
     def fingerprint(self) -> str | None:
@@ -57,89 +65,70 @@ def write_files(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, T
     Raises:
         PccloraError: If a tensor is not finite, or the files cannot be written.
     """
-    from safetensors.torch import save_file
-
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise PccloraError(f"'{name}' is not finite, so it is not saved; train again with a lower learning rate")
-    # a copy of each: safetensors refuses tensors that share memory
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {
         "format": "pt",
         "pcclora_format": _FORMAT,
         "pcclora_version": _own_version(),
         "torch_version": torch.__version__,
-        "pcclora_config": json.dumps(config, sort_keys=True),
+        _SETTINGS: json.dumps(config, sort_keys=True),
         "pcclora_base_sha256": fingerprint,
     }
-    header["pcclora_sha256"] = _checksum(copies, header)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / TENSORS) as temporary:
-            save_file(copies, temporary, metadata=header)
-        write_json(folder / CONFIG, config)
-    except OSError as error:
-        raise PccloraError(f"{folder}: cannot be written: {error}; choose another folder") from error
+    make_folder(folder)
+    write_tensors(folder / TENSORS, tensors, header)
+    write_json(folder / CONFIG, config)
 
 
 def read_files(folder: Path) -> AdapterFiles:
-    """Read both files and compare them with the checksum.
+    """Read both files and compare the tensors with their checksum.
 
     Raises:
         PccloraError: If one is absent, truncated, something else, or does not have the checksum that it says.
     """
-    from safetensors import SafetensorError, safe_open
-
-    for path in (folder / CONFIG, folder / TENSORS):
-        if not path.is_file():
-            raise PccloraError(f"{path}: no such file; a saved adapter is a folder with {CONFIG} and {TENSORS}")
     path = folder / TENSORS
-    try:
-        with safe_open(path, framework="pt") as file:
-            header: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+    if not path.is_file():
+        raise PccloraError(f"{path}: no such file; a saved adapter is a folder with {CONFIG} and {TENSORS}")
+    tensors, header = read_tensors(path, remedy="copy or download it again")
+    if not any(key.startswith("pcclora") for key in header):
+        if not (folder / CONFIG).is_file():
+            raise PccloraError(f"{folder / CONFIG}: no such file; copy it too, {TENSORS} does not say its settings")
+        return AdapterFiles(folder, read_json(folder / CONFIG), tensors, header)
+    if header.get("pcclora_format") != _FORMAT:
         raise PccloraError(
-            f"{path}: truncated, damaged, or not a safetensors file at all ({error}); copy or download it again"
-        ) from error
-    if any(key.startswith("pcclora") for key in header):
-        _check_header(path, header, tensors)
-    return AdapterFiles(folder, read_json(folder / CONFIG), tensors, header)
-
-
-def check_same_save(files: AdapterFiles) -> None:
-    """Compare adapter_config.json with the settings in the header.
-
-    Raises:
-        PccloraError: If they differ.
-    """
-    if "pcclora_config" not in files.header:
-        return
-    written: dict[str, Any] = json.loads(files.header["pcclora_config"])
-    for key in sorted(written.keys() | files.config.keys()):
-        here, there = (json.dumps(values[key]) if key in values else "absent" for values in (files.config, written))
-        if here != there:
-            raise PccloraError(
-                f"{files.path / CONFIG}: {key} is {here}, but {TENSORS} was written with {there}: edited by hand, or a "
-                "save was interrupted; save the adapter again"
-            )
-
-
-def _check_header(path: Path, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    known = header.get("pcclora_format")
-    if known != _FORMAT:
-        raise PccloraError(
-            f"{path}: its format is {known}, this version reads {_FORMAT}; use the version that wrote it"
+            f"{path}: its format is {header.get('pcclora_format')}, this version reads {_FORMAT}; use the version that "
+            "wrote it"
         )
-    is_now, was = _checksum(tensors, header), header.get("pcclora_sha256")
-    if is_now != was:
-        raise PccloraError(f"{path}: has sha256 {is_now}, was written with {was}: it is damaged; copy it again")
+    for key in (SHA256, _SETTINGS, "pcclora_base_sha256"):
+        if key not in header:
+            raise PccloraError(f"{path}: its header has no {key}: it is damaged; copy or download it again")
+    settings = parse_json(header[_SETTINGS], f"{path}: {_SETTINGS} in its header")
+    check_form(settings, {}, f"{path}: {_SETTINGS} in its header", remedy="copy or download it again")
+    _compare(folder / CONFIG, settings)
+    return AdapterFiles(folder, settings, tensors, header)
 
 
-def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
-    rest = {key: value for key, value in sorted(header.items()) if key != "pcclora_sha256"}
-    words = torch.frombuffer(bytearray(json.dumps(rest).encode()), dtype=torch.uint8)
-    return digest({**tensors, "": words})
+def _compare(path: Path, settings: Mapping[str, Any]) -> None:
+    """Say it if adapter_config.json has other settings than the tensors beside it were written with."""
+    if not path.is_file():
+        warnings.warn(
+            f"{path} is absent: a save was interrupted; {TENSORS} is whole and says the settings", stacklevel=4
+        )
+        return
+    try:
+        held = read_json(path)
+    except PccloraError as error:
+        raise PccloraError(f"{error}; copy it again, or delete it: {TENSORS} says the settings too") from error
+    for key in sorted(settings.keys() | held.keys()):
+        here, there = (json.dumps(values[key]) if key in values else "absent" for values in (held, settings))
+        if here != there:
+            warnings.warn(
+                f"{path}: {key} is {here}, but {TENSORS} was written with {there}, which counts: the file is "
+                "stale after an interrupted save, or was edited by hand; the next save rewrites it",
+                stacklevel=4,
+            )
+            return
 
 
 def _own_version() -> str:

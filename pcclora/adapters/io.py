@@ -17,7 +17,7 @@ from pcclora.adapters import peft_clora, peft_format
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.clora import CLoRA
-from pcclora.adapters.folder import CONFIG, TENSORS, AdapterFiles, check_same_save, read_files, write_files
+from pcclora.adapters.folder import TENSORS, AdapterFiles, read_files, write_files
 from pcclora.adapters.host import AdapterHost
 from pcclora.adapters.lora import LoRA
 from pcclora.adapters.state import adapter_tensors, base_fingerprint, fit, load_adapter_tensors
@@ -67,7 +67,6 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
     """
     files = read_files(Path(folder))
     config = _read_config(files, model)
-    check_same_save(files)
     host = getattr(model, "adapters", None)
     if isinstance(host, AdapterHost) and name in host:
         _check_same_settings(cast("Adapter", host[name]), config, name, files)
@@ -92,7 +91,7 @@ def _attach(model: nn.Module, config: Any, name: str, files: AdapterFiles) -> Ad
     try:
         return attach(model, config, name=name)
     except PccloraError as error:
-        raise PccloraError(f"{files.path / CONFIG}: cannot be put on this {type(model).__name__}: {error}") from error
+        raise PccloraError(f"{files.settings}: cannot be put on this {type(model).__name__}: {error}") from error
 
 
 def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
@@ -118,7 +117,7 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
 
 
 def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
-    place = files.path / CONFIG
+    place = files.settings
     if peft_format.is_peft(files.tensors):
         form = peft_clora if files.config.get("peft_type") == "CLORA" else peft_format
         return form.read_config(files, model)
@@ -154,7 +153,7 @@ def _settings(adapter: Adapter) -> dict[str, Any]:
 def _check_same_settings(adapter: Adapter, config: Any, name: str, files: AdapterFiles) -> None:
     if type(config) is not type(adapter.config):
         raise PccloraError(
-            f"{files.path / CONFIG}: holds {type(config).__name__}, adapter '{name}' of the model has "
+            f"{files.settings}: holds {type(config).__name__}, adapter '{name}' of the model has "
             f"{type(adapter.config).__name__}; detach it, or load under another name"
         )
     from pcclora.config import to_dict
@@ -163,6 +162,6 @@ def _check_same_settings(adapter: Adapter, config: Any, name: str, files: Adapte
     for key, value in there.items():
         if value != here[key]:
             raise PccloraError(
-                f"{files.path / CONFIG}: {key} is {value}, adapter '{name}' of the model has {here[key]}; "
+                f"{files.settings}: {key} is {value}, adapter '{name}' of the model has {here[key]}; "
                 "detach it, or load under another name"
             )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.clora import CLoRA, CLoRAConfig
-from pcclora.adapters.folder import CONFIG, AdapterFiles
+from pcclora.adapters.folder import AdapterFiles
 from pcclora.adapters.peft_format import NO_MATTER, PREFIX, obstacle, saved_modules
 from pcclora.adapters.state import adapter_tensors
 
@@ -43,7 +43,7 @@ def read_config(files: AdapterFiles, model: nn.Module) -> CLoRAConfig:
     values["modules_to_save"] = saved_modules(model, values.get("modules_to_save") or ())  # peft's None is nothing
     from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
 
-    return from_dict(CLoRAConfig, values, source=str(files.path / CONFIG))
+    return from_dict(CLoRAConfig, values, source=str(files.settings))
 
 
 def _names(own: Iterable[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.attach import active_adapter, host_of
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.folder import CONFIG, AdapterFiles, write_files
+from pcclora.adapters.folder import AdapterFiles, write_files
 from pcclora.adapters.lora import LoRA, LoRAConfig
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.state import base_fingerprint
@@ -115,7 +115,7 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
     Raises:
         PccloraError: If it uses what only peft can do.
     """
-    values, place = files.config, files.path / CONFIG
+    values, place = files.config, files.settings
     if values.get("peft_type") != "LORA":
         raise PccloraError(f"{place}: peft_type is {values.get('peft_type')}; of peft's methods only LORA is read here")
     for key, value in values.items():

@@ -4,7 +4,6 @@ The tensors are ``adapter.state_dict()`` and, under the names they have in the m
 it trains (head, class token, biases) with the buffers that move along. Shared bases are in it once.
 """
 
-import hashlib
 from collections.abc import Collection, Mapping
 
 import torch
@@ -14,6 +13,7 @@ from pcclora.adapters.attach import active_adapter, host_of
 from pcclora.adapters.base import buffer_names, parameter_names
 from pcclora.adapters.host import AdapterHost
 from pcclora.errors import PccloraError
+from pcclora.tensor_file import digest
 
 
 def adapter_tensors(model: nn.Module, name: str | None = None) -> dict[str, Tensor]:
@@ -123,13 +123,3 @@ def base_fingerprint(model: nn.Module, *, exclude: Collection[str] | None = None
     names = sorted({*parameter_names(model), *buffer_names(model)} - {*exclude})
     state = model.state_dict()
     return digest({name: (host.original(name) if host is not None else state[name]).float() for name in names})
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a sha256 over the names, types, shapes and bytes of tensors."""
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()

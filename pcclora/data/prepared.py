@@ -4,15 +4,16 @@ A loader picks it up by its name. It is written to a temporary file and moved in
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pcclora import tensor_file
 from pcclora.data.base import IntArray
 from pcclora.data.files import unreadable
 from pcclora.errors import PccloraError
@@ -95,17 +96,9 @@ def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], header: dict[str
         header: What its header says.
         version: What :func:`read_header` must find again.
     """
-    from safetensors.numpy import save_file
-
     metadata = {"format": version} | {key: json.dumps(value) for key, value in header.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    held = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in tensors.items()}
+    tensor_file.write_tensors(path, held, metadata)
 
 
 def read_header(

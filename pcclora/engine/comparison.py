@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcclora.atomic import read_json
 from pcclora.engine.parallel import call_at_once
 from pcclora.engine.report import CONSTANT, weights_of
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.summary import read_summary
 from pcclora.engine.task import Task
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import evaluate_run, write_evaluation
@@ -134,7 +134,7 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
     figures = [f"{100 * value:.1f}" for value in held.values()]
     if split := comparison.choose_on:
         files = list(finished[0].glob(f"seed_*/{split}/summary.json"))
-        chosen = [read_json(file)["constant"][comparison.task.score] for file in files[:1]]
+        chosen = [_evaluation(file)["constant"][comparison.task.score] for file in files[:1]]
         figures = [f"{100 * chosen[0]:.1f}" if chosen else "", *figures]
     return [[CONSTANT, *figures, "0", *[""] * len(COSTS)]]
 
@@ -166,8 +166,12 @@ def _finished(output: Path, comparison: Comparison) -> list[Path]:
 
 def _chosen_on(folder: Path, task: Task, split: str) -> str:
     files = folder.glob(f"seed_*/{split}/summary.json") if RunFolder(folder).finished else ()
-    values = [read_json(file)["metrics"][task.score] for file in files]
+    values = [_evaluation(file)["metrics"][task.score] for file in files]
     return _percent({task.score: asdict(spread(values))}, task.score) if values else ""
+
+
+def _evaluation(file: Path) -> dict[str, Any]:
+    return read_summary(file, evaluation=True, remedy=f"delete {file.parent}, and it is evaluated again")
 
 
 def _percent(metrics: dict[str, Any], name: str) -> str:

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.atomic import creating_folder, make_folder, read_json, write_json, write_text
 from pcclora.config import from_dict, to_dict, to_yaml
 from pcclora.engine.comparison import folder_of
 from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, refuse_changes
@@ -33,9 +33,19 @@ from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
 from pcclora.engine.splits import read_record
 from pcclora.engine.training import base_checkpoint
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 from pcclora.registry import load_plugin
 
 logger = logging.getLogger(__name__)
+_FOLD = {
+    "accuracy": float,
+    "trained": int,
+    "seconds": float,
+    "computed_once": str,
+    "episode_sha256": str,
+    "best_epoch_on_query?": int,
+    "accuracy_best_on_query?": float,
+}
 
 
 @dataclass(frozen=True)
@@ -179,7 +189,7 @@ def read_folds(config: FewShotRun, output: Path) -> dict[Fold, dict[str, Any]]:
     Raises:
         PccloraError: If a file is damaged, or methods met different episodes.
     """
-    records = {fold: read_json(file) for fold in folds_of(config) if (file := fold.file(output)).is_file()}
+    records = {fold: _read_fold(file) for fold in folds_of(config) if (file := fold.file(output)).is_file()}
     episodes: dict[tuple[int, int, int], str] = {}
     for fold, record in records.items():
         digest = episodes.setdefault((fold.way, fold.shot, fold.number), record["episode_sha256"])
@@ -188,6 +198,12 @@ def read_folds(config: FewShotRun, output: Path) -> dict[Fold, dict[str, Any]]:
                 f"{fold.file(output)}: its episode is not that of the other methods; were the data changed?"
             )
     return records
+
+
+def _read_fold(file: Path) -> dict[str, Any]:
+    record = read_json(file)
+    check_form(record, _FOLD, file, remedy="delete it, and --resume runs the fold again")
+    return record
 
 
 def _check(config: FewShotRun) -> None:
@@ -228,7 +244,7 @@ def _one(
             torch.set_num_threads(threads)
             _load_plugins(plugins)
         file = fold.file(output)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         adapter = file.with_suffix("") if save_adapters else None
         write_json(file, run_fold(_method(method), fold.way, fold.shot, fold.number, adapter=adapter))
     except PccloraError as error:

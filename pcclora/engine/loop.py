@@ -191,6 +191,8 @@ def _restore(session: _Session) -> None:
         return
     if folder.checkpoint.is_file():
         session.state = state = checkpoints.load(folder.checkpoint)
+        epochs, processes = session.training.epochs, accelerator.num_processes
+        checkpoints.check_run(state, folder.checkpoint, epochs=epochs, processes=processes)
         session.job.load_weights(state.weights)
         checkpoints.load_optimizer_tensors(session.optimizer, session.job.model, state.optimizer)
         random_state.restore(state.rng[accelerator.process_index], accelerator.device)

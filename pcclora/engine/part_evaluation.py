@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcclora.atomic import replacing
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.metrics.part_iou import PartScores, part_ious, score_parts
+from pcclora.tensor_file import write_tensors
 
 FIGURES = {"instance_miou": "instance mIoU", "class_miou": "class mIoU", "accuracy": "point accuracy"}
 """Name of a figure -> its heading in tables."""
@@ -92,8 +92,6 @@ class PartEvaluation(Evaluation):
 
     def write(self, folder: Path) -> None:
         """Write one CSV line a shape, with how many parts it has, and of all points the part and its probabilities."""
-        from safetensors.torch import save_file
-
         lengths = [len(truth) for truth in self.truth]
         right = [float((a == b).float().mean()) for a, b in zip(self.truth, self.predictions, strict=True)]
         own = [len(np.unique(truth.numpy())) for truth in self.truth]
@@ -103,8 +101,7 @@ class PartEvaluation(Evaluation):
         write_rows(run.predictions, ["index", "label", "miou", "parts", "points", "accuracy"], rows)
         flat = [held.flatten().half() for held in self.probabilities]
         tensors = {"parts": torch.cat(self.predictions).short(), "probabilities": torch.cat(flat)}
-        with replacing(run.predicted_parts) as temporary:
-            save_file({"lengths": torch.tensor(lengths), **tensors}, temporary)
+        write_tensors(run.predicted_parts, {"lengths": torch.tensor(lengths), **tensors})
 
 
 def _figures(scores: PartScores) -> dict[str, float]:

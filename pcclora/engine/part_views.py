@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from pcclora.data import LabelledDataset
 from pcclora.engine.part_segmentation import PartSegmentation
-from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import PartSegmentationRun
 from pcclora.engine.splits import open_side
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
+from pcclora.tensor_file import read_tensors
+
+_FORM = {"lengths": (1, False), "parts": (1, False), "probabilities": (1, True)}
+"""Of predicted_parts.safetensors: how many dimensions, and whether they are fractions."""
 
 
 def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = None) -> list[SegmentedCloud]:
@@ -29,7 +33,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
     Raises:
         PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
     """
-    config, rows = _read(folder), read_rows(folder.predictions)
+    config, rows = _read(folder), folder.read_predictions()
     dataset = open_side(config, folder.path)
     clouds = PartSegmentation().test_loader(config, dataset).dataset
     predicted = _Predictions(folder, dataset)
@@ -59,14 +63,21 @@ class _Predictions:
     """predicted_parts.safetensors, shape by shape."""
 
     def __init__(self, folder: RunFolder, dataset: LabelledDataset) -> None:
-        from safetensors.numpy import load_file
-
-        held = load_file(folder.predicted_parts)
+        path, remedy = folder.predicted_parts, folder.made_again
+        held, _ = read_tensors(path, remedy=remedy)
+        if {name: (tensor.ndim, tensor.is_floating_point()) for name, tensor in held.items()} != _FORM:
+            raise PccloraError(f"{path}: is not what a part-segmentation run writes; {remedy}")
+        lengths, self._labels = held["lengths"].numpy(), held["parts"].numpy()
+        self._probabilities = held["probabilities"].numpy()
         self.parts = PartSegmentation().labels(dataset).required_parts
         widths = np.array([len(self.parts.of_class[label]) for label in dataset.labels])
-        self._labels, self._probabilities = held["parts"], held["probabilities"]
-        self._at = np.append(0, held["lengths"].cumsum())
-        self._widths, self._probabilities_at = widths, np.append(0, (held["lengths"] * widths).cumsum())
+        whole = len(lengths) == len(widths) and (lengths > 0).all() and lengths.sum() == len(self._labels)
+        if not whole or (lengths * widths).sum() != len(self._probabilities):
+            raise PccloraError(f"{path}: is not of the {len(widths)} test objects of {dataset.name}; {remedy}")
+        if not np.isin(self._labels, range(len(self.parts.names))).all():
+            raise PccloraError(f"{path}: has labels of parts that are none; {remedy}")
+        self._at = np.append(0, lengths.cumsum())
+        self._widths, self._probabilities_at = widths, np.append(0, (lengths * widths).cumsum())
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         labels = self._labels[self._at[index] : self._at[index + 1]]

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pcclora.atomic import refuse_existing, replacing, write_json
+from pcclora.atomic import make_folder, refuse_existing, write_json
 from pcclora.config import to_yaml
 from pcclora.data import LabelledDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.image_classification import image_loader
 from pcclora.engine.loop import Job, fit, try_one_cloud
-from pcclora.engine.run_folder import RunFolder, open_run, read_rows
+from pcclora.engine.run_folder import TIMING, RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
 from pcclora.engine.splits import Splits, recorded_splits
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
 from pcclora.models.backbone import Backbone
 from pcclora.registry import DATASETS, MODELS
+from pcclora.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -41,8 +42,6 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     Raises:
         PccloraError: If the folder holds another run, or anything that the run needs cannot be used.
     """
-    from safetensors.torch import save_file
-
     if resume and RunFolder.open(output).finished:
         return RunFolder(output)
     accelerator = make_accelerator(config.train)
@@ -73,8 +72,7 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, record, accelerator, resume=resume)
     fit(job, config.train, folder, accelerator, seed=config.seed)
     if accelerator.is_main_process:
-        with replacing(folder.model) as temporary:
-            save_file({key: v.cpu().contiguous() for key, v in model.state_dict().items()}, temporary)
+        write_tensors(folder.model, model.state_dict())
         write_json(folder.summary, _summary(config, folder, model, len(train)))
     return folder
 
@@ -85,13 +83,13 @@ def export(folder: RunFolder, path: Path) -> None:
     Args:
         folder: The run.
         path: A ``.safetensors`` file; it is replaced atomically.
-    """
-    from safetensors.torch import load_file, save_file
 
-    halved = {key: v.half() if v.is_floating_point() else v for key, v in load_file(folder.model).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        save_file(halved, temporary)
+    Raises:
+        PccloraError: If the weights are damaged, or the file cannot be written.
+    """
+    weights, _ = read_tensors(folder.model, remedy=folder.made_again)
+    make_folder(path.parent)
+    write_tensors(path, {key: v.half() if v.is_floating_point() else v for key, v in weights.items()})
 
 
 def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:
@@ -118,7 +116,10 @@ def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
 
 
 def _load(model: nn.Module, tensors: Tensors) -> None:
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise PccloraError(f"checkpoint: its weights do not fit the model; was its code changed? {error}") from error
 
 
 @torch.no_grad()
@@ -138,7 +139,7 @@ def _evaluate(loader: Any, accelerator: "Accelerator", seed: int, model: nn.Modu
 
 
 def _summary(config: PretrainRun, folder: RunFolder, model: Backbone, samples: int) -> dict[str, Any]:
-    rows, timing = read_rows(folder.metrics), read_rows(folder.timing)
+    rows, timing = read_rows(folder.metrics), read_rows(folder.timing, needed=TIMING)
     points = {"points": config.points} if model.holds == "point clouds" else {}
     return {
         "task": "pretraining",

@@ -1,17 +1,16 @@
 """What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from pcclora import adapters
-from pcclora.atomic import read_json, write_json
+from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.data_record import FILE, DataRecord
-from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.engine.settings import AdaptationRun, data_name
 from pcclora.engine.splits import Splits
 from pcclora.engine.task import Evaluation
@@ -84,19 +83,10 @@ def finish(
     evaluation, metrics = measure(config, splits.test, model, accelerator, known=tested)
     if not accelerator.is_main_process:
         return
-    _save_adapter(model, folder)
+    adapters.save_adapter(model, folder.adapter)
     evaluation.write(folder.path)
     summary = _summary(config, folder, model, splits, state, metrics)
     write_json(folder.summary, summary | evaluation.details())
-
-
-def _save_adapter(model: nn.Module, folder: RunFolder) -> None:
-    """Save into a fresh folder, then give it its name; what an interrupted end of a run left is replaced."""
-    temporary = folder.adapter.with_name(".adapter.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    adapters.save_adapter(model, temporary)
-    shutil.rmtree(folder.adapter, ignore_errors=True)
-    temporary.rename(folder.adapter)
 
 
 def _summary(
@@ -107,7 +97,7 @@ def _summary(
     state: Checkpoint,
     metrics: dict[str, float],
 ) -> dict[str, Any]:
-    task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing)
+    task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing, needed=TIMING)
     device = next(model.parameters()).device
     example = {name: tensor.to(device) for name, tensor in task.example(config).items()}
     macs = count_macs(model, *task.inputs(example))
@@ -117,7 +107,7 @@ def _summary(
         "data": data_name(config.data),
         "model": MODELS.name_of(config.model),
         "checkpoint": config.checkpoint,
-        "checkpoint_sha256": read_json(folder.versions)["base"].get("sha256"),
+        "checkpoint_sha256": folder.read_versions()["base"].get("sha256"),
         "data_sha256": DataRecord.read(folder.path / FILE).sha256 if (folder.path / FILE).exists() else {},
         "adapter": {"name": ADAPTERS.name_of(config.adapter), **to_dict(config.adapter)},
         "metrics": metrics,

@@ -25,15 +25,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.atomic import creating_folder, read_json, write_json, write_text, writing
+from pcclora.engine import summary as summaries
 from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Row = Mapping[str, float | int | None]
+NAMES = ("path", "class", "predicted_class")
+"""Columns of predictions.csv that are names, not numbers."""
+TIMING = ("train_seconds", "peak_memory_mb")
+"""Columns of timing.csv that a summary is made of."""
+_VERSIONS = {"base": {"checkpoint": str, "fingerprint?": (str, None), "sha256?": (str, None)}}
 
 
 class RunFolder:
@@ -103,23 +110,61 @@ class RunFolder:
         """Return summary.json.
 
         Raises:
-            PccloraError: If the run is not finished.
+            PccloraError: If the run is not finished, or the file is damaged.
         """
         if not self.finished:
             raise PccloraError(f"{self.path}: the run is not finished; go on with it by --resume {self.path}")
-        return read_json(self.summary)
+        return summaries.read_summary(self.summary, remedy=self.made_again)
+
+    def read_versions(self) -> dict[str, Any]:
+        """Return versions.json.
+
+        Raises:
+            PccloraError: If it is damaged.
+        """
+        held = read_json(self.versions)
+        check_form(held, _VERSIONS, self.versions, remedy="copy the run folder again")
+        return held
+
+    def read_predictions(self) -> list[dict[str, float]]:
+        """Return predictions.csv, a row a test object.
+
+        Raises:
+            PccloraError: If it is absent or damaged, or not of as many objects, or classes, as summary.json says.
+        """
+        rows, remedy = read_rows(self.predictions, remedy=self.made_again, needed=("index", "label")), self.made_again
+        held = summaries.read_summary(self.summary, evaluation=True, remedy=remedy)
+        tested, classes = list(held["samples"].values())[-1], range(len(held["classes"]))  # the last is the test side
+        if [row["index"] for row in rows] != list(range(tested)):
+            raise PccloraError(f"{self.predictions}: is not of the {tested} test objects, one a row in order: {remedy}")
+        for row in rows:
+            if row["label"] not in classes or row.get("prediction", 0) not in classes:
+                raise PccloraError(f"{self.predictions}: row {row['index']:.0f} has a class that is none: {remedy}")
+        return rows
+
+    @property
+    def made_again(self) -> str:
+        """What to do where something that a run's end writes is damaged."""
+        return f"delete {self.summary.name} there, and --resume {self.path} makes what the run's end writes again"
 
     def cut(self, epochs: int) -> None:
-        """Drop the rows of epochs after the first ``epochs``, and a line that was not finished."""
-        for path in (self.metrics, self.timing):
-            if not path.is_file():
+        """Drop the rows of epochs after the first ``epochs``, and a line that was not finished.
+
+        Raises:
+            PccloraError: If a row of one of the first ``epochs`` is missing or damaged.
+        """
+        for path, needed in ((self.metrics, ()), (self.timing, TIMING)):
+            if not epochs:
+                with writing(path):
+                    path.unlink(missing_ok=True)
                 continue
-            header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-            kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= epochs]
-            if header.endswith("\n"):
-                write_text(path, "".join([header, *kept]))
-            else:
-                path.unlink()
+            remedy = f"copy it again; the checkpoint says that {epochs} epochs are done"
+            header, *lines = _read_text(path, remedy).splitlines(keepends=True) or [""]
+            text = "".join([header, *lines[:epochs]])
+            rows = _parse(text, path, remedy, ("epoch", *needed))
+            if not text.endswith("\n") or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
+                raise PccloraError(f"{path}: does not have the epochs 1 to {epochs}, a whole line each; {remedy}")
+            write_text(path, text)
 
 
 def open_run(
@@ -146,7 +191,7 @@ def open_run(
     """
     if resume:
         folder = RunFolder.open(output)
-        then = read_json(folder.versions)
+        then = folder.read_versions()
         compare_environment(then, accelerator)
         if then["base"].get("fingerprint") != base.get("fingerprint"):
             raise PccloraError(f"{output}: begun with other base weights than those of {base['checkpoint']} now")
@@ -160,7 +205,7 @@ def open_run(
 
 def append_row(path: Path, row: Row) -> None:
     """Add a line to a CSV file, and the header before the first; None leaves a cell empty."""
-    with path.open("a", encoding="utf-8", newline="") as file:
+    with writing(path), path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
             writer.writerow(row)
@@ -169,10 +214,18 @@ def append_row(path: Path, row: Row) -> None:
         os.fsync(file.fileno())  # before the checkpoint that counts on this row
 
 
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """Read a CSV file of numbers; an empty cell is left out of its row."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+def read_rows(path: Path, *, remedy: str = "copy it again", needed: Sequence[str] = ()) -> list[dict[str, float]]:
+    """Read the numbers of a CSV file; an empty cell is left out of its row, and so are the columns of names.
+
+    Args:
+        path: The file.
+        remedy: What to do if it is damaged.
+        needed: Columns that must be there, without an empty cell.
+
+    Raises:
+        PccloraError: If it is absent, no CSV file, or has something else in the place of a number.
+    """
+    return _parse(_read_text(path, remedy), path, remedy, needed)
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -194,6 +247,27 @@ def default_output(task: str, parts: Sequence[str]) -> Path:
     stem = Path("runs") / task / f"{'_'.join(parts).replace('/', '_')}_{datetime.now():%Y%m%d-%H%M%S}"
     candidates = (stem if n == 0 else stem.with_name(f"{stem.name}-{n}") for n in range(1000))
     return next(path for path in candidates if not path.exists())
+
+
+def _read_text(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PccloraError(f"{path}: cannot be read: {error}; {remedy}") from error
+
+
+def _parse(text: str, place: Path, remedy: str, needed: Sequence[str]) -> list[dict[str, float]]:
+    try:
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        found = []
+        for cells in lines:
+            row = dict(zip(header, cells, strict=True))
+            found.append({key: float(cell) for key, cell in row.items() if cell and key not in NAMES})
+            if lacking := [key for key in needed if key not in found[-1]]:
+                raise ValueError(f"row {len(found)} has no {lacking[0]}")
+        return found
+    except (csv.Error, ValueError) as error:
+        raise PccloraError(f"{place}: damaged: {error}; {remedy}") from error
 
 
 def _cell(value: float | int | None) -> str:

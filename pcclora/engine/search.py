@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcclora.atomic import write_json
+from pcclora.atomic import make_folder, read_json, write_json
 from pcclora.config import read_yaml
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
+from pcclora.engine.summary import SEARCH
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 
 FIXED = frozenset({"task", "data", "seed", "selection", "validation_fraction"})
 """What a grid cannot vary: points would not be compared on the same images, or not by their last epoch."""
@@ -74,13 +76,24 @@ def check_searchable(config: AdaptationRun, figure: str) -> None:
         )
 
 
-def tuned(folder: Path) -> list[dict[str, Any]]:
+def tuned(folder: Path, figure: str) -> list[dict[str, Any]]:
     """Return what is known of the points whose tuning runs are in a folder.
 
     Args:
         folder: It takes one folder a point, with ``point.json`` once it came to its end.
+        figure: What points are compared by.
+
+    Raises:
+        PccloraError: If one of these files is damaged.
     """
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/point.json"))]
+    counts = {"train": int, "test": int}
+    form = {"options": [str], figure: (float, None), "error": (str, None), "samples?": counts}
+    found = {file: read_json(file) for file in sorted(folder.glob("*/point.json"))}
+    for file, held in found.items():
+        check_form(held, form, file, remedy="delete it, and the search makes it again")
+        if held[figure] is not None and "samples" not in held:
+            raise PccloraError(f"{file}: there are no samples; delete it, and the search makes it again")
+    return list(found.values())
 
 
 def write_point(folder: Path, point: Point, figure: str, error: str | None = None) -> None:
@@ -96,7 +109,7 @@ def write_point(folder: Path, point: Point, figure: str, error: str | None = Non
     if error is None:
         summary = RunFolder(folder).read_summary()
         held |= {figure: summary["metrics"][figure], "samples": summary["samples"]}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "point.json", held)
 
 
@@ -111,7 +124,9 @@ def choose(folder: Path, points: Sequence[Point], figure: str) -> dict[str, Any]
     Raises:
         PccloraError: If no point came to its end.
     """
-    found = {tuple(held["options"]): held for held in tuned(folder / "tuning")}
+    found = {tuple(held["options"]): held for held in tuned(folder / "tuning", figure)}
+    if missing := [point for point in points if point not in found]:
+        raise PccloraError(f"{folder}: no point.json is of the point {' '.join(missing[0])}; run the search again")
     measured = [point for point in points if found[point][figure] is not None]
     if not measured:
         raise PccloraError(f"{folder}: no point of the grid came to its end; {found[points[0]]['error']}")
@@ -125,6 +140,17 @@ def choose(folder: Path, points: Sequence[Point], figure: str) -> dict[str, Any]
     }
     write_json(folder / "search.json", search)
     return search
+
+
+def read_search(path: Path) -> dict[str, Any]:
+    """Read what :func:`choose` wrote.
+
+    Raises:
+        PccloraError: If it is absent or damaged.
+    """
+    held = read_json(path)
+    check_form(held, SEARCH, path, remedy="delete it, and the search makes it again")
+    return held
 
 
 def describe_choice(search: Mapping[str, Any], *, point: bool = True) -> str:

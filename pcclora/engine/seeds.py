@@ -19,6 +19,7 @@ from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 from pcclora.metrics.accuracy import spread
 
 AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
@@ -74,7 +75,7 @@ def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plug
         PccloraError: If the folder was not made by :func:`train_seeds`, or a seed's run cannot go on.
     """
     check_jobs(jobs)
-    all_seeds = list(dict.fromkeys([*read_json(output / "seeds.json")["seeds"], *seeds]))
+    all_seeds = list(dict.fromkeys([*_begun(output / "seeds.json"), *seeds]))
     if is_main_process():
         write_json(output / "seeds.json", {"seeds": all_seeds})
     folders = call_at_once([partial(_one_seed, output, seed) for seed in all_seeds], jobs=jobs, plugins=plugins)
@@ -104,6 +105,15 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         }
     combined["protocol"] = first["protocol"] | {"seed": [s["protocol"]["seed"] for s in summaries]}
     return combined
+
+
+def _begun(path: Path) -> list[int]:
+    held, remedy = read_json(path), 'write {"seeds": [0, 1, 2]} there, of the seeds that were begun'
+    check_form(held, {"seeds": [int]}, path, remedy=remedy)
+    seeds: list[int] = held["seeds"]
+    if not seeds or min(seeds) < 0:
+        raise PccloraError(f"{path}: seeds are {seeds}; {remedy}")
+    return seeds
 
 
 def _one_seed(output: Path, seed: int) -> Path:

@@ -26,13 +26,14 @@ from pcclora.engine.environment import make_accelerator, single_process
 from pcclora.engine.loop import DivergenceError
 from pcclora.engine.parallel import call_at_once
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.search import AS_GIVEN, Point, check_searchable, choose, point_name, write_point
+from pcclora.engine.search import AS_GIVEN, Point, check_searchable, choose, point_name, read_search, write_point
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.forms import check_form
 from pcclora.registry import DATASETS
 
 SUITES: Mapping[str, Mapping[str, SuiteTask]] = {"vtab1k": VTAB1K, "fgvc": FGVC}
@@ -63,8 +64,13 @@ class Suite:
 
     @classmethod
     def read(cls, output: Path) -> "Suite":
-        """Read what a folder was begun with."""
-        held = read_json(output / "suite.json")
+        """Read what a folder was begun with.
+
+        Raises:
+            PccloraError: If suite.json is absent or damaged.
+        """
+        held, form = read_json(output / "suite.json"), {"tasks": [str], "points": [[str]], "seeds": [int]}
+        check_form(held, form, output / "suite.json", remedy="begin the suite again, in another folder")
         return cls(tuple(held["tasks"]), tuple(map(tuple, held["points"])), tuple(held["seeds"]))
 
     def write(self, output: Path) -> None:
@@ -216,4 +222,4 @@ def _final(output: Path, task: str, point: Point, seeds: Sequence[int], jobs: in
         raise PccloraError(f"{folder}: {error}") from error
     if (search := output / task / "search.json").is_file():
         for run in (folder, *folder.glob("seed_*")):  # the summary says how its settings were chosen
-            write_json(RunFolder(run).summary, RunFolder(run).read_summary() | {"search": read_json(search)})
+            write_json(RunFolder(run).summary, RunFolder(run).read_summary() | {"search": read_search(search)})

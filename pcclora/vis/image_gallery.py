@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcclora.data import LabelledDataset
-from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.splits import open_side
 from pcclora.engine.tasks import load_run_config
 from pcclora.vis.palette import BLUE, VERMILION
@@ -26,7 +26,7 @@ def surest(folder: RunFolder, *, right: bool, count: int = COLUMNS * ROWS) -> li
         right: Of the right predictions; else of the wrong ones.
         count: How many at most.
     """
-    rows = read_rows(folder.predictions)
+    rows = folder.read_predictions()
     chosen = [row for row in rows if (row["label"] == row["prediction"]) == right]
     return [int(row["index"]) for row in sorted(chosen, key=lambda row: -row["confidence"])[:count]]
 
@@ -56,7 +56,7 @@ def draw_image_gallery(folder: RunFolder, target: Path, *, title: str) -> None:
 
 
 def _draw_half(axes: Sequence["Axes"], folder: RunFolder, dataset: LabelledDataset, chosen: Sequence[int]) -> None:
-    rows = read_rows(folder.predictions)
+    rows = folder.read_predictions()
     for place, own in enumerate(axes):
         own.axis("off")
         if place >= len(chosen):

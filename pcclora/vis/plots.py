@@ -27,7 +27,7 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
         target: The PNG to write or replace.
         title: Data set, model, adapter.
     """
-    rows = read_rows(metrics)
+    rows = read_rows(metrics, needed=("epoch",))
     quantities = [name for name in QUANTITIES if any(f"{split}_{name}" in row for split in COLOURS for row in rows)]
     figure = new_figure(4.6 * len(quantities) + 0.6, 3.9)
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]

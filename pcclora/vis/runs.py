@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pcclora.engine.part_views import segmented_test_shapes
-from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import TASKS
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
@@ -40,7 +40,7 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
         title = f"{_title(summary)}\n{', '.join(figures)}{chosen}"
         draw_iou_bars(summary["categories"], folder.ious, title=title)
         return
-    rows = read_rows(folder.predictions)
+    rows = folder.read_predictions()
     labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
     confusion = confusion_matrix(labels, guesses, num_classes=len(summary["classes"]))
     title = f"{_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
@@ -55,7 +55,7 @@ def extremes(folder: RunFolder) -> dict[str, int]:
     Raises:
         PccloraError: If the run is not finished, or none of part segmentation.
     """
-    rows = read_rows(folder.predictions)
+    rows = folder.read_predictions()
     order = [index for index in worst(folder) if rows[index]["parts"] > 1] or worst(folder)
     return {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
 
@@ -68,7 +68,7 @@ def worst(folder: RunFolder, count: int | None = None) -> list[int]:
     """
     if "categories" not in folder.read_summary():
         raise PccloraError(f"{folder.path}: its test objects have no parts; a part-segmentation run is needed here")
-    order = np.argsort([row["miou"] for row in read_rows(folder.predictions)], kind="stable")
+    order = np.argsort([row["miou"] for row in folder.read_predictions()], kind="stable")
     return [int(index) for index in order[:count]]
 
 

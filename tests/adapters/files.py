@@ -8,8 +8,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pcclora import adapters as ad
-from pcclora.adapters.folder import CONFIG, TENSORS, _checksum
+from pcclora.adapters.folder import CONFIG, TENSORS
 from pcclora.errors import PccloraError
+from pcclora.tensor_file import checksum
 from tests.adapters.backbones import BACKBONES
 
 METHODS = {
@@ -60,18 +61,22 @@ def read(folder):
         return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
 
 
-def rewrite(folder, change):
-    """Change tensors of a file and sign it anew: what is wrong now, no checksum tells."""
+def rewrite(folder, change=lambda tensors: None, **entries):
+    """Change tensors of a file, or entries of its header, and sign it anew: what is wrong now, no checksum tells."""
     tensors, header = read(folder)
     change(tensors)
+    header |= entries
     if "pcclora_sha256" in header:
-        header["pcclora_sha256"] = _checksum(tensors, header)
+        header["pcclora_sha256"] = checksum(tensors, header)
     save_file(tensors, folder / TENSORS, metadata=header)
 
 
 def reconfigure(folder, **values):
+    """Change settings in both files."""
     path = folder / CONFIG
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    settings = json.loads(path.read_text()) | values
+    path.write_text(json.dumps(settings))
+    rewrite(folder, pcclora_config=json.dumps(settings))
 
 
 def state_of(model):

@@ -221,7 +221,10 @@ def test_a_damaged_file_is_refused_and_the_model_stays(method: str, backbone: st
     refused(f"'{key}' has shape .*, .* is expected: another rank", lambda tensors: tensors.update({key: narrow}))
     flipped = bytearray(whole)
     flipped[-5] ^= 1
-    for damaged, message in ((flipped, "has sha256 .* was written with .*; copy it again"), (whole[:-9], "truncated")):
+    for damaged, message in (
+        (flipped, "has sha256 .* was written with .*: it is damaged; copy or download it"),
+        (whole[:-9], "truncated"),
+    ):
         (tmp_path / TENSORS).write_bytes(damaged)
         assert_refused(tmp_path, f"{TENSORS}: {message}", backbone)
 

@@ -94,7 +94,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(PccloraError, match=r"a\.safetensors: cannot be written: disk full"):
         save_prepared(path, points=points * 2, labels=labels, class_names=["a"], places=["x"])
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 

@@ -8,13 +8,14 @@ import pytest
 
 from pcclora.data.vtab1k import TASKS as VTAB1K
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.search import AS_GIVEN, choose, point_name, read_grid, write_point
+from pcclora.engine.search import AS_GIVEN, choose, point_name, read_grid, read_search, write_point
 from pcclora.engine.settings import ImageRun, data_name
 from pcclora.engine.suite import Suite, begin_suite, extend_suite, final_folder, find_tasks, run_suite
 from pcclora.engine.suite_summary import suite_table, summarize_suite
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
 from tests.data.image_trees import vtab_task
+from tests.engine.summaries import summary
 from tests.engine.test_image_classification import TINY
 
 pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
@@ -57,7 +58,41 @@ def test_a_bad_grid_is_refused(tmp_path, text, words):
 def finished(folder, accuracy):
     folder.mkdir(parents=True)
     samples = {"train": 800, "test": 200}
-    (folder / "summary.json").write_text(json.dumps({"metrics": {"accuracy": accuracy}, "samples": samples}))
+    (folder / "summary.json").write_text(json.dumps(summary(metrics={"accuracy": accuracy}, samples=samples)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": "train.lr=0.1"},
+        {"options": [["train.lr=0.1"]]},
+        {"accuracy": "0.5"},
+        {"error": 3},
+        {"samples": {"train": 800}},
+        {"samples": [800, 200]},
+    ],
+)
+def test_a_damaged_point_is_named(tmp_path, change):
+    point, folder = ("train.lr=0.1",), tmp_path / "tuning" / "train.lr=0.1"
+    finished(folder, 0.25)
+    write_point(folder, point, "accuracy")
+    held = json.loads((folder / "point.json").read_text())
+    (folder / "point.json").write_text(json.dumps(held | change))
+    with pytest.raises(
+        PccloraError, match=r"train\.lr=0\.1/point\.json: .* is needed; .*: delete it|has no|there is no"
+    ):
+        choose(tmp_path, [point], "accuracy")
+    with pytest.raises(PccloraError, match=r"no point\.json is of the point train\.lr=3"):
+        write_point(folder, point, "accuracy")
+        choose(tmp_path, [("train.lr=3",)], "accuracy")
+
+
+@pytest.mark.parametrize("name", ["search.json", "suite.json"])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"tasks": "kitti", "points": [], "seeds": []}', "{", "[" * 10**5])
+def test_a_damaged_search_or_suite_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PccloraError, match=name.replace(".", r"\.")):
+        read_search(tmp_path / name) if name == "search.json" else Suite.read(tmp_path)
 
 
 def test_the_first_of_the_best_is_chosen(tmp_path):

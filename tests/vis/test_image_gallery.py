@@ -2,14 +2,17 @@
 
 import pytest
 
+from pcclora.atomic import write_json
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.vis.image_gallery import surest
+from tests.engine.summaries import summary
 
 
 @pytest.fixture
 def folder(tmp_path):
     rows = [(0, 1, 1, 0.5), (1, 0, 1, 0.9), (2, 2, 2, 0.99), (3, 2, 2, 0.7), (4, 1, 0, 0.95)]
     write_rows(tmp_path / "predictions.csv", ["index", "label", "prediction", "confidence"], rows)
+    write_json(tmp_path / "summary.json", summary(samples={"train": 12, "test": 5}))
     return RunFolder(tmp_path)
 
 
