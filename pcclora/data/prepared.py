@@ -1,9 +1,11 @@
 """One memory-mapped file a split, made once from a slow form: safetensors with clouds, labels, and names in its header.
 
-A loader picks it up by its name. It is written to a temporary file and moved into place, so that it is whole or absent.
+A loader picks it up by its name. It is whole or absent, and has a sha256 over all of it that is compared each time it
+is opened: a flipped bit in a label would change results and never be seen.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from pcclora import tensor_file
+from pcclora.atomic import parse_json
 from pcclora.data.base import IntArray
+from pcclora.data.class_lists import check_distinct
 from pcclora.data.files import unreadable
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 
-_FORMAT = "pcclora clouds 1"
+VERSION = 2
+"""Of the files that are written; those of version 1 have no checksum."""
+REMEDY = "delete it and run prepare.py again"
+_FORMAT = "pcclora clouds"
 
 
 class MappedClouds:
@@ -83,41 +91,81 @@ def open_prepared(path: Path) -> Prepared:
     Raises:
         PccloraError: If it is damaged, or no such file.
     """
-    tensors, header = read_header(path, ("labels",), ("class_names", "places"), _FORMAT)
-    return Prepared(MappedClouds(path), tensors["labels"], tuple(header["class_names"]), tuple(header["places"]))
+    tensors, header = read_header(path, {"class_names": [str], "places": [str]}, _FORMAT)
+    points = take(tensors, "points", torch.float32, (None, None, 3), path)
+    labels = take(tensors, "labels", torch.int64, (len(points),), path)
+    if len(header["places"]) != len(points):
+        raise PccloraError(f"{path}: {len(header['places'])} names for {len(points)} clouds; {REMEDY}")
+    check_distinct(header["class_names"], path)
+    return Prepared(MappedClouds(path), labels.copy(), tuple(header["class_names"]), tuple(header["places"]))
 
 
-def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], header: dict[str, Any], version: str) -> None:
+def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], header: dict[str, Any], kind: str) -> None:
     """Write a safetensors file whose header holds JSON values; an existing one is replaced when the new one is whole.
 
     Args:
         path: Where to.
         tensors: What to write.
         header: What its header says.
-        version: What :func:`read_header` must find again.
+        kind: What :func:`read_header` must find again.
     """
-    metadata = {"format": version} | {key: json.dumps(value) for key, value in header.items()}
+    metadata = {"format": f"{kind} {VERSION}"} | {key: json.dumps(value) for key, value in header.items()}
     held = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in tensors.items()}
     tensor_file.write_tensors(path, held, metadata)
 
 
-def read_header(
-    path: Path, tensors: Sequence[str], keys: Sequence[str], version: str
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read some tensors, and what the header says, of a file of :func:`write_tensors`.
+def read_header(path: Path, form: dict[str, Any], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Map the tensors, and read what the header says, of a file of :func:`write_tensors`; all of it is checked.
+
+    Args:
+        path: The file.
+        form: What the header must hold, for :func:`pcclora.forms.check_form`.
+        kind: What was given when it was written.
 
     Raises:
-        PccloraError: If it is absent, damaged, or of another version.
+        PccloraError: If it is absent, damaged, of another kind or version.
     """
-    from safetensors import SafetensorError, safe_open
-
-    remedy = "delete it and run prepare.py again"
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != version:
-                raise PccloraError(f"{path}: not a file of this version's prepare.py; {remedy}")
-            found = {name: file.get_tensor(name) for name in tensors}
-        return found, {key: json.loads(metadata[key]) for key in keys}
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise unreadable(path, error, remedy) from error
+        tensors, metadata = tensor_file.read_tensors(path, remedy=REMEDY)
+    except PccloraError as error:
+        if isinstance(error.__cause__, Exception):
+            raise unreadable(path, error.__cause__, REMEDY) from error  # it may be a web page, or empty
+        raise
+    old = metadata.get("format") == f"{kind} 1"
+    if metadata.get("format") != f"{kind} {VERSION}" and not old:
+        raise PccloraError(f"{path}: not a file of this version's prepare.py; {REMEDY}")
+    if tensor_file.SHA256 not in metadata:
+        if not old:
+            raise PccloraError(f"{path}: its checksum is gone: it is damaged; {REMEDY}")
+        warnings.warn(f"{path}: has no checksum, so damage would not be seen; run prepare.py again", stacklevel=2)
+    texts = {key: metadata[key] for key in form if key in metadata}
+    header = {key: parse_json(text, f"{path}, '{key}'") for key, text in texts.items()}
+    check_form(header, form, path, remedy=REMEDY)
+    return tensors, header
+
+
+def take(
+    tensors: dict[str, torch.Tensor], name: str, dtype: torch.dtype, shape: tuple[int | None, ...], path: Path
+) -> NDArray[Any]:
+    """Return one tensor of a prepared file as an array, still mapped.
+
+    Args:
+        tensors: All of them.
+        name: Which.
+        dtype: What it must be.
+        shape: What its shape must be; None is any length above 0.
+        path: The file, for the message.
+
+    Raises:
+        PccloraError: If it is absent, or something else.
+    """
+    found = tensors.get(name)
+    expected = f"{dtype} ({', '.join('any' if length is None else str(length) for length in shape)})"
+    if found is None:
+        raise PccloraError(f"{path}: no '{name}' in it, {expected} is needed; {REMEDY}")
+    fits = len(found.shape) == len(shape) and all(
+        there == wanted or (wanted is None and there > 0) for there, wanted in zip(found.shape, shape, strict=True)
+    )
+    if found.dtype != dtype or not fits:
+        raise PccloraError(f"{path}: '{name}' is {found.dtype} {tuple(found.shape)}, {expected} is needed; {REMEDY}")
+    return found.numpy()

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pcclora.data.base import FloatArray, IntArray, Parts
-from pcclora.data.prepared import read_header, write_tensors
+from pcclora.data.class_lists import check_distinct
+from pcclora.data.prepared import REMEDY, read_header, take, write_tensors
+from pcclora.errors import PccloraError
 
-_FORMAT = "pcclora parts 1"
+_FORMAT = "pcclora parts"
+_HEADER = {"class_names": [str], "parts": [([str], [[int]])], "names": [str], "listed": int}
 
 
 @dataclass
@@ -93,15 +97,28 @@ def open_prepared_parts(path: Path) -> PreparedParts:
     Raises:
         PccloraError: If it is damaged, or no such file.
     """
-    tensors, header = read_header(path, ("labels", "ends"), ("class_names", "parts", "names", "listed"), _FORMAT)
-    part_names, of_class = header["parts"]
-    parts = Parts(tuple(part_names), tuple(map(tuple, of_class)))
-    return PreparedParts(
-        path,
-        tensors["labels"],
-        tensors["ends"],
-        tuple(header["class_names"]),
-        parts,
-        tuple(header["names"]),
-        header["listed"],
-    )
+    tensors, header = read_header(path, _HEADER, _FORMAT)
+    points = take(tensors, "points", torch.float32, (None, 3), path)
+    take(tensors, "part_labels", torch.int16, (len(points),), path)
+    labels = take(tensors, "labels", torch.int64, (None,), path)
+    ends = take(tensors, "ends", torch.int64, (len(labels) + 1,), path)
+    if ends[0] != 0 or ends[-1] != len(points) or (np.diff(ends) < 1).any():
+        raise PccloraError(f"{path}: its clouds do not follow each other from the first point to the last; {REMEDY}")
+    if not len(labels) == len(header["names"]) <= header["listed"]:
+        counts = f"{len(labels)} clouds, {len(header['names'])} names, {header['listed']} listed"
+        raise PccloraError(f"{path}: {counts}, which cannot be; {REMEDY}")
+    check_distinct(header["class_names"], path)
+    class_names, names = tuple(header["class_names"]), tuple(header["names"])
+    parts = _parts(header["parts"], len(class_names), path)
+    return PreparedParts(path, labels.copy(), ends.copy(), class_names, parts, names, header["listed"])
+
+
+def _parts(stored: list[Any], classes: int, path: Path) -> Parts:
+    try:
+        names, of_class = stored
+        parts = Parts(tuple(names), tuple(map(tuple, of_class)))
+    except (TypeError, ValueError) as error:
+        raise PccloraError(f"{path}: what its classes are made of cannot be so ({error}); {REMEDY}") from error
+    if len(parts.of_class) != classes:
+        raise PccloraError(f"{path}: the parts of {len(parts.of_class)} classes for {classes}; {REMEDY}")
+    return parts

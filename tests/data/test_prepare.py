@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from pcclora.data import ModelNetConfig
 from pcclora.data.prepared import open_prepared, save_prepared
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 from pcclora.registry import DATASETS
+from pcclora.tensor_file import write_tensors
 
 DATASETS_FOLDER = Path(__file__).resolve().parents[2] / "datasets"
 main = runpy.run_path(str(DATASETS_FOLDER / "modelnet40" / "prepare.py"))["main"]
@@ -97,6 +101,76 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(PccloraError, match=r"a\.safetensors: cannot be written: disk full"):
         save_prepared(path, points=points * 2, labels=labels, class_names=["a"], places=["x"])
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def small_file(path):
+    points = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    save_prepared(path, points=points, labels=np.arange(3) % 2, class_names=["a", "b"], places=["x", "y", "z"])
+    return path
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_found(tmp_path, place, bit):
+    path = small_file(tmp_path / "a.safetensors")
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(PccloraError, match=r"a\.safetensors.*run prepare\.py again"):
+        open_prepared(path)
+
+
+def as_it_is_now(path, **changes):
+    """Write a prepared file with other content, checksum and all; None leaves an entry out."""
+    clouds = {"points": torch.zeros(3, 5, 3), "labels": torch.tensor([0, 1, 0])}
+    words = {"format": "pcclora clouds 2", "class_names": '["a", "b"]', "places": '["x", "y", "z"]'}
+    own = {key: changes.get(key, value) for key, value in (clouds | words).items()}
+    held = {key: own[key] for key in clouds if own[key] is not None}
+    write_tensors(path, held, {key: own[key] for key in words if own[key] is not None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": torch.zeros(4, 5, 3)}, r"'labels' is torch.int64 \(3,\), torch.int64 \(4\) is needed"),
+        ({"points": torch.zeros(3)}, r"'points' is torch.float32 \(3,\), torch.float32 \(any, any, 3\) is needed"),
+        ({"points": torch.tensor(0.0)}, r"'points' is torch.float32 \(\)"),
+        ({"points": torch.zeros(0, 5, 3)}, r"'points' is torch.float32 \(0, 5, 3\)"),
+        ({"points": torch.zeros(3, 5, 3, dtype=torch.float64)}, "'points' is torch.float64"),
+        ({"points": None}, "no 'points' in it"),
+        ({"labels": None}, "no 'labels' in it"),
+        ({"labels": torch.tensor([0.0, 0.5, 1.0])}, "'labels' is torch.float32"),
+        ({"labels": torch.zeros(3, 1, dtype=torch.int64)}, r"'labels' is torch.int64 \(3, 1\)"),
+        ({"class_names": "3"}, "class_names is 3, a list is needed"),
+        ({"class_names": '["a", 3]'}, r"class_names\[1\] is 3, a text is needed"),
+        ({"class_names": '["a", "a"]'}, "class 'a' is named twice"),
+        ({"class_names": "[" * 100_000}, "'class_names': cannot be read: nested too deeply"),
+        ({"class_names": None}, "there is no class_names"),
+        ({"places": '["x", "y"]'}, "2 names for 3 clouds"),
+        ({"places": "null"}, "places is None, a list is needed"),
+        ({"places": "{"}, "'places': cannot be read"),
+        ({"format": "pcclora parts 2"}, "not a file of this version's prepare.py"),
+        ({"format": "pcclora clouds 3"}, "not a file of this version's prepare.py"),
+    ],
+)
+def test_what_a_prepared_file_cannot_hold_is_refused(tmp_path, changes, message):
+    as_it_is_now(tmp_path / "a.safetensors")
+    assert open_prepared(tmp_path / "a.safetensors").class_names == ("a", "b")
+    as_it_is_now(tmp_path / "a.safetensors", **changes)
+    with pytest.raises(PccloraError, match=rf"a\.safetensors.*{message}"):
+        open_prepared(tmp_path / "a.safetensors")
+
+
+def test_a_file_of_before_there_was_a_checksum_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "a.safetensors"
+    tensors = {"points": np.ones((1, 4, 3), np.float32), "labels": np.zeros(1, np.int64)}
+    metadata = {"class_names": '["a"]', "places": '["x"]', "format": "pcclora clouds 1"}
+    save_file(tensors, path, metadata=metadata)
+    with pytest.warns(UserWarning, match=r"a\.safetensors: has no checksum.*run prepare\.py again"):
+        assert open_prepared(path).labels.tolist() == [0]
+    save_file(tensors, path, metadata=metadata | {"format": "pcclora clouds 2"})
+    with pytest.raises(PccloraError, match="its checksum is gone"):
+        open_prepared(path)
 
 
 def test_mapped_clouds_can_be_sent_to_another_process(tmp_path):

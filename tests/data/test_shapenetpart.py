@@ -12,6 +12,7 @@ from pcclora.data import PartSegH5Config, ShapeNetPartConfig, make_loader, norma
 from pcclora.data.seg_classes import SHAPENETPART, number_parts
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 prepare = runpy.run_path(str(ROOT / "datasets" / "shapenetpart" / "prepare.py"))
@@ -252,6 +253,32 @@ def test_a_damaged_prepared_file_is_refused(tree):
     for content in (path.read_bytes()[:-10], b"", bytes(range(64))):
         path.write_bytes(content)
         with pytest.raises(PccloraError, match=r"shapenetpart_train.safetensors.*run prepare\.py again"):
+            open_split(tree)
+    prepare["main"]([str(tree), "--incomplete"])
+    path.unlink(missing_ok=True)
+    prepare["main"]([str(tree), "--incomplete"])
+    tensors, header = read_tensors(path, remedy="")
+    ends, listed = tensors["ends"], header["listed"]
+    for name, value, message in (
+        ("ends", ends.flip(0), "clouds do not follow each other"),
+        ("ends", ends + 1, "clouds do not follow each other"),
+        ("ends", ends[:-1], r"'ends' is torch.int64 \(3,\), torch.int64 \(4\) is needed"),
+        ("part_labels", tensors["part_labels"][1:], "'part_labels' is torch.int16"),
+        ("part_labels", tensors["part_labels"].float(), "'part_labels' is torch.float32"),
+        ("labels", tensors["labels"].float(), "'labels' is torch.float32"),
+        ("names", '["a"]', f"3 clouds, 1 names, {listed} listed"),
+        ("listed", "2", "3 clouds, 3 names, 2 listed"),
+        ("listed", "true", "listed is True, a whole number is needed"),
+        ("parts", '[["a"], [[9]]]', "what its classes are made of cannot be so"),
+        ("parts", '[["a"]]', "what its classes are made of cannot be so"),
+        ("parts", '[["a"], [[0]]]', "the parts of 1 classes for 16"),
+        ("parts", "3", "parts is 3, a list is needed"),
+    ):
+        if isinstance(value, str):
+            write_tensors(path, tensors, header | {name: value})
+        else:
+            write_tensors(path, tensors | {name: value.contiguous()}, header)
+        with pytest.raises(PccloraError, match=rf"shapenetpart_train\.safetensors.*{message}"):
             open_split(tree)
     with pytest.raises(PccloraError, match="no split 'valid'"):
         open_split(tree, "valid")
