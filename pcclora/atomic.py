@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -164,10 +165,11 @@ def parse_json(text: str, place: object) -> Any:
         place: Where it stands, for the message.
 
     Raises:
-        PccloraError: If it is damaged, nested without end, or holds numbers that JSON does not know.
+        PccloraError: If it is damaged, nested without end, names something twice, or holds numbers that JSON does not
+            know.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
     except RecursionError as error:
         raise PccloraError(f"{place}: cannot be read: nested too deeply to be data") from error
     except ValueError as error:  # no JSON, or a number of thousands of digits
@@ -183,6 +185,14 @@ def read_json(path: Path) -> dict[str, Any]:
     values = load_json(path)
     if not isinstance(values, dict):
         raise PccloraError(f"{path}: one JSON object is expected, found {type(values).__name__}")
+    return values
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"'{twice[:80]}' is named twice")
     return values
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pcclora.errors import PccloraError
 from pcclora.models.image_timm import timm_cfg
+from pcclora.models.sizes import oversized
 from pcclora.registry import MODELS
 
 STATISTICS = {  # mean and standard deviation of each channel
@@ -131,6 +132,8 @@ def _check(config: TimmConfig | VitMiniConfig) -> None:
         f"{key} is {value}, 1 or more is expected" for key, value in values.items() if key not in rates and value < 1
     ]
     wrong += [f"{key} is {values[key]}, it lies in [0, 1)" for key in rates if not 0 <= values.get(key, 0) < 1]
+    counts = {key: int(value) for key, value in values.items() if key not in rates}
+    wrong = wrong or oversized(counts, dim=config.embed_dim or 1, depth=config.depth or 1)
     if not wrong and config.embed_dim and config.num_heads and config.embed_dim % config.num_heads:
         wrong.append(f"embed_dim {config.embed_dim} is not divisible by num_heads {config.num_heads}")
     if not wrong and config.img_size and config.patch_size and config.img_size % config.patch_size:

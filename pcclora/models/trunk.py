@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.sizes import oversized
 from pcclora.models.tokenizer import MiniPointNet, group_points
 from pcclora.models.transformer import Transformer, init_trunk
 
@@ -66,6 +67,9 @@ class PointMAEConfig:
             widths, wanted = getattr(self, name), len(getattr(type(self), name))
             if len(widths) != wanted or min(widths) < 1:
                 wrong.append(f"{name} is {widths}, {wanted} positive widths are expected")
+        widths = {f"a width of {name}": max(getattr(self, name)) for name in ("encoder_widths", "part_widths")}
+        sizes = {**counts, "num_groups": self.num_groups, **widths}
+        wrong = wrong or oversized(sizes, dim=self.dim, depth=max(self.depth, self.decoder_depth))
         if wrong:
             raise PccloraError("; ".join(wrong))
 

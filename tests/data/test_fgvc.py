@@ -69,6 +69,7 @@ def test_classes_are_counted_from_zero_in_their_order_however_they_are_numbered(
         ("[]", "expected {.*path/of/image.jpg"),
         ("{", "test.json: damaged"),
         ("", "test.json: the file is empty"),
+        ('{"a.jpg": 1, "b.jpg": 1, "a.jpg": 2}', "test.json: damaged .*'a.jpg' is named twice"),
         ("<html>quota</html>", "test.json: this is a web page"),
         ("[" * 100_000, "test.json: damaged .*nested too deeply"),
         ('{"a":' * 100_000, "test.json: damaged .*nested too deeply"),
