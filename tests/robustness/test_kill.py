@@ -12,6 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pcclora import adapters as ad
+from pcclora.engine import checkpoint as checkpoints
+
 VICTIM = str(Path(__file__).with_name("victim.py"))
 WHOLE = ["metrics.csv", "checkpoint/last.safetensors"]
 LEFT = {
@@ -40,8 +43,8 @@ def server():
     return context
 
 
-def start(server, task, folder, moment=None):
-    given = {"task": task, "folder": str(folder), "overrides": OVERRIDES[task], "moment": moment}
+def start(server, task, folder, moment=None, overrides=None):
+    given = {"task": task, "folder": str(folder), "overrides": overrides or OVERRIDES[task], "moment": moment}
     process = server.Process(target=runpy.run_path, args=(VICTIM, given))
     process.start()
     return process
@@ -86,6 +89,49 @@ def test_a_run_killed_from_outside_at_random_times(server, tmp_path):
         if kills == 6:
             return
     pytest.fail(f"only {kills} of 30 runs were caught before their end")
+
+
+def rank_of(folder):
+    """Load the adapter; its rank tells the old one from the new one, and every number in it is the rank."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 4))
+    adapter = ad.load_adapter(model, folder)
+    assert all((parameter == adapter.config.r).all() for parameter in adapter.parameters())
+    return adapter.config.r
+
+
+def epoch_of(folder):
+    state = checkpoints.load(folder / "last.safetensors")
+    assert (state.weights["weight"] == state.epoch).all() and (state.optimizer["weight"] == state.epoch).all()
+    return state.epoch
+
+
+SAVES = {"adapter": (rank_of, 8, 16, 2), "checkpoint": (epoch_of, 3, 4, 1)}
+"""How to tell what lies in a folder, what of it is the old and the new one, and how many files are written."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", SAVES)
+@pytest.mark.filterwarnings("ignore:.*which counts")
+def test_a_save_killed_at_any_step_leaves_the_old_one_or_the_new_one(server, tmp_path, task):
+    read, old, new, files = SAVES[task]
+    kills, found = 0, []
+    for kind in ("half", "fsync", "replace", "replaced"):
+        for step in range(1, 100):
+            folder = tmp_path / f"{kind}{step}"
+            folder.mkdir()
+            assert finish(start(server, task, folder, overrides=old)) == 0
+            before = sorted(path.name for path in folder.iterdir())
+            code = finish(start(server, task, folder, (kind, step), overrides=new))
+            found.append(read(folder))
+            assert found[-1] == new if code == 0 else found[-1] in (old, new)
+            assert finish(start(server, task, folder, overrides=new)) == 0
+            assert read(folder) == new and sorted(path.name for path in folder.iterdir()) == before
+            if code == 0:
+                break
+            kills += 1
+    assert kills == 1 + 2 * files + files + files  # half of the tensors; a file and its folder flushed; each renamed
+    assert {old, new} == set(found)
 
 
 def assert_equal(task, whole, resumed):

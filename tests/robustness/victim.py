@@ -2,17 +2,18 @@
 
 Globals given by the caller: ``task``, ``folder``, ``overrides``, ``moment``: None, or ("replace" | "replaced" |
 "fsync" | "half", n): SIGKILL right before or after the n-th file takes its name, before the n-th flush, or after half
-of the n-th file of tensors is written.
+of the n-th file of tensors is written. The tasks ``adapter`` and ``checkpoint`` save one over the one in the folder.
 """
 
 import os
 import signal
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
+from pcclora import adapters
 from pcclora.config import load_config
+from pcclora.engine import checkpoint, random_state
 from pcclora.engine.pretraining import pretrain
 from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 from pcclora.engine.training import train as adapt
@@ -50,18 +51,39 @@ def replace(source, target, real=os.replace):
 def fsync(descriptor, real=os.fsync):
     if die_at("fsync"):
         die()
+    written = os.readlink(f"/proc/self/fd/{descriptor}")
+    if ".safetensors." in written and die_at("half"):
+        os.truncate(written, os.stat(written).st_size // 2)
+        die()
     real(descriptor)
 
 
-def save_file(tensors, path, metadata=None, real=safetensors.torch.save_file):
-    real(tensors, path, metadata)
-    if die_at("half"):
-        os.truncate(path, Path(path).stat().st_size // 2)
-        die()
+def save_adapter(path: Path) -> None:
+    """Save an adapter of the rank that is given as ``overrides``."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 4))
+    adapters.attach(model, adapters.LoRAConfig(r=overrides, target_modules=("0",)))  # noqa: F821
+    with torch.no_grad():
+        for parameter in model.adapters.parameters():
+            parameter.fill_(overrides)  # noqa: F821
+    adapters.save_adapter(model, path)
 
 
-os.replace, os.fsync, safetensors.torch.save_file = replace, fsync, save_file
-schema, train = TASKS[task]  # noqa: F821
+def save_checkpoint(path: Path) -> None:
+    """Save the state after the epoch that is given as ``overrides``."""
+    weights = {"weight": torch.full((100, 100), float(overrides))}  # noqa: F821
+    state = checkpoint.Checkpoint(overrides, weights, weights, [random_state.capture(torch.device("cpu"))])  # noqa: F821
+    checkpoint.save(path / "last.safetensors", state)
+
+
+os.replace, os.fsync = replace, fsync
 path = Path(folder)  # noqa: F821
-config = load_config(schema, file=Path(__file__).parents[1] / "tiny" / f"{task}.yaml", overrides=overrides)  # noqa: F821
-train(config, path, resume=(path / "config.yaml").is_file())
+if task == "adapter":  # noqa: F821
+    save_adapter(path)
+elif task == "checkpoint":  # noqa: F821
+    save_checkpoint(path)
+else:
+    schema, train = TASKS[task]  # noqa: F821
+    tiny = Path(__file__).parents[1] / "tiny" / f"{task}.yaml"  # noqa: F821
+    config = load_config(schema, file=tiny, overrides=overrides)  # noqa: F821
+    train(config, path, resume=(path / "config.yaml").is_file())
