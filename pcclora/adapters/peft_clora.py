@@ -13,6 +13,7 @@ from pcclora.adapters.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.folder import AdapterFiles
 from pcclora.adapters.peft_format import NO_MATTER, PREFIX, obstacle, saved_modules
 from pcclora.adapters.state import adapter_tensors
+from pcclora.forms import check_form
 
 _OWN, _SHARED = "groups.", "base_model.clora_"
 
@@ -40,6 +41,7 @@ def read_config(files: AdapterFiles, model: nn.Module) -> CLoRAConfig:
         PccloraError: If a setting is unknown or has no meaning.
     """
     values = {key: value for key, value in files.config.items() if key not in NO_MATTER}
+    check_form(values, {"modules_to_save?": ([str], None)}, files.settings, remedy="copy or save the adapter again")
     values["modules_to_save"] = saved_modules(model, values.get("modules_to_save") or ())  # peft's None is nothing
     from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
 

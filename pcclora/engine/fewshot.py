@@ -38,6 +38,9 @@ from pcclora.registry import load_plugin
 
 logger = logging.getLogger(__name__)
 _FOLD = {
+    "way": int,
+    "shot": int,
+    "fold": int,
     "accuracy": float,
     "trained": int,
     "seconds": float,
@@ -189,7 +192,7 @@ def read_folds(config: FewShotRun, output: Path) -> dict[Fold, dict[str, Any]]:
     Raises:
         PccloraError: If a file is damaged, or methods met different episodes.
     """
-    records = {fold: _read_fold(file) for fold in folds_of(config) if (file := fold.file(output)).is_file()}
+    records = {fold: _read_fold(fold, file) for fold in folds_of(config) if (file := fold.file(output)).is_file()}
     episodes: dict[tuple[int, int, int], str] = {}
     for fold, record in records.items():
         digest = episodes.setdefault((fold.way, fold.shot, fold.number), record["episode_sha256"])
@@ -200,9 +203,11 @@ def read_folds(config: FewShotRun, output: Path) -> dict[Fold, dict[str, Any]]:
     return records
 
 
-def _read_fold(file: Path) -> dict[str, Any]:
-    record = read_json(file)
-    check_form(record, _FOLD, file, remedy="delete it, and --resume runs the fold again")
+def _read_fold(fold: Fold, file: Path) -> dict[str, Any]:
+    record, remedy = read_json(file), "delete it, and --resume runs the fold again"
+    check_form(record, _FOLD, file, remedy=remedy)
+    if (record["way"], record["shot"], record["fold"]) != (fold.way, fold.shot, fold.number):
+        raise PccloraError(f"{file}: is of another fold; {remedy}")
     return record
 
 

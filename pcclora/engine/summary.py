@@ -14,6 +14,8 @@ _FIGURE = (float, {"mean": float, "std": (float, None), "values": [float]})
 SEARCH = {"chosen": [str], "by": str, "on": int, "trained_on": int, "points": [dict]}
 """Of search.json, and of the entry that a summary has of it."""
 
+_TOGETHER = {"size": ("interpolation",), "mean": ("std", "normalization")}
+"""What a protocol says of images, entries that are read together."""
 _COMMON = {"task": str, "data": str, "model": str, "metrics": {"*": _FIGURE}, "protocol": {"augmentation": str}}
 _EVALUATED = _COMMON | {
     "samples": {"*": int},
@@ -56,6 +58,10 @@ def read_summary(path: Path, *, evaluation: bool = False, remedy: str) -> dict[s
     pretrained = held.get("task") == "pretraining"
     form = _EVALUATED if evaluation else _PRETRAINED if pretrained else _ADAPTED
     check_form(held, form, path, remedy=remedy)
+    for key, others in _TOGETHER.items():
+        check_form(
+            held["protocol"], dict.fromkeys(others, object) if key in held["protocol"] else {}, path, remedy=remedy
+        )
     if not pretrained:
         _check_labels(held, path, remedy)
     return held

@@ -109,6 +109,26 @@ def test_the_folds_are_shared_and_written_down(finished):
     assert trained["prototype"] == 0 < trained["linear"] < trained["CLoRA"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: {}, "there is no way"),
+        (lambda record: [record], "one JSON object is expected"),
+        (lambda record: record | {"accuracy": "0.5"}, "accuracy is '0.5', a finite number is needed"),
+        (lambda record: record | {"trained": 0.5}, "trained is 0.5, a whole number is needed"),
+        (lambda record: record | {"episode_sha256": None}, "episode_sha256 is None, a text is needed"),
+        (lambda record: record | {"way": 4}, "is of another fold"),
+    ],
+)
+def test_a_damaged_fold_is_named_with_the_remedy(finished, tmp_path, change, message):
+    config, folder = finished
+    shutil.copytree(folder, tmp_path / "run")
+    file = folds_of(config)[0].file(tmp_path / "run")
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(PccloraError, match=rf"{file.name}: .*{message}"):
+        read_folds(config, tmp_path / "run")
+
+
 def test_two_processes_are_one_after_the_other(finished, tmp_path):
     config, folder = finished
     _, failed = comparison(tmp_path / "two", workers=Workers(jobs=2))

@@ -108,6 +108,7 @@ DAMAGED = [
     ({"protocol": None}, "there is no protocol"),
     ({"protocol": ["none", 64]}, "protocol is a list, an object is needed"),
     ({"protocol": {"points": 64}}, "there is no protocol.augmentation"),
+    ({"protocol": {"augmentation": "none", "size": 32}}, "there is no interpolation"),
     ({"task": None}, "there is no task"),
     ({"metrics": {"accuracy": "0.5"}}, "metrics.accuracy is '0.5', a finite number or an object"),
     ({"metrics": {"accuracy": {"mean": 0.5}}}, "there is no metrics.accuracy.std"),
