@@ -3,15 +3,19 @@
 accelerate evens out the processes by repeating samples and ``gather_for_metrics`` drops as many at the end; here each
 sample carries its index in the data set and goes to that place, so that order and repetition cannot matter. Batches
 have one fixed size, because a matrix product may round differently with another number of rows.
+
+Of scores that are not finite the largest is whatever a comparison makes of NaN. They are no answers, and are refused
+here, where every one passes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pcclora.data import set_epoch
+from pcclora.engine.loop import DivergenceError
 from pcclora.engine.task import Evaluation
 
 if TYPE_CHECKING:
@@ -46,6 +50,9 @@ class Evaluator:
 
         Returns:
             For each pass the answers in the data set's order, on every process.
+
+        Raises:
+            DivergenceError: If a score, or a probability made of it, is not finite.
         """
         was_training = model.training
         model.eval()
@@ -64,7 +71,9 @@ class Evaluator:
             answers = self.predict(model, full)
             found.update(zip(full["index"].tolist(), answers, strict=True))
         gathered = dict(gather_object(list(found.items())))
-        return [gathered[index] for index in range(self.samples)]
+        answers = [gathered[index] for index in range(self.samples)]
+        check_finite([scores for scores, _ in answers], self.loader.dataset)
+        return answers
 
 
 class Watched(Generic[E]):
@@ -86,6 +95,26 @@ class Watched(Generic[E]):
         """Evaluate and return the columns."""
         self.last = self.evaluate(model)
         return {f"{self.prefix}{name}": value for name, value in self.last.metrics().items()}
+
+
+def check_finite(scores: Sequence[Tensor], samples: Any) -> None:
+    """Refuse what a model computed of samples, unless all of it, and a loss of it, is finite.
+
+    Args:
+        scores: One tensor a sample, on the CPU; classes or parts, or features, are its last dimension.
+        samples: What the loader reads: ``samples.dataset[index].path`` says where a sample came from.
+
+    Raises:
+        DivergenceError: Naming the first such sample and how many there are.
+    """
+    bad = [n for n, own in enumerate(scores) if not own.isfinite().all() or not own.log_softmax(-1).isfinite().all()]
+    if bad:
+        path = getattr(samples.dataset[bad[0]], "path", "")
+        raise DivergenceError(
+            f"{len(bad)} of {len(scores)} answers of the model are nan or infinite, the first to sample {bad[0]}"
+            f"{f' ({path})' if path else ''}: it diverged in training (lower train.lr), or the values of these samples "
+            "are out of all proportion (of clouds: data.normalize=true)"
+        )
 
 
 def fill_up(x: Tensor, size: int) -> Tensor:

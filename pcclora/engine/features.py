@@ -97,7 +97,7 @@ class _Kept(Dataset[Any]):
     def __init__(self, clouds: Any, views: int, compute: Callable[[Tensor], Tensor]) -> None:
         keys = [(view, index) for view in range(views) for index in range(len(clouds))]
         parts = [keys[start : start + 8 * CHUNK] for start in range(0, len(keys), 8 * CHUNK)]
-        self.samples = len(clouds)
+        self.dataset, self.samples = clouds.dataset, len(clouds)
         self.held = torch.cat([compute(torch.from_numpy(np.stack([clouds[k].points for k in part]))) for part in parts])
         self.labels = torch.from_numpy(clouds.dataset.labels)
 

@@ -20,11 +20,11 @@ from pcclora.config import from_dict, to_dict
 from pcclora.data import Episode, LabelledDataset, episodes_digest, make_episode, make_loader, read_episode
 from pcclora.engine.classification import ClassEvaluation, Classification
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.evaluate import Evaluator, Watched
+from pcclora.engine.evaluate import Evaluator, Watched, check_finite
 from pcclora.engine.features import FromStage, Stage, compute_all, constant_stage, keep, stage_outputs
 from pcclora.engine.fewshot_classifiers import Kind, classify_features
 from pcclora.engine.fewshot_settings import FewShotRun
-from pcclora.engine.loop import Job, fit
+from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.task import Labels
 from pcclora.engine.training import build_model, regularized
 from pcclora.errors import PccloraError
@@ -139,13 +139,11 @@ def check_method(config: FewShotRun, episode: Episode) -> None:
         PccloraError: If settings do not fit each other, the checkpoint is absent, or a cache is asked for in vain.
     """
     model = build_model(config, Labels(episode.class_names))
-    loader = _support(config, episode)
-    cloud = _first_cloud(loader)
-    if config.classifier == "trained":
+    loader, trained = _support(config, episode), config.classifier == "trained"
+    if trained:
         adapters.attach(model, config.adapter)
-        _stage(config, cast("Backbone", model), cloud)
-    with torch.no_grad():
-        model.eval()(cloud)
+        _stage(config, cast("Backbone", model), _first_cloud(loader))
+    try_one_cloud(model, loader, TASK.inputs, trained=trained)
 
 
 def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers:
@@ -189,9 +187,15 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     model = cast("Backbone", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
     compute = _compute(model, "features", accelerator)
     sides = (TASK.test_loader(config, episode.support), TASK.test_loader(config, episode.query))
-    support, query = (model.pretrained(compute_all(side, compute)).float().cpu().numpy() for side in sides)
-    predictions = classify_features(kind, support, episode.support.labels, query)
+    support, query = (_frozen_features(model, compute, side) for side in sides)
+    predictions = classify_features(kind, support.numpy(), episode.support.labels, query.numpy())
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")
+
+
+def _frozen_features(model: Backbone, compute: Compute, loader: Any) -> Tensor:
+    features = model.pretrained(compute_all(loader, compute)).float().cpu()
+    check_finite(list(features), loader.dataset)
+    return features
 
 
 def _stage(config: FewShotRun, model: Backbone, cloud: Tensor) -> Stage | None:

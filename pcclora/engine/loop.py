@@ -7,10 +7,11 @@ generators or from pure functions of (seed, epoch, index), and everything else i
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from pcclora.data import set_epoch
@@ -32,7 +33,7 @@ Row = dict[str, float | None]
 
 
 class DivergenceError(PccloraError):
-    """The loss is not finite any more."""
+    """A loss, or what a model answers, is not finite."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
         The last state.
 
     Raises:
-        DivergenceError: If the loss stops being finite.
+        DivergenceError: If the loss stops being finite, or an evaluation is not.
         PccloraError: If the checkpoint does not fit.
     """
     random_state.seed_everything(seed, accelerator.process_index)
@@ -103,6 +104,7 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
             row = _train_epoch(session, epoch, log)
             trained = time.perf_counter()
             row |= job.evaluate(model) if _due(epoch + 1, session) else dict.fromkeys(job.evaluations)
+            _refuse_divergence(row)
             _keep_best(session, row)
             timing = {"train_seconds": trained - started, "evaluate_seconds": time.perf_counter() - trained}
             log.write(row, timing | {"peak_memory_mb": peak_memory_mb(accelerator.device)})
@@ -113,19 +115,50 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
     return session.state
 
 
-def try_one_cloud(model: nn.Module, loader: Any, inputs: Callable[[Any], tuple[Tensor, ...]]) -> None:
+def try_one_cloud(
+    model: nn.Module, loader: Any, inputs: Callable[[Any], tuple[Tensor, ...]], *, trained: bool = True
+) -> None:
     """Pass one cloud through a model, so that settings which do not fit are refused before a folder is made for them.
 
     Args:
         model: It is left as it was.
         loader: Training batches.
         inputs: What the model takes of a batch.
+        trained: Whether it is going to be trained on these batches.
 
     Raises:
-        PccloraError: As the model does, for instance for fewer points than it groups.
+        PccloraError: As the model does, for instance for fewer points than it groups; if a batch has one sample and
+            the model normalises over the samples of a batch.
     """
     device = next(model.parameters()).device
-    count_macs(model, *(tensor.to(device) for tensor in inputs(loader.collate_fn([loader.dataset[0, 0]]))))
+    cloud = [tensor.to(device) for tensor in inputs(loader.collate_fn([loader.dataset[0, 0]]))]
+    count_macs(model, *cloud)
+    if trained and loader.batch_size == 1 and not _learns_from_one(model, cloud):
+        raise PccloraError(
+            f"a batch has one sample (of {len(loader.dataset)} to train on), and batch norm in the model's head has "
+            "nothing to compare it with: choose train.batch_size=2 or more, and have at least as many samples"
+        )
+
+
+@torch.no_grad()
+def _learns_from_one(model: nn.Module, cloud: Sequence[Tensor]) -> bool:
+    """Whether a model takes a batch of one in train mode; batch norm over a single value is what does not."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    devices = [cloud[0].device] if cloud[0].device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            model.train()(*cloud)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # torch's words, of whichever module it is
+                raise
+            return False
+        finally:
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+            for module, mode in modes.items():
+                module.training = mode
+    return True
 
 
 def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
@@ -135,6 +168,7 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
     set_epoch(loader, epoch)
     trained = [p for p in session.model.parameters() if p.requires_grad]
     sums: Tensors = {}
+    watch = _LossWatch(epoch + 1)
     for i, batch in enumerate(loader):
         lr = learning_rate(epoch + i / len(loader), training)
         for group in optimizer.param_groups:
@@ -150,12 +184,53 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
             optimizer.zero_grad()
         for name, mean in means.items():  # stays on the device: reading a number here would stall it
             sums[name] = sums.get(name, 0) + mean.detach().float()
+        watch.see(accelerator.reduce(means["loss"].detach().float()))  # the same on every process: all stop at once
         log.step()
     row: Row = {"epoch": epoch + 1, "lr": lr}
     row |= {f"train_{name}": accelerator.reduce(sums[name] / len(loader), "mean").item() for name in sums}
-    if not math.isfinite(row["train_loss"] or 0.0):
-        raise DivergenceError(f"the loss is {row['train_loss']} in epoch {epoch + 1}; lower train.lr or train.clip")
+    _refuse_divergence(row)
     return row
+
+
+class _LossWatch:
+    """Stops a training whose loss is not finite: at once on a CPU, a step later on an accelerator.
+
+    An accelerator is not waited for: a loss goes to the host by itself, behind the work of its step, and is looked at
+    when the next step is on its way.
+
+    Args:
+        epoch: From 1, for the message.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._sent: tuple[Tensor, torch.Event] | None = None
+
+    def see(self, loss: Tensor) -> None:
+        """Note the loss of a step.
+
+        Raises:
+            DivergenceError: If it, or on an accelerator the one before it, is not finite.
+        """
+        if loss.device.type == "cpu":
+            self._look(loss)
+            return
+        before, host, copied = self._sent, loss.to("cpu", non_blocking=True), torch.Event(loss.device)
+        copied.record()
+        self._sent = host, copied
+        if before is not None:
+            before[1].synchronize()
+            self._look(before[0])
+
+    def _look(self, loss: Tensor) -> None:
+        _refuse_divergence({"epoch": self.epoch, "train_loss": float(loss)})
+
+
+def _refuse_divergence(row: Row) -> None:
+    for name, value in row.items():
+        if value is not None and not math.isfinite(value):
+            what = name.removeprefix("train_").replace("_", " ")
+            raise DivergenceError(f"the {what} is {value} in epoch {row['epoch']}; lower train.lr or train.clip")
 
 
 def _due(epoch: int, session: _Session) -> bool:
