@@ -10,11 +10,13 @@ accelerate launch --multi_gpu --num_processes 2 tools/evaluate.py --run ...
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.atomic import refuse_existing
-from pcclora.engine import cli
+from pcclora.engine import cli, console
 from pcclora.engine.environment import is_main_process
 from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder
@@ -56,10 +58,11 @@ def main() -> None:
         )
     if not is_main_process():
         return
-    sys.stdout.write(evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint)))
+    table = evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint))
     if arguments.output:
         write_evaluation(result, arguments.output)
         draw_test(RunFolder(arguments.output), result.summary)
+    console.write(table, kept=arguments.output)
 
 
 def _released(arguments: argparse.Namespace) -> AdaptationRun:

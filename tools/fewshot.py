@@ -12,12 +12,17 @@ Exit code 0: every fold is finished. 1: some failed; they are named, and --resum
 """
 
 import argparse
+import shlex
 import sys
 
-from pcclora.engine import cli
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
+from pcclora.engine import cli, console
 from pcclora.engine.fewshot import Workers, begin, read_folds, reopen, run_folds
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
-from pcclora.engine.fewshot_summary import console, write_summary
+from pcclora.engine.fewshot_summary import console as console_table
+from pcclora.engine.fewshot_summary import write_summary
 from pcclora.engine.run_folder import default_output
 from pcclora.registry import MODELS
 from pcclora.vis import draw_folds
@@ -38,10 +43,11 @@ def main() -> None:
     failed = run_folds(config, output, workers, save_adapters=arguments.save_adapters)
     results = write_summary(config, read_folds(config, output), output)
     draw_folds(results, output / "folds.png", title=" · ".join(names))
-    sys.stdout.write(console(config, results, output))
+    console.write(console_table(config, results, output), kept=output)
     if failed:
         lines = "".join(f"failed: {fold}: {why}\n" for fold, why in failed.items())
-        sys.stderr.write(f"{lines}{len(failed)} folds failed; again: python tools/fewshot.py --resume {output}\n")
+        again = f"python tools/fewshot.py --resume {shlex.quote(str(output))}"
+        console.complain(f"{lines}{len(failed)} folds failed; again: {again}")
         sys.exit(1)
 
 

@@ -9,10 +9,12 @@ python tools/predict.py scan.ply --run runs/partseg/... --category chair --html 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from pcclora.engine import cli
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
+from pcclora.engine import cli, console
 from pcclora.engine.predict import predict_files, predict_parts
 from pcclora.engine.report import part_shares, parts_table, prediction_table
 from pcclora.engine.run_folder import RunFolder
@@ -42,7 +44,7 @@ def main() -> None:
         return
     run = RunFolder.open(arguments.run)
     found, text = (_parts if load_run_config(run.config).task == "partseg" else _classes)(run, arguments)
-    sys.stdout.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
+    console.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
 
 
 def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:

@@ -7,10 +7,12 @@ python tools/pretrain.py data=modelnet data.root=DATA train.device=auto train.pr
 accelerate launch --multi_gpu --num_processes 2 tools/pretrain.py ...
 """
 
-import sys
 from pathlib import Path
 
-from pcclora.engine import cli
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
+from pcclora.engine import cli, console
 from pcclora.engine.environment import agree, is_main_process
 from pcclora.engine.pretraining import export, pretrain
 from pcclora.engine.report import pretraining_table
@@ -35,10 +37,10 @@ def main() -> None:
     folder = pretrain(config, output, resume=arguments.resume is not None)
     if is_main_process():
         draw_curves(folder.metrics, folder.curves, title=" · ".join(("pre-training", *names)))
-        sys.stdout.write(pretraining_table(folder.read_summary(), folder.path))
+        console.write(pretraining_table(folder.read_summary(), folder.path), kept=folder.path)
         if arguments.export:
             export(folder, arguments.export)
-            sys.stdout.write(f"weights (float16): {arguments.export}\n")
+            console.write(f"weights (float16): {arguments.export}\n", kept=arguments.export)
 
 
 if __name__ == "__main__":

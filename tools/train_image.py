@@ -12,6 +12,9 @@ python tools/train_image.py --resume runs/image/...        go on after an interr
 accelerate launch --multi_gpu --num_processes 2 tools/train_image.py ...
 """
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.engine import cli
 from pcclora.engine.suite_tool import add_suite_options, run_suite_by_arguments, wants_suite
 from pcclora.engine.tasks import TASKS

@@ -10,6 +10,9 @@ python tools/train_partseg.py --resume runs/partseg/...    go on after an interr
 accelerate launch --multi_gpu --num_processes 2 tools/train_partseg.py ...
 """
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.engine import cli
 from pcclora.engine.tasks import TASKS
 from pcclora.engine.train_tool import train_by_arguments

@@ -9,12 +9,14 @@ python tools/visualize.py labelled.ply --up z                                   
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.config import load_config
-from pcclora.engine import cli
+from pcclora.engine import cli, console
 from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
@@ -47,7 +49,7 @@ def main() -> None:
     _show(arguments, clouds, captions, config, title=str(arguments.run or shown))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> cli.Parser:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of a finished part-segmentation run")
     which = parser.add_mutually_exclusive_group()
@@ -108,8 +110,9 @@ def _show(
     if arguments.html:
         write_page(clouds, arguments.html, title=title, tokens=tokens, camera=camera)
     written = [target for target in (arguments.ply, arguments.png, arguments.html) if target]
-    sys.stdout.write("".join(f"wrote {target}\n" for target in written))
-    if not written:
+    if written:
+        console.write("".join(f"wrote {target}\n" for target in written), kept=written[0])
+    else:
         show(clouds, tokens=tokens, camera=camera)
 
 

@@ -6,11 +6,13 @@ python tools/write_episodes.py EPISODES --config configs/fewshot/modelnet10.yaml
 python tools/fewshot.py episodes=EPISODES                                 read again like the official files
 """
 
-import sys
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.data import episodes_digest, spellings, write_episodes
-from pcclora.engine import cli
+from pcclora.engine import cli, console
 from pcclora.engine.fewshot_fold import load_episode
 from pcclora.engine.fewshot_settings import load_fewshot
 from pcclora.errors import PccloraError
@@ -43,7 +45,8 @@ def main() -> None:
         raise PccloraError(f"{taken[0]}: is there already and is never overwritten; choose another folder")
     for episodes in drawn.values():
         folder = write_episodes(episodes, arguments.root, points=arguments.points)
-        sys.stdout.write(f"{folder}: {len(episodes)} folds, sha256 of the episodes {episodes_digest(episodes)}\n")
+        digest = episodes_digest(episodes)
+        console.write(f"{folder}: {len(episodes)} folds, sha256 of the episodes {digest}\n", kept=folder)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,29 @@
-"""The options that all tools share, and how they end: PccloraError is one clean message and exit code 2."""
+"""The options that all tools share, and how they end.
+
+=========  ==========================================================================================
+exit code  after
+=========  ==========================================================================================
+0          all that was asked for; also where the reader of the output had enough of it, as ``head``,
+           or a finished run's table could not be printed (standard error says so)
+1          some folds of a few-shot comparison failed, and are named; or an error of our own
+2          bad input, a full disk, an output that cannot be written: one message, ``error: ...``
+129        SIGHUP: the terminal has gone
+130, 143   SIGINT (Ctrl-C), SIGTERM: the run goes on from its last checkpoint by ``--resume``
+=========  ==========================================================================================
+"""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
 from pcclora.config import load_config, to_yaml
+from pcclora.engine import console
+from pcclora.engine.process import Stopped, stoppable
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
@@ -19,13 +32,38 @@ from pcclora.registry import load_plugin
 T = TypeVar("T")
 
 
-def make_parser(description: str | None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser for options and words in any order; what stands behind ``--`` are words, whatever they begin with."""
+
+    def parse_words(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse the command line."""
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        end = words.index("--") if "--" in words else len(words)
+        return self.parse_intermixed_args([*words[:end], *map(_Word, words[end + 1 :])])
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        return None if isinstance(arg_string, _Word) else super()._parse_optional(arg_string)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is None or file is sys.stdout:
+            console.write(message)
+        else:
+            console.complain(message.rstrip("\n"))
+
+
+class _Word(str):
+    """A word of the command line that is no option."""
+
+    __slots__ = ()
+
+
+def make_parser(description: str | None) -> Parser:
     """Build a parser with the options of every tool.
 
     Args:
         description: The tool's docstring.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--plugin", type=Path, action="append", default=[], help="Python file that registers components"
     )
@@ -47,13 +85,13 @@ def add_trained_run_options(parser: argparse.ArgumentParser, *, required: bool =
     parser.add_argument("--checkpoint", metavar="FILE", help="the base checkpoint, if it has moved since")
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(parser: Parser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, ``key=value`` anywhere in it, and run the plugins.
 
     Raises:
         PccloraError: If a plugin does not run.
     """
-    parsed = parser.parse_intermixed_args(arguments)
+    parsed = parser.parse_words(arguments)
     for plugin in parsed.plugin:
         load_plugin(plugin)
     return parsed
@@ -103,29 +141,28 @@ def show_dry_run(config: object | None, arguments: argparse.Namespace) -> None:
         name: [str(v) for v in value] if isinstance(value, list) else value for name, value in held.items() if value
     }
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
-    sys.stdout.write("# dry run: nothing was done\n")
-    sys.stdout.write("".join(f"# {line}\n" for line in yaml.safe_dump(plain).splitlines()) if plain else "")
-    sys.stdout.write(to_yaml(config) if config is not None else "")
+    lines = yaml.safe_dump(plain).splitlines() if plain else []
+    shown = "".join(f"# {line}\n" for line in ("dry run: nothing was done", *lines))
+    console.write(shown + (to_yaml(config) if config is not None else ""))
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's main function: messages to stderr, bad input as one message with exit code 2."""
-    handler = _ProgressSafeHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("pcclora")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        main()
-        _leave_together()
-    except PccloraError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the run goes on from its last checkpoint by --resume\n")
-        sys.exit(130)
-    finally:
-        logger.removeHandler(handler)
+    """Run a tool's main function: messages to stderr, and an exit code of the table above."""
+    with console.prepared(), stoppable() as stops:
+        try:
+            main()
+            _leave_together()
+        except (Exception, KeyboardInterrupt) as error:
+            # a signal ends workers too, and their end may have become another error before the signal's own arrives
+            stopped = stops.last or error
+            if isinstance(stopped, KeyboardInterrupt):
+                word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
+                console.complain(f"{word}; a run goes on from its last checkpoint by --resume")
+                sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
+            if not isinstance(error, PccloraError):
+                raise
+            console.complain(f"error: {error}")
+            sys.exit(2)
 
 
 def _leave_together() -> None:
@@ -135,16 +172,7 @@ def _leave_together() -> None:
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
         # gloo's threads can abort an orderly exit: "terminate called without an active exception"
         os._exit(0)
-
-
-class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes above a progress bar, not through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(self.format(record), file=sys.stderr)

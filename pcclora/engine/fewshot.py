@@ -25,6 +25,7 @@ from typing import Any
 
 from pcclora.atomic import creating_folder, make_folder, read_json, write_json, write_text
 from pcclora.config import from_dict, to_dict, to_yaml
+from pcclora.engine import console
 from pcclora.engine.comparison import folder_of
 from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, refuse_changes
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator, single_process
@@ -246,6 +247,7 @@ def _one(
 
     try:
         if threads is not None:
+            console.prepare_worker()
             torch.set_num_threads(threads)
             _load_plugins(plugins)
         file = fold.file(output)

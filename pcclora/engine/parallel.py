@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from pcclora.engine import console
 from pcclora.engine.environment import single_process
 from pcclora.errors import PccloraError
 from pcclora.registry import load_plugin
@@ -53,6 +54,7 @@ def _call(number: int, call: Callable[[], T], plugins: Sequence[str], threads: i
     if threads is not None:  # a process of its own: it knows nothing of the parent's plugins and threads
         import torch
 
+        console.prepare_worker()
         torch.set_num_threads(threads)
         for plugin in plugins:
             load_plugin(plugin)

@@ -1,11 +1,10 @@
 """What ``--grid`` and ``--tasks`` of a train tool do: settings chosen on validation images, the tasks of a suite."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pcclora.engine import cli
+from pcclora.engine import cli, console
 from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder, default_output
 from pcclora.engine.search import read_grid
@@ -62,9 +61,9 @@ def run_suite_by_arguments(task: Task, arguments: argparse.Namespace, *, draw: C
         for run in sorted(final.glob("seed_*")) or [final]:
             draw(RunFolder(run))
     if list(finals) == [""]:
-        sys.stdout.write(run_table(RunFolder(finals[""]).read_summary(), finals[""]))
+        console.write(run_table(RunFolder(finals[""]).read_summary(), finals[""]), kept=output)
     else:
-        sys.stdout.write(f"{write_suite_summary(output, finals)}folder: {output}\n")
+        console.write(f"{write_suite_summary(output, finals)}folder: {output}\n", kept=output)
 
 
 def _resolve(task: Task, arguments: argparse.Namespace) -> AdaptationRun:

@@ -1,11 +1,11 @@
 """What the ``train`` tools do: one run or several seeds of it, new or resumed, then pictures and a table."""
 
 import argparse
-import sys
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pcclora.engine import cli
+from pcclora.engine import cli, console
 from pcclora.engine.environment import agree, is_main_process
 from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder, default_output
@@ -32,7 +32,7 @@ def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[R
     train_parsed(task, parse_training(parser), draw=draw, then=then)
 
 
-def train_parser(description: str | None) -> argparse.ArgumentParser:
+def train_parser(description: str | None) -> cli.Parser:
     """Build the parser of a train tool.
 
     Args:
@@ -45,7 +45,7 @@ def train_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_training(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse_training(parser: cli.Parser) -> argparse.Namespace:
     """Parse the command line of a train tool; ``seeds`` are numbers then.
 
     Raises:
@@ -74,13 +74,13 @@ def train_parsed(task: Task, arguments: argparse.Namespace, *, draw: Callable[[R
     if is_main_process():
         runs = sorted(output.glob("seed_*")) if holds_seeds(output) else [output]
         _show(output, runs, draw)
-        sys.stdout.write(f"next: {then} --run {runs[0]}\n")
+        console.write(f"next: {then} --run {shlex.quote(str(runs[0]))}\n", kept=output)
 
 
 def _show(output: Path, runs: Sequence[Path], draw: Callable[[RunFolder], None]) -> None:
     for run in runs:
         draw(RunFolder(run))
-    sys.stdout.write(run_table(RunFolder(output).read_summary(), output))
+    console.write(run_table(RunFolder(output).read_summary(), output), kept=output)
 
 
 def _take_seeds(arguments: argparse.Namespace) -> None:
