@@ -2,6 +2,7 @@
 """Predict with a finished run: the class of point clouds or photographs, or the part of each point of a cloud.
 
 python tools/predict.py scan.ply chair.off --run runs/cls/...
+python tools/predict.py SCANS --run runs/cls/... --up z        all files below a folder; z is their vertical axis
 python tools/predict.py photo.jpg --run runs/image/...
 python tools/predict.py *.npy --run runs/cls/... --json > probabilities.json
 python tools/predict.py scan.ply --run runs/partseg/... --category chair --html scan.html --ply parts.ply
@@ -14,13 +15,15 @@ from pathlib import Path
 from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
 
 # isort: split
+from pcclora.data import AXES
 from pcclora.engine import cli, console
-from pcclora.engine.predict import predict_files, predict_parts
+from pcclora.engine.predict import input_files, predict_files, predict_parts, up_of
 from pcclora.engine.report import part_shares, parts_table, prediction_table
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
-from pcclora.vis import draw_gallery
+from pcclora.text import visible
+from pcclora.vis import Camera, draw_gallery
 from pcclora.vis.page import write_page
 from pcclora.vis.ply import write_ply
 
@@ -29,9 +32,14 @@ def main() -> None:
     """Parse, build, call."""
     parser = cli.make_parser(__doc__)
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="ply pcd off obj stl npy npz txt xyz las; jpg png ..."
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="ply pcd obj npy txt las ...; jpg png ...; or a folder of them",
     )
     cli.add_trained_run_options(parser)
+    parser.add_argument("--up", choices=AXES, help="the vertical axis of these files, if not that of the run's own")
     parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
     parts = parser.add_argument_group("part segmentation")
     parts.add_argument("--category", help="what the objects are; needed where the run has several categories")
@@ -51,21 +59,27 @@ def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str
     for name in ("category", "png", "html", "ply"):
         if getattr(arguments, name):
             raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
-    found = predict_files(run, arguments.files, checkpoint=arguments.checkpoint)
+    files = input_files(run, arguments.files)
+    found = predict_files(run, files, checkpoint=arguments.checkpoint, up=arguments.up)
     return found, prediction_table(found)
 
 
 def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
-    if arguments.ply and len(arguments.files) > 1:
-        raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(arguments.files)}")
-    clouds = predict_parts(run, arguments.files, category=arguments.category, checkpoint=arguments.checkpoint)
+    files = input_files(run, arguments.files)
+    if arguments.ply and len(files) > 1:
+        raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(files)}")
+    options = {"checkpoint": arguments.checkpoint, "up": arguments.up}
+    clouds = predict_parts(run, files, category=arguments.category, **options)
+    camera = Camera(up=arguments.up or up_of(load_run_config(run.config)))
     if arguments.png:
-        draw_gallery(clouds, arguments.png)
+        draw_gallery(clouds, arguments.png, camera=camera)
     if arguments.html:
-        write_page(clouds, arguments.html, title=" · ".join(file.name for file in arguments.files))
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        title = " · ".join(visible(file.name) for file in files[:3]) + more
+        write_page(clouds, arguments.html, title=title, camera=camera)
     if arguments.ply:
         write_ply(clouds[0], arguments.ply)
-    shares = part_shares(clouds)
+    shares = part_shares({str(file): cloud for file, cloud in zip(files, clouds, strict=True)})
     return shares, parts_table(shares)
 
 

@@ -16,6 +16,7 @@ from pcclora.engine import process  # noqa: F401 - first: what a signal does whi
 
 # isort: split
 from pcclora.config import load_config
+from pcclora.data import AXES
 from pcclora.engine import cli, console
 from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder
@@ -45,6 +46,7 @@ def main() -> None:
         cli.show_dry_run(config, arguments)
         return
     clouds, captions = _clouds(arguments, files, config)
+    _refuse_turning_twice(arguments, files, config)
     shown = ", ".join(file.name for file in files) or f"{DATASETS.name_of(config.data)}, split {arguments.split}"
     _show(arguments, clouds, captions, config, title=str(arguments.run or shown))
 
@@ -60,7 +62,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a web page, complete in one file")
     parser.add_argument("--ply", type=Path, metavar="FILE", help="write one object for MeshLab or CloudCompare")
     parser.add_argument("--tokens", action="store_true", help="also what the transformer sees of a cloud")
-    parser.add_argument("--up", choices=("y", "z"), default="y", help="the vertical axis")
+    parser.add_argument("--up", choices=AXES, help="the vertical axis of a file (default: y)")
     parser.add_argument("--azimuth", type=float, metavar="DEGREES", help="turn; by default nothing is seen edge-on")
     parser.add_argument("--elevation", type=float, default=Camera.elevation, metavar="DEGREES", help="height")
     parser.add_argument("--renderer", choices=("auto", "open3d", "splat"), default="auto", help="what draws the PNG")
@@ -76,6 +78,12 @@ def _refuse_contradictions(arguments: argparse.Namespace, files: list[Path], ove
         raise PccloraError(f"--worst {arguments.worst}: a number from 1 is needed, and --run DIR")
     if arguments.index and files:
         raise PccloraError("--index: is of the objects of a run or a data set; files are shown as they are")
+
+
+def _refuse_turning_twice(arguments: argparse.Namespace, files: list[Path], config: Any) -> None:
+    up = getattr(config.data, "up", "y")
+    if arguments.up and not files and up != "y":
+        raise PccloraError(f"--up {arguments.up}: these objects are turned upright as they are read, by data.up={up}")
 
 
 def _clouds(arguments: argparse.Namespace, files: list[Path], config: Any) -> Captioned:
@@ -99,7 +107,7 @@ def _show(
     if arguments.tokens:
         groups = model.groups_of(task_of(config).head)
         tokens = Tokens(num_groups=groups, group_size=model.group_size, points=config.points)
-    camera = Camera(azimuth=arguments.azimuth, elevation=arguments.elevation, up=arguments.up)
+    camera = Camera(azimuth=arguments.azimuth, elevation=arguments.elevation, up=arguments.up or "y")
     if arguments.ply and len(clouds) > 1:
         raise PccloraError(f"--ply {arguments.ply}: takes one object, not {len(clouds)}; choose one: --index N")
     if arguments.ply:

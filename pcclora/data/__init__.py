@@ -35,12 +35,15 @@ from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobje
 from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
 from pcclora.data.transforms import PRESETS, Preset, augment
+from pcclora.data.up_axis import AXES, Axis, turn_upright
 from pcclora.data.vtab1k import Vtab1kConfig, vtab1k
 
 __all__ = [
+    "AXES",
     "IMAGE_PRESETS",
     "PADDING",
     "PRESETS",
+    "Axis",
     "Batch",
     "DigitsConfig",
     "DigitsDataset",
@@ -100,6 +103,7 @@ __all__ = [
     "shapenetpart",
     "spellings",
     "stratified_split",
+    "turn_upright",
     "vtab1k",
     "write_episodes",
 ]

@@ -17,6 +17,7 @@ from pcclora.data.base import (
 from pcclora.data.files import require_folder
 from pcclora.data.layouts import find_files
 from pcclora.data.readers import read_points
+from pcclora.data.up_axis import Axis, check_axis, turn_upright
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -32,6 +33,7 @@ class FolderConfig:
         points: Points kept of each object, always the same: sampled on a mesh, drawn from a larger cloud.
         normalize: Centre each cloud and scale it into the unit sphere.
         cache: Keep clouds in memory after the first reading.
+        up: The axis of the files that is vertical: they are turned to y up as they are read.
     """
 
     root: str = ""
@@ -40,8 +42,10 @@ class FolderConfig:
     points: int = 8192
     normalize: bool = True
     cache: bool = True
+    up: Axis = "y"
 
     def __post_init__(self) -> None:
+        check_axis(self.up)
         check_test_fraction(self.test_fraction)
         if self.points < 1:
             raise PccloraError(f"points is {self.points}; at least 1 is needed")
@@ -72,28 +76,30 @@ class FolderDataset(PointCloudDataset):
     def __getitem__(self, index: int) -> Sample:
         points = self._read.get(index)
         if points is None:
-            points = read_cloud(self.files[index], points=self.config.points, normalize=self.config.normalize)
+            config = self.config
+            points = read_cloud(self.files[index], points=config.points, normalize=config.normalize, up=config.up)
             if self.config.cache:
                 self._read[index] = points
         return Sample(points, int(self.labels[index]), None, str(self.files[index]))
 
 
-def read_cloud(path: Path, *, points: int, normalize: bool) -> FloatArray:
+def read_cloud(path: Path, *, points: int, normalize: bool, up: Axis = "y") -> FloatArray:
     """Read a file as this data set does: at most ``points`` of its points, always the same ones.
 
     Args:
         path: A file of any format that :func:`pcclora.data.read_points` reads.
         points: Points kept: sampled on a mesh, drawn from a larger cloud.
         normalize: Centre the cloud and scale it into the unit sphere.
+        up: The axis of the file that is vertical.
 
     Returns:
-        Points (N, 3) float32.
+        Points (N, 3) float32, y up.
 
     Raises:
         PccloraError: If the file cannot be used.
     """
     cloud = read_points(path, mesh_points=points)
-    cloud = cloud[thin(len(cloud), points)]
+    cloud = turn_upright(cloud[thin(len(cloud), points)], up)
     return normalize_unit_sphere(cloud) if normalize else cloud.astype(np.float32)
 
 

@@ -19,6 +19,7 @@ from pcclora.data.part_dataset import PartDataset
 from pcclora.data.readers import read_scan
 from pcclora.data.scan import LABEL_NAMES
 from pcclora.data.seg_classes import number_parts
+from pcclora.data.up_axis import Axis, turn_upright
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
 from pcclora.text import same_name
@@ -60,7 +61,7 @@ def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
         name="part_folder",
         split=split,
         class_names=found.class_names,
-        rows=LabelledFiles(found.files, found.labels, parts, config.points),
+        rows=LabelledFiles(found.files, found.labels, parts, config.points, config.up),
         labels=found.labels,
         places=[str(file) for file in found.files],
         normalize=config.normalize,
@@ -102,10 +103,11 @@ class LabelledFiles:
         classes: (M,) category of each.
         parts: What each category is made of.
         points: Points kept of each.
+        up: The axis of the files that is vertical.
     """
 
-    def __init__(self, files: list[Path], classes: IntArray, parts: Parts, points: int) -> None:
-        self.files, self.classes, self.parts, self.points = files, classes, parts, points
+    def __init__(self, files: list[Path], classes: IntArray, parts: Parts, points: int, up: Axis = "y") -> None:
+        self.files, self.classes, self.parts, self.points, self.up = files, classes, parts, points, up
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float64], IntArray]:
         file, own = self.files[index], self.parts.of_class[self.classes[index]]
@@ -122,7 +124,7 @@ class LabelledFiles:
                 f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}"
             )
         kept = thin(len(scan.points), self.points)
-        return scan.points[kept], own[0] + scan.labels[kept]
+        return turn_upright(scan.points[kept], self.up), own[0] + scan.labels[kept]
 
 
 def _refuse_unnamed(root: Path, named: dict[str, list[str]]) -> None:

@@ -97,7 +97,7 @@ def translate(reach: float) -> Step:
 
 
 def rotate_y(points: Points, draw: Draw) -> Points:
-    """Turn the cloud about the vertical axis by one angle, uniform over the circle."""
+    """Turn the cloud about y, which is vertical in every data set, by one angle, uniform over the circle."""
     angle = 2 * np.pi * draw(1)[0]
     sin, cos = np.sin(angle), np.cos(angle)
     return np.asarray(points @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]))

@@ -42,7 +42,7 @@ class EpochLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.close()
-        if self.events:
+        if self.folder:
             self.events.close()
 
     def step(self) -> None:

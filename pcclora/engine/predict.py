@@ -1,13 +1,15 @@
 """What a finished run says of single files: the class of each, or the part of each of its points."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from pcclora.data import (
+    Axis,
     ImageDataset,
     ImageSample,
     PointCloudDataset,
@@ -17,7 +19,11 @@ from pcclora.data import (
     read_cloud,
     read_image,
     read_scan,
+    turn_upright,
 )
+from pcclora.data.image_files import IMAGE_SUFFIXES
+from pcclora.data.layouts import walk_files
+from pcclora.data.readers import READERS
 from pcclora.engine.classification import ClassEvaluation
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.part_segmentation import PartSegmentation
@@ -25,9 +31,12 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun
 from pcclora.engine.task import Labels
-from pcclora.engine.tasks import task_of
+from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import load_run
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.text import visible
+
+logger = logging.getLogger("pcclora")
 
 MOST_POINTS = 8192
 """Points kept of a file to classify, as the ``folder`` data set does; the model's own are drawn from them."""
@@ -42,15 +51,16 @@ class Files(PointCloudDataset):
         files: The files; each is read as the ``folder`` data set reads it.
         class_names: Of the run.
         normalize: Whether the run's clouds were scaled into the unit sphere.
+        up: The axis of the files that is vertical.
     """
 
     name, split = "files", "predict"
     files: Sequence[Path]
 
-    def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool) -> None:
+    def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool, up: Axis) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
         self.files = files
-        self.clouds = [read_cloud(file, points=MOST_POINTS, normalize=normalize) for file in files]
+        self.clouds = [read_cloud(file, points=MOST_POINTS, normalize=normalize, up=up) for file in files]
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
@@ -84,23 +94,73 @@ class Scans(PointCloudDataset):
         labels: Of the run.
         label: The class.
         normalize: Whether the run's clouds were scaled into the unit sphere.
+        up: The axis of the scans that is vertical.
     """
 
     name, split = "files", "predict"
     files: Sequence[Path]
 
-    def __init__(self, files: Sequence[Path], scans: Sequence[Scan], labels: Labels, label: int, *, normalize: bool):
+    def __init__(
+        self,
+        files: Sequence[Path],
+        scans: Sequence[Scan],
+        labels: Labels,
+        label: int,
+        *,
+        normalize: bool,
+        up: Axis,
+    ) -> None:
         self.class_names, self.parts, self.labels = labels.class_names, labels.parts, np.full(len(scans), label)
-        self.files, self.scans, self.normalize = files, scans, normalize
+        self.files, self.scans, self.normalize, self.up = files, scans, normalize, up
         self.unknown = labels.required_parts.of_class[label][0]  # a loader wants some part; nothing looks at it
 
     def __getitem__(self, index: int) -> Sample:
-        points = self.scans[index].points
+        points = turn_upright(self.scans[index].points, self.up)
         cloud = normalize_unit_sphere(points) if self.normalize else points.astype(np.float32)
         return Sample(cloud, int(self.labels[index]), np.full(len(cloud), self.unknown), str(self.files[index]))
 
 
-def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None) -> Probabilities:
+def input_files(folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
+    """Return the files that paths mean to a run: a folder stands for all files below it that the run can read, sorted.
+
+    What is left out below a folder is counted and said.
+
+    Args:
+        folder: The run.
+        paths: Files, which stay as they are, and folders.
+
+    Raises:
+        PccloraError: If a folder has no file that the run can read.
+    """
+    is_image = isinstance(load_run_config(folder.config), ImageRun)
+    suffixes = IMAGE_SUFFIXES if is_image else tuple(READERS)
+    found: list[Path] = []
+    for path in paths:
+        files, left_out = walk_files(path, suffixes) if path.is_dir() else ([path], {})
+        others = ", ".join(f"{count} {why} (as {visible(str(first))})" for why, (count, first) in left_out.items())
+        if not files:
+            raise PccloraError(
+                f"{path}: no file below this folder can be read ({others or 'it is empty'}); looked for "
+                f"{' '.join(suffixes)}"
+            )
+        if others:
+            logger.warning("%s: left out: %s", visible(str(path)), others)
+        found += files
+    return found
+
+
+def up_of(config: Any) -> Axis:
+    """Return the axis that is vertical in the files that a run was trained on.
+
+    Args:
+        config: The run. The benchmarks' data sets have y up by their source, and no such setting.
+    """
+    return cast("Axis", getattr(config.data, "up", "y"))
+
+
+def predict_files(
+    folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None, up: Axis | None = None
+) -> Probabilities:
     """Predict the class of each file.
 
     Args:
@@ -108,22 +168,24 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
         files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads; images of any form that
             ``pcclora.data.read_image`` does.
         checkpoint: Where the base checkpoint is now, if it has moved.
+        up: The axis of the clouds that is vertical; None is that of the run's own files.
 
     Returns:
         File -> class -> probability, the most probable class first.
 
     Raises:
-        PccloraError: If a file, the run or the base weights cannot be used.
+        PccloraError: If a file, the run or the base weights cannot be used, or photographs are given an axis.
     """
     classes = folder.read_summary()["classes"]
     config, model = load_run(folder, checkpoint=checkpoint)
     if not isinstance(config, ClassificationRun | ImageRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a classification run is needed here")
-    dataset = (
-        Photos(files, classes)
-        if isinstance(config, ImageRun)
-        else Files(files, classes, normalize=getattr(config.data, "normalize", True))
-    )
+    if isinstance(config, ImageRun):
+        if up is not None:
+            raise PccloraError(f"up {up}: {folder.path} predicts photographs; this is for a run on point clouds")
+        dataset: Photos | Files = Photos(files, classes)
+    else:
+        dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True), up=up or up_of(config))
     accelerator = make_accelerator(config.train)
     evaluate = task_of(config).evaluator(config, dataset, accelerator)
     evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
@@ -135,7 +197,12 @@ def predict_files(folder: RunFolder, files: Sequence[Path], *, checkpoint: str |
 
 
 def predict_parts(
-    folder: RunFolder, files: Sequence[Path], *, category: str | None = None, checkpoint: str | None = None
+    folder: RunFolder,
+    files: Sequence[Path],
+    *,
+    category: str | None = None,
+    checkpoint: str | None = None,
+    up: Axis | None = None,
 ) -> list[SegmentedCloud]:
     """Predict the part of every point of scans of any size.
 
@@ -146,6 +213,7 @@ def predict_parts(
         files: Clouds or meshes of any form that ``pcclora.data.read_scan`` reads.
         category: What the objects are: a class of the run; it may be left out where the run has one.
         checkpoint: Where the base checkpoint is now, if it has moved.
+        up: The axis of the scans that is vertical; None is that of the run's own files.
 
     Returns:
         One a file: its points in their order and coordinates, its colours, the prediction and its probabilities.
@@ -161,7 +229,8 @@ def predict_parts(
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     # one scan a batch: they differ in size
     config = replace(config, evaluate_on="all", train=replace(config.train, batch_size=1))
-    dataset = Scans(files, scans, labels, label, normalize=getattr(config.data, "normalize", True))
+    normalize = getattr(config.data, "normalize", True)
+    dataset = Scans(files, scans, labels, label, normalize=normalize, up=up or up_of(config))
     accelerator = make_accelerator(config.train)
     found = PartSegmentation().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     return [
@@ -173,7 +242,7 @@ def predict_parts(
             prediction=prediction.numpy(),
             probabilities=probabilities.numpy(),
             colors=scan.colors,
-            title=str(file),
+            title=visible(file.name),
         )
         for file, scan, prediction, probabilities in zip(
             files, scans, found.predictions, found.probabilities, strict=True

@@ -1,7 +1,7 @@
 """A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,14 @@ def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int
     )
 
 
-def part_shares(clouds: Sequence[SegmentedCloud]) -> dict[str, Any]:
-    """Return for each predicted cloud, by its title, the share of points of each part and how sure it is of them."""
+def part_shares(clouds: Mapping[str, SegmentedCloud]) -> dict[str, Any]:
+    """Return for each predicted cloud the share of points of each part and how sure it is of them.
+
+    Args:
+        clouds: File -> what was predicted of it.
+    """
     found: dict[str, Any] = {}
-    for cloud in clouds:
+    for file, cloud in clouds.items():
         if cloud.prediction is None or cloud.confidence is None:
             continue
         held = {cloud.part_names[part]: cloud.prediction == part for part in cloud.parts}
@@ -80,7 +84,7 @@ def part_shares(clouds: Sequence[SegmentedCloud]) -> dict[str, Any]:
             for name, own in held.items()
             if own.any()
         }
-        found[cloud.title] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
+        found[file] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
     return found
 
 

@@ -1,11 +1,11 @@
 """Where a cloud is seen from: a perspective camera that turns about the up axis and fits the cloud into the frame."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.up_axis import TURNS, Axis, check_axis, turn_upright
 from pcclora.errors import PccloraError
 
 FloatArray = NDArray[np.float64]
@@ -26,18 +26,17 @@ class Camera:
         azimuth: Turn about the up axis, in degrees; None turns the cloud's longest horizontal direction
             35 degrees out of the picture, so that nothing is seen edge-on.
         elevation: Height above the horizon, in degrees.
-        up: The axis that is vertical: y for the data sets of this field, z for most maps.
+        up: The axis of the cloud that is vertical; it is seen as the cloud turned to y up is.
         field: Opening angle of the shorter side of the frame, in degrees.
     """
 
     azimuth: float | None = None
     elevation: float = 22.0
-    up: Literal["y", "z"] = "y"
+    up: Axis = "y"
     field: float = 28.0
 
     def __post_init__(self) -> None:
-        if self.up not in ("y", "z"):
-            raise PccloraError(f"up is '{self.up}'; y or z is needed")
+        check_axis(self.up)
         if not 1 <= self.field <= 120:
             raise PccloraError(f"field is {self.field}; 1 to 120 degrees are needed")
 
@@ -73,12 +72,13 @@ class Camera:
 
     def rotation(self, points: NDArray[np.floating]) -> FloatArray:
         """Return the (3, 3) rotation from the world to right, down, forward, for a cloud (N, 3)."""
-        azimuth = _oblique(points[:, [2, 0] if self.up == "y" else [0, 1]]) if self.azimuth is None else self.azimuth
+        floor = turn_upright(points, self.up)[:, [2, 0]]
+        azimuth = _oblique(floor) if self.azimuth is None else self.azimuth
         a, e = np.radians([azimuth, self.elevation])
         towards = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
         right = np.array([np.cos(a), 0.0, -np.sin(a)])
         seen = np.stack([right, -np.cross(towards, right), -towards])
-        return seen if self.up == "y" else np.roll(seen, 1, axis=1)
+        return np.asarray(seen @ TURNS[self.up])
 
 
 def _oblique(floor: NDArray[np.floating]) -> float:

@@ -80,6 +80,18 @@ def test_a_ply_of_labels_is_read_and_a_large_cloud_is_thinned_with_its_labels(tm
     np.testing.assert_array_equal(data[0].points, data[0].points)
 
 
+def test_a_scan_with_another_axis_up_is_turned_with_its_labels(tmp_path):
+    (tmp_path / "parts.yaml").write_text("pole: [low, high]")
+    points = np.random.default_rng(1).normal(size=(300, 3)) + np.array([5, 0, -5])
+    high = points[:, 2] > -5
+    for index in range(2):
+        np.savez(tmp_path / f"{index}.npz", points=points, label=high.astype(int))
+    sample = open_split(tmp_path, points=100, normalize=False, up="z")[0]
+    assert len(sample.points) == 100
+    np.testing.assert_array_equal(sample.part_labels, sample.points[:, 1] > -5)
+    assert {tuple(p) for p in sample.points} <= {(x, z, -y) for x, y, z in points.astype(np.float32).tolist()}
+
+
 BAD_NAMES = {
     "": "no category in it",
     "chair: leg": "'chair' must have a list of part names, found 'leg'",

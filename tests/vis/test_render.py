@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pcclora.data import AXES, turn_upright
 from pcclora.errors import PccloraError
 from pcclora.vis import Camera, render_cloud, views_of
 from pcclora.vis.open3d_import import APT_LINE, PIP_LINE, import_open3d
@@ -44,15 +45,23 @@ def test_what_is_nearer_hides_what_is_behind():
 
 
 def test_up_is_up_and_right_is_right():
-    """Seen along -z with y up: x to the right. With z up, seen along -x: y to the right."""
-    for up, points in (("y", [[0, 0, 0], [2, 0, 0], [0, 1, 0]]), ("z", [[0, 0, 0], [0, 2, 0], [0, 0, 1]])):
-        points = np.array(points, float)
+    """Seen along -z with y up: x to the right. With z up, seen along y: x to the right. With x up, along -z: -y."""
+    seen_right_and_above = {"y": ([2, 0, 0], [0, 1, 0]), "z": ([2, 0, 0], [0, 0, 1]), "x": ([0, -2, 0], [1, 0, 0])}
+    for up, (right, above) in seen_right_and_above.items():
+        points = np.array([[0, 0, 0], right, above], float)
         camera = Camera(azimuth=0, elevation=0, up=up)
         seen = camera.place(points, (200, 200))
         origin, right, above = seen[:, :2] / seen[:, 2:]
         assert right[0] > origin[0] + 0.1 and right[1] == pytest.approx(origin[1])
         assert above[1] < origin[1] - 0.1 and above[0] == pytest.approx(origin[0])
         assert (right - origin)[0] == pytest.approx(2 * (origin - above)[1])  # equal axes
+
+
+@pytest.mark.parametrize("up", AXES)
+def test_a_cloud_is_seen_as_the_upright_one_that_a_model_gets(up):
+    cloud = np.random.default_rng(0).normal(size=(50, 3)) * [1, 2, 3]
+    seen = Camera(up=up).place(cloud, (200, 150))
+    np.testing.assert_allclose(seen, Camera().place(turn_upright(cloud, up), (200, 150)), atol=1e-12)
 
 
 @settings(max_examples=40)
@@ -63,7 +72,7 @@ def test_up_is_up_and_right_is_right():
     st.floats(-89, 89),
 )
 def test_every_point_is_inside_the_frame(points, size, azimuth, elevation):
-    for camera in (Camera(azimuth=azimuth, elevation=elevation), Camera(up="z")):
+    for camera in (Camera(azimuth=azimuth, elevation=elevation), Camera(up="z"), Camera(up="x")):
         seen = camera.place(points, size)
         assert (seen[:, 2] > 0).all()
         at = seen[:, :2] / seen[:, 2:] * camera.focal(size)

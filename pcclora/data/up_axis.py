@@ -1,0 +1,49 @@
+"""Which axis of a file is vertical: models, augmentation and pictures have y up, and other files are turned to it."""
+
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcclora.errors import PccloraError
+
+F = TypeVar("F", bound=np.floating)
+Axis = Literal["x", "y", "z"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+
+TURNS: dict[Axis, NDArray[np.int64]] = {
+    "x": np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+    "y": np.eye(3, dtype=np.int64),
+    "z": np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]),
+}
+"""Up axis -> the rotation that takes it to y: a quarter turn about the axis that is neither.
+
+z up: (x, y, z) becomes (x, z, -y), as Blender, glTF and most converters have it: x stays to the right, and what looked
+along y looks along -z, away from the viewer. x up: (x, y, z) becomes (-y, x, z).
+"""
+
+
+def turn_upright(points: NDArray[F], up: Axis) -> NDArray[F]:
+    """Turn a cloud so that its up axis becomes y; no coordinate is rounded, and nothing is mirrored.
+
+    Args:
+        points: (N, 3).
+        up: The axis of the points that is vertical.
+
+    Returns:
+        (N, 3) of the same type; the same array where y is up already.
+    """
+    if up == "y":
+        return points
+    turn = TURNS[up]
+    return np.asarray(points[:, np.abs(turn).argmax(axis=1)] * turn.sum(axis=1).astype(points.dtype))
+
+
+def check_axis(up: str) -> None:
+    """Refuse what is no axis.
+
+    Raises:
+        PccloraError: Naming it.
+    """
+    if up not in AXES:
+        raise PccloraError(f"up is '{up}'; the vertical axis is x, y or z")
