@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
+from pcclora.text import visible
+from pcclora.vis.lettering import plain_text
 from pcclora.vis.palette import BLACK
 from pcclora.vis.views import Legend
 
@@ -46,7 +48,10 @@ class Canvas:
         """Write a line; its left end or its centre is at x, its middle at y."""
         weight = "bold" if bold else "normal"
         place = self._place(x, y)
-        self.figure.text(*place, words, size=size, weight=weight, color=colour, ha=align, va="center_baseline")
+        with plain_text():
+            self.figure.text(
+                *place, visible(words), size=size, weight=weight, color=colour, ha=align, va="center_baseline"
+            )
 
     def legend(
         self, x: float, y: float, legend: Legend, *, size: float = 9.0, columns: int = 1, align: Align = "left"
@@ -60,32 +65,34 @@ class Canvas:
             )
             for name, (r, g, b) in legend
         ]
-        self.figure.legend(
-            handles=dots,
-            loc="center left" if align == "left" else "center",
-            bbox_to_anchor=self._place(x, y),
-            ncols=columns,
-            fontsize=size,
-            frameon=False,
-            handlelength=0.8,
-            handletextpad=0.8,
-            columnspacing=1.2,
-            labelspacing=0.7,
-            borderpad=0,
-            borderaxespad=0,
-        )
+        with plain_text():
+            self.figure.legend(
+                handles=dots,
+                loc="center left" if align == "left" else "center",
+                bbox_to_anchor=self._place(x, y),
+                ncols=columns,
+                fontsize=size,
+                frameon=False,
+                handlelength=0.8,
+                handletextpad=0.8,
+                columnspacing=1.2,
+                labelspacing=0.7,
+                borderpad=0,
+                borderaxespad=0,
+            )
 
     def pixels(self) -> NDArray[np.uint8]:
         """Return the page, (height, width, 3)."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         agg: Any = FigureCanvasAgg(self.figure)
-        agg.draw()
+        with plain_text():
+            agg.draw()
         return np.array(agg.buffer_rgba())[..., :3]
 
     def save(self, target: Path) -> None:
         """Write or replace the PNG."""
-        with replacing(target) as temporary:
+        with replacing(target) as temporary, plain_text():
             self.figure.savefig(temporary, format="png", dpi=DPI)
 
     def _place(self, x: float, y: float) -> tuple[float, float]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcclora.engine.fewshot_summary import LABELS, SettingResult
+from pcclora.text import visible
+from pcclora.vis.lettering import short
 from pcclora.vis.palette import BLUE, GREY, VERMILION
-from pcclora.vis.plots import new_figure, save, tidy_spines
+from pcclora.vis.plots import LONGEST, drawing, tidy_spines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +28,10 @@ def draw_folds(results: Sequence[SettingResult], target: Path, *, title: str) ->
     columns = min(len(drawn), 2)
     rows = -(-len(drawn) // columns)
     tall = 1.5 + 0.42 * max(len(result.methods) for result in drawn)
-    figure = new_figure(5.2 * columns + 0.4, tall * rows + 0.5)
-    for place, result in enumerate(drawn):
-        _panel(figure.add_subplot(rows, columns, place + 1), result)
-    figure.suptitle(title, fontsize=11)
-    save(figure, target)
+    with drawing(target, 5.2 * columns + 0.4, tall * rows + 0.5) as figure:
+        for place, result in enumerate(drawn):
+            _panel(figure.add_subplot(rows, columns, place + 1), result)
+        figure.suptitle(visible(title, lines=True), fontsize=11)
 
 
 def _panel(axes: "Axes", result: SettingResult) -> None:
@@ -47,7 +48,7 @@ def _panel(axes: "Axes", result: SettingResult) -> None:
         axes.errorbar(
             [100 * held.mean], [row + 0.24], xerr=error, fmt="D", color=VERMILION, markersize=5, capsize=3, zorder=3
         )
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [short(name, LONGEST) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("accuracy (%): folds, mean and 95 % interval")
     axes.set_title(f"{result.way}-way {result.shot}-shot, {LABELS[result.figure]}", fontsize=10)

@@ -8,6 +8,7 @@ from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
 from pcclora.vis.camera import Camera
 from pcclora.vis.canvas import Canvas
+from pcclora.vis.lettering import short
 from pcclora.vis.palette import BLACK, GREY
 from pcclora.vis.render import Renderer, render_cloud
 from pcclora.vis.tokens import Tokens
@@ -85,7 +86,7 @@ def _draw_heading(canvas: Canvas, x: float, view: View) -> None:
 
 def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption: str) -> None:
     lines = [(caption, 11.0, True, BLACK)] if caption else []
-    lines += [(_cut(cloud.category, 17), 11.0, not caption, BLACK)]
+    lines += [(short(cloud.category, 17), 11.0, not caption, BLACK)]
     lines += [(line, 8.0, False, GREY) for line in title_lines(cloud, width=24)]
     lines += [(line, 9.0, False, BLACK) for line in figures_of(cloud)]
     top = middle - LINE * (len(lines) - 1) / 2
@@ -95,12 +96,8 @@ def _draw_caption(canvas: Canvas, middle: float, cloud: SegmentedCloud, caption:
 
 def _scored_legend(cloud: SegmentedCloud) -> Legend:
     """Return the parts, with the IoU of each where it is known."""
-    legend = tuple((_cut(name, 17), colour) for name, colour in part_legend(cloud))
+    legend = tuple((short(name, 17), colour) for name, colour in part_legend(cloud))
     if cloud.truth is None or cloud.prediction is None:
         return legend
     ious = part_ious(cloud.truth, cloud.prediction, cloud.parts)
     return tuple((f"{name}  {iou:.1%}", colour) for (name, colour), iou in zip(legend, ious, strict=True))
-
-
-def _cut(words: str, length: int) -> str:
-    return words if len(words) <= length else words[: length - 1] + "…"

@@ -8,8 +8,10 @@ from pcclora.data import LabelledDataset
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.splits import open_side
 from pcclora.engine.tasks import load_run_config
+from pcclora.text import visible
+from pcclora.vis.lettering import short
 from pcclora.vis.palette import BLUE, VERMILION
-from pcclora.vis.plots import new_figure, save
+from pcclora.vis.plots import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,16 +45,15 @@ def draw_image_gallery(folder: RunFolder, target: Path, *, title: str) -> None:
         PccloraError: If the data cannot be read.
     """
     dataset = open_side(load_run_config(folder.config), folder.path)
-    figure = new_figure(1.5 * COLUMNS + 0.4, 1.75 * 2 * ROWS + 1.2)
-    halves: Any = figure.subfigures(2, 1, hspace=0.03)
-    for half, right in zip(halves, (True, False), strict=True):
-        chosen = surest(folder, right=right)
-        words = "surest right answers" if right else "surest wrong answers: predicted class (true class)"
-        half.suptitle(words if chosen else f"{words}: none", fontsize=10, color=BLUE if right else VERMILION)
-        axes = half.subplots(ROWS, COLUMNS, squeeze=False).ravel()
-        _draw_half(axes, folder, dataset, chosen)
-    figure.suptitle(title, fontsize=11)
-    save(figure, target)
+    with drawing(target, 1.5 * COLUMNS + 0.4, 1.75 * 2 * ROWS + 1.2) as figure:
+        halves: Any = figure.subfigures(2, 1, hspace=0.03)
+        for half, right in zip(halves, (True, False), strict=True):
+            chosen = surest(folder, right=right)
+            words = "surest right answers" if right else "surest wrong answers: predicted class (true class)"
+            half.suptitle(words if chosen else f"{words}: none", fontsize=10, color=BLUE if right else VERMILION)
+            axes = half.subplots(ROWS, COLUMNS, squeeze=False).ravel()
+            _draw_half(axes, folder, dataset, chosen)
+        figure.suptitle(visible(title, lines=True), fontsize=11)
 
 
 def _draw_half(axes: Sequence["Axes"], folder: RunFolder, dataset: LabelledDataset, chosen: Sequence[int]) -> None:
@@ -64,9 +65,5 @@ def _draw_half(axes: Sequence["Axes"], folder: RunFolder, dataset: LabelledDatas
         row, pixels = rows[chosen[place]], dataset[chosen[place]].pixels
         true, guess = (dataset.class_names[int(row[key])] for key in ("label", "prediction"))
         own.imshow(pixels, interpolation="nearest" if max(pixels.shape) <= 64 else "antialiased")
-        caption = f"{_cut(guess)} {row['confidence']:.0%}" + ("" if true == guess else f"\n({_cut(true)})")
+        caption = f"{short(guess, 18)} {row['confidence']:.0%}" + ("" if true == guess else f"\n({short(true, 18)})")
         own.set_title(caption, fontsize=7, pad=2)
-
-
-def _cut(name: str, length: int = 18) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pcclora.atomic import write_text
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.text import visible
 from pcclora.vis.camera import Camera
 from pcclora.vis.open3d_import import PIP_LINE
 from pcclora.vis.page_object import describe, frame
@@ -92,7 +93,7 @@ def _filled(title: str, points: bytes, details: dict[str, Any]) -> str:
     """The template with everything in it; what is large is compressed, and unpacked by the browser."""
     k3d = resources.files("k3d") / "static"
     pieces = {
-        "TITLE": html.escape(title),
+        "TITLE": html.escape(visible(title)),
         "STYLE": _own("page.css"),
         "SCRIPT": _own("page.js"),
         "LIBRARY": _zipped((k3d / "standalone.js").read_bytes()),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.metrics import part_ious
+from pcclora.text import visible
 from pcclora.vis.camera import Camera
 from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, View, part_legend
 
@@ -35,7 +36,7 @@ def describe(cloud: SegmentedCloud, views: dict[str, View], kept: IntArray, came
     centre, radius = frame(cloud.points)
     percent = None if cloud.probabilities is None else 100 * cloud.probabilities
     return {
-        "category": cloud.category,
+        "category": visible(cloud.category),
         "facts": _facts(cloud, len(kept)),
         "views": [_view(cloud, view, kept) for view in views.values()],
         "parts": [{"name": name, "colour": _hex(colour)} for name, colour in part_legend(cloud)],
@@ -49,7 +50,7 @@ def describe(cloud: SegmentedCloud, views: dict[str, View], kept: IntArray, came
 
 def _facts(cloud: SegmentedCloud, drawn: int) -> str:
     total = len(cloud.points)
-    lines = [cloud.title] if cloud.title else []
+    lines = [visible(cloud.title)] if cloud.title else []
     lines.append(f"{total:,} points" + (f", {drawn:,} of them drawn" if drawn < total else ""))
     if cloud.truth is not None and cloud.prediction is not None:
         iou = part_ious(cloud.truth, cloud.prediction, cloud.parts).mean()

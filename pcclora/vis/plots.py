@@ -1,6 +1,7 @@
 """Learning curves, confusion matrices and IoU bars as PNG files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
 from pcclora.engine.run_folder import read_rows
+from pcclora.text import visible
+from pcclora.vis.lettering import plain_text, short
 from pcclora.vis.palette import BLUE, GREY, VERMILION
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 COLOURS = {"train": BLUE, "test": VERMILION, "validation": VERMILION}
 QUANTITIES = {"loss": "loss", "accuracy": "accuracy (%)", "instance_miou": "instance mIoU (%)"}
+
+LONGEST = 40
+"""Letters of a name, so that it leaves room for what it names."""
 
 
 def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
@@ -29,21 +35,20 @@ def draw_curves(metrics: Path, target: Path, *, title: str) -> None:
     """
     rows = read_rows(metrics, needed=("epoch",))
     quantities = [name for name in QUANTITIES if any(f"{split}_{name}" in row for split in COLOURS for row in rows)]
-    figure = new_figure(4.6 * len(quantities) + 0.6, 3.9)
-    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]
-    for place, quantity in enumerate(quantities):
-        axes = figure.add_subplot(1, len(quantities), place + 1)
-        factor = 1.0 if quantity == "loss" else 100.0
-        for split, colour in COLOURS.items():
-            drawn = [(row["epoch"], factor * row[key]) for row in rows if (key := f"{split}_{quantity}") in row]
-            if drawn:
-                _curve(axes, drawn, split, colour)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(QUANTITIES[quantity])
-        _tidy(axes)
-        axes.legend(frameon=False)
-    figure.suptitle(title, fontsize=11)
-    save(figure, target)
+    with drawing(target, 4.6 * len(quantities) + 0.6, 3.9) as figure:
+        figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr,call-arg]
+        for place, quantity in enumerate(quantities):
+            axes = figure.add_subplot(1, len(quantities), place + 1)
+            factor = 1.0 if quantity == "loss" else 100.0
+            for split, colour in COLOURS.items():
+                drawn = [(row["epoch"], factor * row[key]) for row in rows if (key := f"{split}_{quantity}") in row]
+                if drawn:
+                    _curve(axes, drawn, split, colour)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(QUANTITIES[quantity])
+            _tidy(axes)
+            axes.legend(frameon=False)
+        figure.suptitle(visible(title, lines=True), fontsize=11)
 
 
 def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], target: Path, *, title: str) -> None:
@@ -58,22 +63,23 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tar
     C = len(class_names)
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = max(5.0, 0.26 * C + 3.0)
-    figure = new_figure(side + 0.8, side)
-    axes = figure.add_subplot()
-    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    size = 9 if C <= 20 else 8
-    axes.set_xticks(range(C), class_names, rotation=90, fontsize=size)
-    axes.set_yticks(range(C), class_names, fontsize=size)
-    for true, guess in np.argwhere(confusion):
-        shade = "white" if share[true, guess] > 0.55 else "black"
-        axes.text(guess, true, str(confusion[true, guess]), ha="center", va="center", fontsize=size - 1, color=shade)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    axes.tick_params(length=0)
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("share of the true class (%)")
-    axes.set_title(title, fontsize=11, wrap=True)
-    save(figure, target)
+    size, names = (9 if C <= 20 else 8), [short(name, LONGEST) for name in class_names]
+    with drawing(target, side + 0.8, side) as figure:
+        axes = figure.add_subplot()
+        image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+        axes.set_xticks(range(C), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(C), names, fontsize=size)
+        for true, guess in np.argwhere(confusion):
+            shade = "white" if share[true, guess] > 0.55 else "black"
+            axes.text(
+                guess, true, str(confusion[true, guess]), ha="center", va="center", fontsize=size - 1, color=shade
+            )
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        axes.tick_params(length=0)
+        bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+        bar.set_label("share of the true class (%)")
+        axes.set_title(visible(title, lines=True), fontsize=11, wrap=True)
 
 
 def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, title: str) -> None:
@@ -84,33 +90,38 @@ def draw_iou_bars(categories: Mapping[str, Mapping[str, Any]], target: Path, *, 
         target: The PNG to write or replace.
         title: Data set, model, adapter, mIoUs.
     """
-    names = [f"{name} ({held['shapes']:,})" for name, held in categories.items()]
+    names = [f"{short(name, LONGEST)} ({held['shapes']:,})" for name, held in categories.items()]
     percents = [100 * held["iou"] for held in categories.values()]
-    figure = new_figure(7.2, 1.6 + 0.27 * len(names))
-    axes = figure.add_subplot()
-    axes.barh(names, percents, height=0.68, color=BLUE)
-    for place, percent in enumerate(percents):  # in a column of their own, where the line of the mean cannot cross them
-        axes.text(108, place, f"{percent:.1f}", ha="right", va="center", fontsize=9)
-    mean = float(np.mean(percents))
-    axes.axvline(mean, color=VERMILION, linewidth=1.4, linestyle="--", label=f"class mIoU {mean:.1f}")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
-    axes.set_xlim(0, 108)
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("mIoU (%)")
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x", alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    tidy_spines(axes)
-    figure.suptitle(title, fontsize=11)
-    save(figure, target)
+    with drawing(target, 7.2, 1.6 + 0.27 * len(names)) as figure:
+        axes = figure.add_subplot()
+        axes.barh(range(len(names)), percents, height=0.68, color=BLUE)
+        for place, percent in enumerate(percents):  # in a column of their own, which the line of the mean cannot cross
+            axes.text(108, place, f"{percent:.1f}", ha="right", va="center", fontsize=9)
+        mean = float(np.mean(percents))
+        axes.axvline(mean, color=VERMILION, linewidth=1.4, linestyle="--", label=f"class mIoU {mean:.1f}")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlim(0, 108)
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("mIoU (%)")
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        tidy_spines(axes)
+        figure.suptitle(visible(title, lines=True), fontsize=11)
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of that many inches."""
+@contextmanager
+def drawing(target: Path, width: float, height: float) -> Iterator["Figure"]:
+    """Give an empty figure of that many inches; on leaving, it is written as PNG or replaces one, atomically."""
     from matplotlib.figure import Figure  # no pyplot: no window system, no global state
 
-    return Figure(figsize=(width, height), layout="constrained")
+    with plain_text():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with replacing(target) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
 
 
 def _curve(axes: "Axes", drawn: Sequence[tuple[float, float]], split: str, colour: str) -> None:
@@ -133,9 +144,3 @@ def tidy_spines(axes: "Axes") -> None:
     """Leave the lines at the left and below."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def save(figure: "Figure", target: Path) -> None:
-    """Write or replace a PNG atomically."""
-    with replacing(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pcclora.atomic import replacing
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.text import visible
 from pcclora.vis.views import PREDICTION, TRUTH, part_legend, views_of
 
 TYPES = {"f4": "float", "f8": "double", "u1": "uchar", "i4": "int"}
@@ -70,9 +71,11 @@ def _known(cloud: SegmentedCloud) -> list[NDArray[np.int64]]:
 
 
 def _header(cloud: SegmentedCloud, dtype: np.dtype[np.void], count: int) -> bytes:
-    names = [(" ".join(name.split()), "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in part_legend(cloud)]
-    lines = ["ply", "format binary_little_endian 1.0", f"comment category {cloud.category}"]
-    lines += [f"comment label {label} {colour} {name}" for label, (name, colour) in enumerate(names)]
-    lines.append(f"element vertex {count}")
+    names = [("#{:02x}{:02x}{:02x}".format(*colour), name) for name, colour in part_legend(cloud)]
+    comments = [f"category {visible(cloud.category)}"]
+    comments += [f"label {label} {colour} {name}" for label, (colour, name) in enumerate(names)]
+    # some readers take the word wherever it stands
+    lines = [f"comment {comment.replace('end_header', 'end header')}" for comment in comments]
+    lines = ["ply", "format binary_little_endian 1.0", *lines, f"element vertex {count}"]
     lines += [f"property {TYPES[dtype[name].str[1:]]} {name}" for name in dtype.names or ()]
     return "\n".join([*lines, "end_header", ""]).encode()

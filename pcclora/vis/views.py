@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pcclora.engine.segmented import IntArray, SegmentedCloud
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
+from pcclora.text import visible
 from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
 from pcclora.vis.tokens import Tokens, token_colours
 
@@ -70,7 +71,7 @@ def part_legend(cloud: SegmentedCloud) -> Legend:
 
 def title_lines(cloud: SegmentedCloud, *, width: int) -> list[str]:
     """Return where the cloud came from, in lines of at most ``width`` letters."""
-    pieces = cloud.title.split(", ")
+    pieces = visible(cloud.title).split(", ")
     return [line for piece in pieces for line in wrap(piece, width, max_lines=2, placeholder="…")]
 
 
@@ -96,4 +97,4 @@ def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:
 
 
 def _legend(names: Sequence[str], colours: NDArray[np.uint8]) -> Legend:
-    return tuple((name, (int(r), int(g), int(b))) for name, (r, g, b) in zip(names, colours, strict=True))
+    return tuple((visible(name), (int(r), int(g), int(b))) for name, (r, g, b) in zip(names, colours, strict=True))

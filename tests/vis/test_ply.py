@@ -84,7 +84,7 @@ def test_the_header_names_the_parts_in_one_line_each(cloud, tmp_path):
     header = (tmp_path / "mug.ply").read_bytes().split(b"end_header\n")[0].decode()
     told = [line.split(" ", 2)[2] for line in header.splitlines() if line.startswith("comment label")]
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for _, colour in views_of(cloud)["prediction"].legend]
-    names = ["cup", "handle", "two lines é"]
+    names = ["cup", "handle", r"two\nlines é"]
     assert told == [f"{label} {colours[label]} {name}" for label, name in enumerate(names)]
 
 
