@@ -10,7 +10,7 @@ TORCH_RELEASE := torch==2.13.0
 # What the tests of pictures and pages need of the system: Open3D's libraries and a browser.
 SYSTEM := libusb-1.0-0 libegl1 libgl1 chromium
 
-.PHONY: demo test system lint unit format clean
+.PHONY: demo test system lint unit trials format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.pcclora
@@ -37,7 +37,11 @@ lint: $(VENV)/.dev
 # Idle OpenMP threads must not spin: two workers share two cores. The folder lets timm be imported where torch is a CPU
 # build and torchvision is not.
 unit: $(VENV)/.dev $(VENV)/peft-oldest
-	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu"
+	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu and not long"
+
+# Damage, hostile files and faults in numbers that nobody waits for: about half an hour. Prints a table of each.
+trials: $(VENV)/.dev
+	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest tests/robustness -m "slow or long" -s
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
