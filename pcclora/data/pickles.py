@@ -80,10 +80,14 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")  # how bytes are written in protocols before 3
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype[Any]:
     if not isinstance(code, str):
         raise PccloraError("it has a type made of types")
-    return np.dtype(code)
+    return np.dtype(code, copy=True)  # its state follows, and must not change numpy's own
 
 
 def _empty(kind: str, shape: tuple[int, ...], code: bytes) -> np.ndarray:
@@ -95,8 +99,8 @@ def _scalar(kind: np.dtype[Any], content: bytes) -> Any:
 
 
 def _array(content: bytes, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
-    if not isinstance(kind, np.dtype):
-        raise PccloraError("it has an array without a type")
+    if not isinstance(kind, np.dtype) or not isinstance(content, bytes | bytearray):
+        raise PccloraError("it has an array that is not bytes of a type")
     return np.frombuffer(content, kind).reshape(shape, order="F" if order == "F" else "C")
 
 
@@ -109,6 +113,7 @@ _NUMPYS: dict[str, Callable[..., Any]] = {
 _MAKERS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": _dtype,
     "_codecs.encode": _encode,
+    "__builtin__.bytes": _no_bytes,
     **{f"numpy.core.{name}": maker for name, maker in _NUMPYS.items()},
     **{f"numpy._core.{name}": maker for name, maker in _NUMPYS.items()},
 }
@@ -126,6 +131,7 @@ class _Unpickler(_Machine):  # type: ignore[misc]
     def __init__(self, file: Any, size: int) -> None:
         super().__init__(file)
         self._size, self._taken = size, 0
+        self._unfinished: dict[int, Any] = {}  # by id: arrays and types whose state has not come yet
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _NAMES:
@@ -137,18 +143,28 @@ class _Unpickler(_Machine):  # type: ignore[misc]
         name = self.stack[-1]
         if not isinstance(name, str) or name not in _MAKERS:
             raise PccloraError(f"it wants to run a {type(name).__name__}")
-        self.stack[-1] = _MAKERS[name](*arguments)
+        self._refuse_unfinished(arguments)
+        self.stack[-1] = made = _MAKERS[name](*arguments)
+        if name.endswith(("dtype", "_reconstruct")):
+            self._unfinished[id(made)] = made
+        self._count(made)
 
     def _build(self) -> None:
         state, value = self.stack.pop(), self.stack[-1]
-        if isinstance(value, np.dtype):
-            if len(state) > 8 or any(part is not None for part in state[2:5]):
-                raise PccloraError("it has a type made of types")
-        elif not isinstance(value, np.ndarray):
+        if self._unfinished.pop(id(value), None) is None:  # what is in use already must not change under it
             raise PccloraError(f"it wants to change a {type(value).__name__}")
-        value.__setstate__(state)
-        self._taken += value.nbytes if isinstance(value, np.ndarray) else 0
-        check_unfolding(self._taken, self._size, "its arrays")
+        self._refuse_unfinished(state)
+        value.__setstate__(_byte_order(value, state) if isinstance(value, np.dtype) else state)
+        self._count(value)
+
+    def _refuse_unfinished(self, parts: tuple[Any, ...]) -> None:
+        if any(id(part) in self._unfinished for part in parts):
+            raise PccloraError("it uses what is not finished")
+
+    def _count(self, made: Any) -> None:
+        sized = isinstance(made, np.ndarray | np.generic)
+        self._taken += made.nbytes if sized else len(made) if isinstance(made, bytes) else 0
+        check_unfolding(self._taken, self._size, "what it makes")
 
     def _bytearray(self) -> None:
         length = int.from_bytes(self.read(8), "little")
@@ -175,6 +191,15 @@ class _Unpickler(_Machine):  # type: ignore[misc]
         pickle.SETITEM[0]: _set_item,
         pickle.DICT[0]: _make_dict,
     }
+
+
+def _byte_order(kind: np.dtype[Any], state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a state with the byte order that a type is given, and else its own: numpy believes any size and flag."""
+    if len(state) > 8 or any(part is not None for part in state[2:5]):
+        raise PccloraError("it has a type made of types")
+    order = "|" if kind.byteorder == "|" else state[1]
+    sizes = (kind.itemsize, kind.alignment) if kind.kind in "SUV" else (-1, -1)
+    return (3, order, None, None, None, *sizes, kind.flags)
 
 
 def _named(items: list[Any]) -> dict[Any, Any]:

@@ -231,6 +231,7 @@ def shared_lists():
 
 
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+STATE = b"(K\x03\x8c\x01|NNNJ\x00\x00\x10\x00K\x01K\x00tb"
 ENDLESS = {
     "shared lists": (pickle.dumps([[CLOUD[0]], shared_lists()]), "holds the same over and over"),
     "shared arrays": (pickle.dumps([[np.zeros((5000, 3))] * 300, [0] * 300]), "holds the same over and over"),
@@ -244,10 +245,26 @@ ENDLESS = {
     "declared array": (b"\x80\x04cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85\x85R.", "wants to run"),
     "growing text": (b"\x80\x04c_codecs\nencode\n\x8c\x01a\x8c\x03hex\x86R.", "wants to encode in 'hex'"),
     "no bytes": (
-        b"\x80\x04" + RECONSTRUCT + b"(K\x01J\xff\xff\xff\x7f\x85cnumpy\ndtype\n\x8c\x02V0\x85R\x89C\x00tb.",
+        b"\x80\x04"
+        + RECONSTRUCT
+        + b"(K\x01J\xff\xff\xff\x7f\x85cnumpy\ndtype\n\x8c\x02V0\x85R"
+        + STATE
+        + b"\x89C\x00tb.",
         "holds the same over and over",
     ),
     "types of types": (pickle.dumps(np.zeros(2, [("a", "f4"), ("b", "i4")])), "a type made of types"),
+    "a type in use": (
+        b"\x80\x04](cnumpy\ndtype\n\x8c\x02V8\x85R\x94"
+        + (RECONSTRUCT + b"(K\x01K\x01\x85h\x00\x89C\x0812345678tb" + b"h\x00" + STATE + b"e."),
+        "uses what is not finished",
+    ),
+    "a type changed twice": (b"\x80\x04cnumpy\ndtype\n\x8c\x02V8\x85R" + 2 * STATE + b".", "wants to change a"),
+    "an array on an array": (
+        b"\x80\x04cnumpy.core.numeric\n_frombuffer\n("
+        + (pickle.dumps(np.zeros(4), protocol=2)[2:-1] + b"cnumpy\ndtype\n\x8c\x02V8\x85R" + STATE)
+        + b"K\x04\x85\x8c\x01CtR.",
+        "not bytes of a type",
+    ),
     "a changed type": (b"\x80\x04]}b.", "wants to change a list"),
 }
 
@@ -264,6 +281,27 @@ def test_a_small_pickle_cannot_stand_for_much(tmp_path, kind):
         assert tracemalloc.get_traced_memory()[1] < 100 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_types_are_numpys_whatever_a_pickle_says_of_them(tmp_path):
+    head = b"\x80\x04cnumpy\ndtype\n\x8c\x02%s\x89\x88\x87R(K\x03\x8c\x01>NNNM\xe8\x03K\x01K?tb."
+    for code in (b"f4", b"i8", b"V8", b"U2", b"S2"):
+        (tmp_path / "any.dat").write_bytes(head % code)
+        kind = load_pickle(tmp_path / "any.dat")
+        assert kind == np.dtype(code.decode()).newbyteorder(">") and kind.flags == np.dtype(code.decode()).flags
+    assert np.dtype("f4").isnative and np.dtype("i8").isnative
+
+
+@pytest.mark.parametrize("kind", [">f4", "<i8", "?", "U3", "S5", ">c16", "f2"])
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_arrays_of_every_type_are_read(tmp_path, kind, protocol):
+    array = np.arange(12).reshape(3, 4).astype(kind)
+    content = [array, array.T, array[0, 1], array[:, ::2], np.asfortranarray(array), array[:0]]
+    (tmp_path / "any.dat").write_bytes(pickle.dumps(content, protocol=protocol))
+    expected = pickle.loads((tmp_path / "any.dat").read_bytes())
+    for ours, theirs in zip(load_pickle(tmp_path / "any.dat"), expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_lists_that_hold_themselves_are_refused(tmp_path):
