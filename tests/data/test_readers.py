@@ -74,6 +74,8 @@ def test_a_mesh_is_sampled_on_its_surface_the_same_each_time(suffix, tmp_path):
     assert on_face.any(axis=1).all()
     shares = np.bincount(on_face.argmax(axis=1), minlength=3) / 4000  # faces 2x4, 1x4, 1x2 of 28 in pairs
     np.testing.assert_allclose(shares, [16 / 28, 8 / 28, 4 / 28], atol=0.03)
+    same = trimesh.load(path, process=False)
+    np.testing.assert_array_equal(points, trimesh.sample.sample_surface(same, 4000, seed=0)[0])
 
 
 def test_off_headers_of_modelnet_are_read(tmp_path):

@@ -16,6 +16,7 @@ from pcclora.data.scan import warn_of_rounding
 from pcclora.errors import PccloraError
 
 REMEDY = "check it in the program that wrote it"
+_PIECE = 2**20
 XYZ = ("x", "y", "z")
 RGB = ("red", "green", "blue")
 
@@ -51,8 +52,6 @@ def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place:
     Raises:
         PccloraError: If there is no surface.
     """
-    import trimesh
-
     points = np.asarray(points, dtype=np.float64)
     finite = np.isfinite(points).all(axis=1)
     warn_of_rounding(points[finite], place, float32=True)
@@ -63,12 +62,25 @@ def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place:
             "out",
             stacklevel=3,
         )
-    mesh = trimesh.Trimesh(points, triangles[whole], process=False)
+        triangles = triangles[whole]
     with np.errstate(over="ignore", invalid="ignore"):
-        area = mesh.area
-    if not area > 0 or not np.isfinite(area):
-        raise PccloraError(f"{place}: the mesh has {len(triangles)} faces and no area; {REMEDY}")
-    return np.asarray(trimesh.sample.sample_surface(mesh, count, seed=0)[0], dtype=np.float64)
+        areas = np.cumsum(_areas(points, triangles))
+    if not len(areas) or not 0 < areas[-1] < np.inf:
+        raise PccloraError(f"{place}: the mesh has {len(whole)} faces and no area; {REMEDY}")
+    rng = np.random.default_rng(0)
+    corners = points[triangles[np.searchsorted(areas, rng.random(count) * areas[-1])]]
+    share = rng.random((count, 2, 1))
+    share = np.where(share.sum(axis=1, keepdims=True) > 1, 1 - share, share)  # back into the triangle
+    return np.asarray(corners[:, 0] + ((corners[:, 1:] - corners[:, :1]) * share).sum(axis=1))
+
+
+def _areas(points: NDArray[np.float64], triangles: IntArray) -> NDArray[np.float64]:
+    """Return the area (F,) of each triangle; a piece at a time, for few of them are sampled."""
+    areas = np.empty(len(triangles))
+    for start in range(0, len(triangles), _PIECE):
+        a, b, c = points[triangles[start : start + _PIECE]].swapaxes(0, 1)
+        areas[start : start + _PIECE] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return areas
 
 
 def triangulated(corners: NDArray[Any], counts: IntArray, points: int, place: object) -> IntArray:
@@ -86,9 +98,11 @@ def triangulated(corners: NDArray[Any], counts: IntArray, points: int, place: ob
     Raises:
         PccloraError: If a face names a point that is not there.
     """
-    wrong = np.flatnonzero((corners < 0) | (corners >= points))
-    if wrong.size:
-        raise PccloraError(f"{place}: a face names vertex {corners[wrong[0]]:.0f} of {points}; {REMEDY}")
+    for wrong in (corners.min(initial=0), corners.max(initial=0)):
+        if len(corners) and not 0 <= wrong < points:
+            raise PccloraError(f"{place}: a face names vertex {wrong:.0f} of {points}; {REMEDY}")
+    if (counts == 3).all():
+        return corners.astype(np.int64, copy=False).reshape(-1, 3)
     fans = np.maximum(counts - 2, 0)
     first = np.repeat(np.cumsum(counts) - counts, fans)
     turn = np.arange(fans.sum()) - np.repeat(np.cumsum(fans) - fans, fans)

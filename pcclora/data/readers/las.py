@@ -22,16 +22,10 @@ def read_las(path: Path, _: object) -> Content:
     """
     import laspy
 
-    _check_header(path)
+    if _is_compressed(path) and not laspy.LazBackend.detect_available():
+        raise PccloraError(f"{path}: compressed points (laz) need a decompressor; install it with `pip install lazrs`")
     with quiet():
-        try:
-            cloud: Any = laspy.read(path)
-        except laspy.errors.LaspyException as error:
-            if "LazBackend" in str(error) or "backend" in str(error).lower():
-                raise PccloraError(
-                    f"{path}: compressed points (laz) need a decompressor; install one with `pip install lazrs`"
-                ) from error
-            raise
+        cloud: Any = laspy.read(path)
     if len(cloud.points) != cloud.header.point_count:  # laspy returns what there is
         raise cut(len(cloud.points), cloud.header.point_count, "points", path)
     own = cloud.point_format
@@ -39,8 +33,11 @@ def read_las(path: Path, _: object) -> Content:
     return Content(np.asarray(cloud.xyz), {name: np.asarray(cloud[name]) for name in names})
 
 
-def _check_header(path: Path) -> None:
-    """Compare what a header declares with the size of the file: laspy believes it."""
+def _is_compressed(path: Path) -> bool:
+    """Return whether the points are compressed, after comparing what the header declares with the size of the file.
+
+    laspy believes the header.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(375)
@@ -55,7 +52,9 @@ def _check_header(path: Path) -> None:
     if header_size + _RECORD * records > min(start, size):
         raise cut(max(min(start, size) - header_size, 0) // _RECORD, records, "records of its header", path)
     limits.check_points(points, path)
-    if kind & _COMPRESSED:
+    compressed = bool(kind & _COMPRESSED)
+    if compressed:
         limits.check_unfolding(points * row, size, path)
     elif start + points * row > size:
         raise cut(max(size - start, 0) // max(row, 1), points, "points", path)
+    return compressed

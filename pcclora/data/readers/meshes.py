@@ -58,7 +58,7 @@ def _polygons(lines: Iterable[str], faces: int, vertices: int, path: Path) -> In
         lengths.append(count)
     if len(lengths) < faces:
         raise cut(len(lengths), faces, "faces", path)
-    return triangulated(np.array(corners), np.array(lengths), vertices, path)
+    return triangulated(np.asarray(corners), np.asarray(lengths), vertices, path)
 
 
 def read_obj(path: Path, _: object) -> Content:
@@ -78,9 +78,9 @@ def read_obj(path: Path, _: object) -> Content:
                 before = len(points) // 3
                 corners.extend(_corner(int(word.split("/", maxsplit=1)[0]), before, path) for word in words)
                 lengths.append(len(words))
-    xyz, rgb = (np.array(values).reshape(-1, 3) for values in (points, colors))
+    xyz, rgb = (np.asarray(values).reshape(-1, 3) for values in (points, colors))
     fields = dict(zip(RGB, rgb.T, strict=True)) if len(rgb) == len(xyz) else {}
-    triangles = triangulated(np.array(corners), np.array(lengths), len(xyz), path) if lengths else None
+    triangles = triangulated(np.asarray(corners), np.asarray(lengths), len(xyz), path) if lengths else None
     return Content(xyz, fields, triangles)
 
 
