@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pcclora import limits
-from pcclora.data.readers.content import RGB, Content, cut, quiet
+from pcclora.data.readers.content import REMEDY, RGB, Content, cut, quiet
 from pcclora.errors import PccloraError
 
 _RECORD = 54
@@ -25,12 +25,25 @@ def read_las(path: Path, _: object) -> Content:
     if _is_compressed(path) and not laspy.LazBackend.detect_available():
         raise PccloraError(f"{path}: compressed points (laz) need a decompressor; install it with `pip install lazrs`")
     with quiet():
-        cloud: Any = laspy.read(path)
+        cloud: Any = _read(path)
     if len(cloud.points) != cloud.header.point_count:  # laspy returns what there is
         raise cut(len(cloud.points), cloud.header.point_count, "points", path)
     own = cloud.point_format
     names = [*(name for name in RGB if name in own.dimension_names), *own.extra_dimension_names]
     return Content(np.asarray(cloud.xyz), {name: np.asarray(cloud[name]) for name in names})
+
+
+def _read(path: Path) -> Any:
+    import laspy
+
+    try:
+        return laspy.read(path, laz_backend=laspy.LazBackend.detect_available()[-1:] or None)
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the decompressor, which is no Exception
+            raise
+        raise ValueError(f"its compressed points do not unfold: {error}") from error
 
 
 def _is_compressed(path: Path) -> bool:
@@ -55,6 +68,21 @@ def _is_compressed(path: Path) -> bool:
     compressed = bool(kind & _COMPRESSED)
     if compressed:
         limits.check_unfolding(points * row, size, path)
+        _check_chunks(path, start, points)
     elif start + points * row > size:
         raise cut(max(size - start, 0) // max(row, 1), points, "points", path)
     return compressed
+
+
+def _check_chunks(path: Path, start: int, points: int) -> None:
+    """Refuse a table of more chunks than there are points: the decompressor ends the process where memory is short."""
+    with path.open("rb") as file:
+        file.seek(start)
+        (table,) = struct.unpack("<q", file.read(8))
+        if table == -1:  # written to a stream: the place stands at the end
+            file.seek(-8, 2)
+            (table,) = struct.unpack("<q", file.read(8))
+        file.seek(table)
+        _, chunks = struct.unpack("<II", file.read(8))
+    if chunks > points:
+        raise PccloraError(f"{path}: declares {chunks:,} chunks of {points:,} points; {REMEDY}")
