@@ -20,10 +20,7 @@ def read_las(path: Path, _: object) -> Content:
 
     ``classification`` is no part label: every LAS file has it, 0 where nobody has classified.
     """
-    import laspy
-
-    if _is_compressed(path) and not laspy.LazBackend.detect_available():
-        raise PccloraError(f"{path}: compressed points (laz) need a decompressor; install it with `pip install lazrs`")
+    _check_header(path)
     with quiet():
         cloud: Any = _read(path)
     if len(cloud.points) != cloud.header.point_count:  # laspy returns what there is
@@ -46,11 +43,8 @@ def _read(path: Path) -> Any:
         raise ValueError(f"its compressed points do not unfold: {error}") from error
 
 
-def _is_compressed(path: Path) -> bool:
-    """Return whether the points are compressed, after comparing what the header declares with the size of the file.
-
-    laspy believes the header.
-    """
+def _check_header(path: Path) -> None:
+    """Compare what a header declares with the size of the file: laspy believes it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(375)
@@ -65,13 +59,19 @@ def _is_compressed(path: Path) -> bool:
     if header_size + _RECORD * records > min(start, size):
         raise cut(max(min(start, size) - header_size, 0) // _RECORD, records, "records of its header", path)
     limits.check_points(points, path)
-    compressed = bool(kind & _COMPRESSED)
-    if compressed:
+    if kind & _COMPRESSED:
         limits.check_unfolding(points * row, size, path)
+        _require_decompressor(path)
         _check_chunks(path, start, points)
     elif start + points * row > size:
         raise cut(max(size - start, 0) // max(row, 1), points, "points", path)
-    return compressed
+
+
+def _require_decompressor(path: Path) -> None:
+    import laspy
+
+    if not laspy.LazBackend.detect_available():
+        raise PccloraError(f"{path}: compressed points (laz) need a decompressor; install it with `pip install lazrs`")
 
 
 def _check_chunks(path: Path, start: int, points: int) -> None:
