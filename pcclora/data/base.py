@@ -149,6 +149,11 @@ class LabelledDataset(ABC):
         inside = path.removeprefix(self.root.rstrip(os.sep) + os.sep) if self.root else path
         return same_name(inside.replace(os.sep, "/"))
 
+    @property
+    def names(self) -> list[str]:
+        """What each sample is called; see :meth:`name_of`."""
+        return [self.name_of(index) for index in range(len(self))]
+
 
 class PointCloudDataset(LabelledDataset):
     """Point clouds."""

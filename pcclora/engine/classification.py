@@ -1,6 +1,6 @@
 """One class a sample; the task ``cls``: one class a cloud."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.task import Evaluation, Labels, Task
 from pcclora.metrics.accuracy import accuracy, confusion_matrix, mean_class_accuracy
+from pcclora.text import csv_cell
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,11 +58,16 @@ class ClassEvaluation(Evaluation):
         loss = F.cross_entropy(self.logits, self.labels).item()
         return {"loss": loss, "accuracy": accuracy(confusion), "mean_class_accuracy": mean_class_accuracy(confusion)}
 
-    def write(self, folder: Path) -> None:
-        """Write one CSV line a sample: index, label, prediction, confidence."""
-        columns = (self.labels.tolist(), self.predictions.tolist(), self.confidences.tolist())
-        rows = [[i, label, guess, f"{p:.6f}"] for i, (label, guess, p) in enumerate(zip(*columns, strict=True))]
-        write_rows(RunFolder(folder).predictions, ["index", "label", "prediction", "confidence"], rows)
+    def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
+        """Write one CSV line a sample: what it is, its class and the predicted one, by number and name, confidence."""
+        columns = zip(names, self.labels.tolist(), self.predictions.tolist(), self.confidences.tolist(), strict=True)
+        shown = [csv_cell(name) for name in classes]
+        rows = [
+            [i, csv_cell(name), label, guess, f"{p:.6f}", shown[label], shown[guess]]
+            for i, (name, label, guess, p) in enumerate(columns)
+        ]
+        header = ["index", "path", "label", "prediction", "confidence", "class", "predicted_class"]
+        write_rows(RunFolder(folder).predictions, header, rows)
 
 
 class ClassTask(Task):

@@ -1,5 +1,6 @@
 """What a part segmenter answered for a test set: its scores, and what is written of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.metrics.part_iou import PartScores, part_ious, score_parts
 from pcclora.tensor_file import write_tensors
+from pcclora.text import csv_cell
 
 FIGURES = {"instance_miou": "instance mIoU", "class_miou": "class mIoU", "accuracy": "point accuracy"}
 """Name of a figure -> its heading in tables."""
@@ -90,15 +92,18 @@ class PartEvaluation(Evaluation):
         categories = {classes[i]: asdict(score) for i, score in self.part_scores.categories.items()}
         return {"categories": categories, "constant": _figures(self.constant_scores)}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
         """Write one CSV line a shape, with how many parts it has, and of all points the part and its probabilities."""
         lengths = [len(truth) for truth in self.truth]
         right = [float((a == b).float().mean()) for a, b in zip(self.truth, self.predictions, strict=True)]
         own = [len(np.unique(truth.numpy())) for truth in self.truth]
-        columns = zip(self.labels, self.shape_mious, own, lengths, right, strict=True)
-        rows = [[i, label, f"{iou:.6f}", k, n, f"{share:.6f}"] for i, (label, iou, k, n, share) in enumerate(columns)]
+        columns = zip(names, self.labels, self.shape_mious, own, lengths, right, strict=True)
+        rows = [
+            [i, csv_cell(name), label, f"{iou:.6f}", k, n, f"{share:.6f}", csv_cell(classes[label])]
+            for i, (name, label, iou, k, n, share) in enumerate(columns)
+        ]
         run = RunFolder(folder)
-        write_rows(run.predictions, ["index", "label", "miou", "parts", "points", "accuracy"], rows)
+        write_rows(run.predictions, ["index", "path", "label", "miou", "parts", "points", "accuracy", "class"], rows)
         flat = [held.flatten().half() for held in self.probabilities]
         tensors = {"parts": torch.cat(self.predictions).short(), "probabilities": torch.cat(flat)}
         write_tensors(run.predicted_parts, {"lengths": torch.tensor(lengths), **tensors})

@@ -84,7 +84,7 @@ def finish(
     if not accelerator.is_main_process:
         return
     adapters.save_adapter(model, folder.adapter)
-    evaluation.write(folder.path)
+    evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
     summary = _summary(config, folder, model, splits, state, metrics)
     write_json(folder.summary, summary | evaluation.details())
 

@@ -9,7 +9,7 @@
     timing.csv       seconds and memory of the same epochs
     checkpoint/      the last state of training
     adapter/         what was trained (a pre-training run has model.safetensors instead)
-    predictions.csv  every test object's label, prediction and confidence; for parts its mIoU, points and accuracy
+    predictions.csv  every test object's name, label, prediction and confidence; for parts its mIoU, points and accuracy
     predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard

@@ -1,7 +1,7 @@
 """What a task is to the engine: training, seeds, comparison and evaluation know this much of it and no more."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -63,8 +63,14 @@ class Evaluation(ABC):
         """Return ``loss`` and the task's figures, the latter from 0 to 1."""
 
     @abstractmethod
-    def write(self, folder: Path) -> None:
-        """Write the predictions, into a run's folder or another."""
+    def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
+        """Write the predictions, into a run's folder or another.
+
+        Args:
+            folder: It.
+            names: What each sample is called.
+            classes: What each class is called.
+        """
 
     def details(self) -> dict[str, Any]:
         """Return what summary.json has beside the figures."""

@@ -49,10 +49,12 @@ class RunEvaluation:
 
     Attributes:
         evaluation: What the model answered.
+        names: What each sample is called.
         summary: Numbers, protocol and class names, as summary.json has them.
     """
 
     evaluation: Evaluation
+    names: Sequence[str]
     summary: dict[str, Any]
 
 
@@ -97,7 +99,7 @@ def evaluate_run(
     changed["data_sha256"] = {split: sha256_of(objects)}
     changed["protocol"] = summary["protocol"] | task.protocol(config)
     kept = {key: summary[key] for key in KEPT if key in summary}
-    return RunEvaluation(evaluation, kept | changed | evaluation.details())
+    return RunEvaluation(evaluation, dataset.names, kept | changed | evaluation.details())
 
 
 def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvaluation:
@@ -136,7 +138,7 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
         "samples": {split: len(dataset)},
         **labels.to_summary(),
     }
-    return RunEvaluation(evaluation, summary | evaluation.details())
+    return RunEvaluation(evaluation, dataset.names, summary | evaluation.details())
 
 
 def write_evaluation(result: RunEvaluation, output: Path) -> None:
@@ -147,7 +149,7 @@ def write_evaluation(result: RunEvaluation, output: Path) -> None:
     """
     with creating_folder(output) as temporary:
         write_json(temporary / "summary.json", result.summary)
-        result.evaluation.write(temporary)
+        result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
 
 
 def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:

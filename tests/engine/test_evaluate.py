@@ -1,5 +1,8 @@
 """Every sample once, in its place, with the logits that it has alone."""
 
+import csv
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +10,13 @@ from torch import nn
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, make_loader, set_epoch
 from pcclora.engine.classification import ClassEvaluation, Classification
+from pcclora.engine.data_record import DataRecord
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import ClassificationRun, ClassificationTraining, Training
+from pcclora.engine.tasks import load_run_config
+from pcclora.engine.training import train
+from tests.tools.test_tools import TINY
 
 CLASSES = 16
 
@@ -80,3 +88,33 @@ def test_numbers_agree_with_their_definition():
     assert metrics["mean_class_accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert metrics["loss"] == pytest.approx(F.cross_entropy(logits, labels).item())
     torch.testing.assert_close(found.confidences, torch.softmax(logits, 1).max(1).values)
+
+
+def test_a_prediction_names_its_sample_and_its_classes_for_eyes_and_numbers_for_readers(tmp_path):
+    found = ClassEvaluation(torch.tensor([[3.0, 0.0], [0.0, 1.0], [9.0, 0.0]]), torch.tensor([0, 1, 1]))
+    names, classes = ["ball/1.npy", "=cmd|' /C calc'!A0", 'rod/a,"b"\n\x1b[2J.npy'], ["-ball", "1e3"]
+    found.write(tmp_path, names=names, classes=classes)
+    with RunFolder(tmp_path).predictions.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == ["ball/1.npy", "'=cmd|' /C calc'!A0", 'rod/a,"b"\\n\\x1b[2J.npy']
+    assert [row["class"] for row in rows] == ["'-ball", "1e3", "1e3"]
+    assert [row["predicted_class"] for row in rows] == ["'-ball", "1e3", "'-ball"]
+    numbers = read_rows(RunFolder(tmp_path).predictions)
+    assert [(row["index"], row["label"], row["prediction"]) for row in numbers] == [(0, 0, 0), (1, 1, 1), (2, 1, 0)]
+    assert numbers[0]["confidence"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6)
+    assert numbers[0].keys() == {"index", "label", "prediction", "confidence"}
+
+
+def test_the_name_of_a_prediction_is_the_file_that_was_predicted(tmp_path):
+    for name, make in (("ball", np.ones), ("box", np.zeros)):
+        for index in range(6):
+            path = tmp_path / "data" / name / f"{name}{index}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, make((80, 3)) + np.random.default_rng(index).random((80, 3)))
+    options = ["data=folder", f"data.root={tmp_path / 'data'}", "train.epochs=1", "train.batch_size=4", "points=64"]
+    run = train(load_run_config(TINY / "cls.yaml", options), tmp_path / "run")
+    record = DataRecord.read(run.path / "data.json").sides["test"]
+    with run.predictions.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["class"]) for row in rows] == [(held.name, held.label) for held in record]
+    assert all((tmp_path / "data" / row["path"]).is_file() for row in rows)

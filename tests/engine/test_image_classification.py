@@ -74,7 +74,7 @@ def test_the_test_of_the_last_epoch_is_the_test_of_the_run(run):
     assert rows[-1]["test_accuracy"] == pytest.approx(summary["metrics"]["accuracy"], rel=1e-8)
     again = evaluate_run(run)
     assert again.summary["metrics"] == summary["metrics"]
-    again.evaluation.write(run.path.parent)
+    again.evaluation.write(run.path.parent, names=again.names, classes=summary["classes"])
     assert (run.path.parent / "predictions.csv").read_bytes() == run.predictions.read_bytes()
 
 

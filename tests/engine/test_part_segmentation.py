@@ -1,5 +1,6 @@
 """Every point of every shape once, with the scores it has alone; both mIoUs from the predictions that are written."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -143,8 +144,11 @@ def test_a_constant_answer_is_the_most_frequent_part_of_each_class(by_hand):
 
 
 def test_what_is_written_is_what_was_answered(by_hand, tmp_path):
-    by_hand.write(tmp_path)
+    by_hand.write(tmp_path, names=["m/1.txt", "r/=1.txt", "@2"], classes=by_hand.names.class_names)
     folder = RunFolder(tmp_path)
+    with folder.predictions.open(encoding="utf-8", newline="") as file:
+        named = [(row["path"], row["class"]) for row in csv.DictReader(file)]
+    assert named == [("m/1.txt", "mug"), ("r/=1.txt", "ring"), ("'@2", "mug")]
     rows = read_rows(folder.predictions)
     assert [row["label"] for row in rows] == [1, 0, 1] and [row["points"] for row in rows] == [4, 2, 2]
     assert [row["parts"] for row in rows] == [2, 1, 1]
