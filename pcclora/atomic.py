@@ -36,6 +36,9 @@ _REMEDIES = {
     errno.ENOTDIR: "move what is there, or choose another folder",
 }
 
+_DEEPEST = 100
+"""Lists and objects within each other that a JSON file may have."""
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -169,11 +172,13 @@ def parse_json(text: str, place: object) -> Any:
             know.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
+        values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
+        _refuse_depth(values)
     except RecursionError as error:
         raise PccloraError(f"{place}: cannot be read: nested too deeply to be data") from error
     except ValueError as error:  # no JSON, or a number of thousands of digits
         raise PccloraError(f"{place}: cannot be read: {error}") from error
+    return values
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -186,6 +191,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise PccloraError(f"{path}: one JSON object is expected, found {type(values).__name__}")
     return values
+
+
+def _refuse_depth(values: Any) -> None:
+    """Refuse what is nested so deeply that whoever walks through it might meet Python's own limit."""
+    level = [values]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -226,7 +246,11 @@ def _reserving(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove what killed writes left of one file or folder: what no living process has locked."""
-    for name in os.listdir(folder):
+    try:
+        names = os.listdir(folder)
+    except OSError:  # a folder that may be written to, but not be listed
+        return
+    for name in names:
         if name == prefix or name.startswith(f"{prefix}-"):
             lock = _lock(folder / name, wait=False)
             if lock is not None:

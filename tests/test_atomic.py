@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pcclora.atomic import creating_folder, read_json, refuse_existing, replacing, write_json, write_text
+from pcclora.atomic import creating_folder, load_json, read_json, refuse_existing, replacing, write_json, write_text
 from pcclora.errors import PccloraError
 
 
@@ -205,6 +205,17 @@ def test_damaged_json_is_named(tmp_path, text):
         path.write_text(text, encoding="latin-1")
     with pytest.raises(PccloraError, match=r"a\.json"):
         read_json(path)
+
+
+@pytest.mark.parametrize("depth", [1, 99, 101, 500, *range(900, 1000, 5), 10**5])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_json_may_be_nested_a_hundred_times(tmp_path, depth, opening, closing):
+    (tmp_path / "a.json").write_text(opening * depth + "1" + closing * depth)
+    if depth < 100:
+        load_json(tmp_path / "a.json")
+    else:
+        with pytest.raises(PccloraError, match=r"a\.json: cannot be read: nested too deeply to be data"):
+            load_json(tmp_path / "a.json")
 
 
 def test_numbers_that_json_does_not_know_are_refused(tmp_path):

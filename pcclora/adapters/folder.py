@@ -121,14 +121,19 @@ def _compare(path: Path, settings: Mapping[str, Any]) -> None:
     except PccloraError as error:
         raise PccloraError(f"{error}; copy it again, or delete it: {TENSORS} says the settings too") from error
     for key in sorted(settings.keys() | held.keys()):
-        here, there = (json.dumps(values[key]) if key in values else "absent" for values in (held, settings))
-        if here != there:
+        here, there = (_shown(values, key) for values in (held, settings))
+        if key not in held or key not in settings or held[key] != settings[key]:
             warnings.warn(
                 f"{path}: {key} is {here}, but {TENSORS} was written with {there}, which counts: the file is "
                 "stale after an interrupted save, or was edited by hand; the next save rewrites it",
                 stacklevel=4,
             )
             return
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    text = json.dumps(values[key]) if key in values else "absent"
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _own_version() -> str:

@@ -85,6 +85,7 @@ def folders(tmp_path_factory):
     return made
 
 
+@pytest.mark.filterwarnings("ignore:.*which counts")
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     backbone=st.sampled_from(["fused_vit", "mlp"]),
