@@ -5,19 +5,24 @@ component; its YAML section says which by ``name``. OmegaConf converts and check
 """
 
 import dataclasses
+import math
+import types
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import Registry
+from pcclora.yaml_words import Written, read_tree, read_word, to_text, values_of, words_of
 
 T = TypeVar("T")
+LARGEST_COUNT = 20_000_000
+"""No whole number of a configuration is larger, but for seeds: it would be layers, points or bytes."""
+LARGEST_SEED = 2**63 - 1
 
 
 def component(registry: Registry[Any], default: str) -> Any:
@@ -47,7 +52,7 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
     Raises:
         PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
     """
-    values = read_yaml(file) if file is not None else {}
+    values = read_tree(file) if file is not None else {}
     errors: list[str] = []
     for override in overrides:
         _apply(values, override, errors)
@@ -85,22 +90,17 @@ def with_overrides(config: T, overrides: Sequence[str], *, source: str) -> T:
     return _checked(type(config), values, source, errors)
 
 
-def read_yaml(file: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+def read_yaml(file: str | Path, *, words: bool = False) -> dict[str, Any]:
+    """Read a YAML mapping; its keys are words.
+
+    Args:
+        file: A file of plain data: without tags, aliases that multiply, or a key twice.
+        words: Give each value as it was written: ``on`` and ``007`` are names then. Else as YAML has it: True and 7.
 
     Raises:
-        PccloraError: If the file is absent, is not YAML, or is not a mapping.
+        PccloraError: If the file is absent, is no such YAML, or is not a mapping.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise PccloraError(f"{path}: no such file")
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise PccloraError(f"{path}: not a YAML file: {error}") from error
-    if not isinstance(values, dict):
-        raise PccloraError(f"{path}: a mapping of keys is expected at the top, found {type(values).__name__}")
-    return cast("dict[str, Any]", values)
+    return cast("dict[str, Any]", (words_of if words else values_of)(read_tree(file)))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """Return a dataclass as the text of a YAML file that :func:`load_config` reads back."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+    return to_text(to_dict(config))
 
 
 def _checked(schema: type[T], values: Mapping[str, Any], source: str, errors: list[str]) -> T:
@@ -137,40 +137,47 @@ def _apply(values: dict[str, Any], override: str, errors: list[str]) -> None:
     if not equals or not key:
         errors.append(f"'{override}': write key=value")
         return
-    try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
-    except (YAMLError, OmegaConfBaseException) as error:
-        errors.append(f"'{override}': {_first_line(error)}")
-        return
+    value: Any = read_word(text)
     *path, leaf = key.split(".")
     for part in path:
-        child = values.setdefault(part, {})
+        child = _named(values.setdefault(part, {}))
         if isinstance(child, str):  # `adapter: lora` in the file, `adapter.r=4` on the command line
             child = values[part] = {"name": child}
         if not isinstance(child, dict):
             errors.append(f"{key}: '{part}' is a value ({child!r}), not a section")
             return
         values = child
-    if isinstance(values.get(leaf), dict) and isinstance(value, str):
-        value = {"name": value}
+    if isinstance(_named(values.get(leaf)), dict) and isinstance(word := _named(value), str):
+        value = {"name": word}
     values[leaf] = value
 
 
-def _build(schema: type, values: Mapping[str, Any], path: str, errors: list[str]) -> object:
+def _named(value: Any) -> Any:
+    """Return what YAML makes of a value, with its words as they are: a component's name, or a section."""
+    return value.value if isinstance(value, Written) else value
+
+
+def _build(
+    schema: type, values: Mapping[str, Any], path: str, errors: list[str], *, kind: Registry[Any] | None = None
+) -> object:
     fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
     arguments: dict[str, Any] = {}
-    leaves = OmegaConf.structured(schema)
+    leaves, hints = OmegaConf.structured(schema), get_type_hints(schema)
     for key, value in values.items():
         place = f"{path}{key}"
         if key not in fields:
-            errors.append(f"{place}: unknown key{did_you_mean(str(key), fields)}")
+            others = kind.having(str(key)) if kind is not None else []
+            hint = did_you_mean(str(key), fields)
+            if others:
+                hint = f" here; {', '.join(others)} {'has' if len(others) == 1 else 'have'} it: {path[:-1]}=NAME"
+            errors.append(f"{place}: unknown key{hint}")
         elif "registry" in fields[key].metadata:
             arguments[key] = _build_component(fields[key], value, place, errors)
         elif dataclasses.is_dataclass(fields[key].type):
             nested = _section(value, place, errors)
             arguments[key] = _build(cast("type", fields[key].type), nested, place + ".", errors)
         else:
-            arguments[key] = _convert(leaves, key, value, place, errors)
+            arguments[key] = _convert(leaves, key, _as_wanted(value, hints[key]), hints[key], place, errors)
     return None if errors else _construct(schema, arguments, path, errors)
 
 
@@ -184,25 +191,66 @@ def _construct(schema: type, arguments: dict[str, Any], path: str, errors: list[
 
 def _build_component(field: dataclasses.Field[Any], value: object, place: str, errors: list[str]) -> object:
     registry: Registry[Any] = field.metadata["registry"]
-    section = dict(_section({"name": value} if isinstance(value, str) else value, place, errors))
+    word = _named(value)
+    section = dict(_section({"name": word} if isinstance(word, str) else value, place, errors))
     try:
-        entry = registry.get(str(section.pop("name", field.metadata["default"])))
+        entry = registry.get(str(words_of(section.pop("name", field.metadata["default"]))))
     except PccloraError as error:
         errors.append(f"{place}.name: {error}")
         return None
     for key in set(section) & set(entry.preset):
         errors.append(f"{place}.{key}: the name '{entry.name}' says it already; leave it out")
-    return _build(entry.config, section | entry.preset, place + ".", errors)
+    return _build(entry.config, section | entry.preset, place + ".", errors, kind=registry)
 
 
 def _section(value: object, place: str, errors: list[str]) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    errors.append(f"{place}: a section of keys is expected, found {value!r}")
+    if isinstance(held := _named(value), Mapping):
+        return held
+    errors.append(f"{place}: a section of keys is expected, found {words_of(value)!r}")
     return {}
 
 
-def _convert(leaves: Any, key: str, value: object, place: str, errors: list[str]) -> object:
+def _as_wanted(value: Any, hint: Any) -> Any:
+    """Return what a field's annotation asks for: words as they were written, all else as YAML reads it."""
+    if _takes_words(hint):
+        if isinstance(value, Written) and value.value is None and (not value.text or type(None) in get_args(hint)):
+            return None
+        return words_of(value)
+    held = value.value if isinstance(value, Written) else value
+    if isinstance(held, PccloraError):
+        return value  # no YAML: only a word may be that
+    inside = _inside(hint)
+    if isinstance(held, list):
+        return [_as_wanted(own, inside) for own in held]
+    if isinstance(held, dict):
+        return {key: _as_wanted(own, inside) for key, own in held.items()}
+    return held
+
+
+def _takes_words(hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return all(isinstance(choice, str) for choice in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+        return all(map(_takes_words, choices))
+    return hint is str
+
+
+def _inside(hint: Any) -> Any:
+    """Return the annotation of what a list, tuple or mapping holds."""
+    for option in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
+        held = [own for own in get_args(option) if own is not Ellipsis]
+        if get_origin(option) in (list, tuple, dict) and held:
+            return held[-1]
+    return Any
+
+
+def _convert(leaves: Any, key: str, value: object, hint: Any, place: str, errors: list[str]) -> object:
+    if isinstance(value, Written):
+        errors.append(f"'{place}={value.text}': {value.value}")
+        return None
+    if isinstance(value, str) and _takes_words(hint) and get_origin(hint) is not Literal:
+        return value  # OmegaConf would look for ${...} in it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # a YAML list for a tuple is what we want
@@ -211,7 +259,25 @@ def _convert(leaves: Any, key: str, value: object, place: str, errors: list[str]
     except OmegaConfBaseException as error:
         errors.append(f"{place}: {_first_line(error)}")
         return None
+    _check_numbers(plain, place, errors)
     return plain
+
+
+def _check_numbers(value: object, place: str, errors: list[str]) -> None:
+    if isinstance(value, list | tuple):
+        for own in value:
+            _check_numbers(own, place, errors)
+    elif isinstance(value, int):
+        most = LARGEST_SEED if place.endswith("seed") else LARGEST_COUNT
+        if abs(value) > most:
+            errors.append(f"{place} is {_short(value)}; {most} is the most")
+    elif isinstance(value, float) and not math.isfinite(value):
+        errors.append(f"{place} is {value}; a finite number is needed")
+
+
+def _short(number: int) -> str:
+    digits = str(number)
+    return digits if len(digits) <= 20 else f"{digits[:12]}... ({len(digits)} digits)"
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ the entry ``timm`` with ``vit_tiny`` in one field of its config. A user's own co
 
 import importlib.util
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -103,6 +103,12 @@ class Registry(Generic[T]):
         else:
             known = [name for name in self._entries if name not in self._families]
         return sorted(name for name in known if fnmatchcase(name, pattern))
+
+    def having(self, field: str) -> list[str]:
+        """Return the names whose config has a field, sorted."""
+        return sorted(
+            name for name, entry in self._entries.items() if field in {own.name for own in fields(entry.config)}
+        )
 
     def name_of(self, config: object) -> str:
         """Return the name that an instance of a registered dataclass belongs to."""

@@ -30,6 +30,7 @@ from pcclora.adapters.base import AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.targets import Target, attention_targets, find_targets, input_targets
 from pcclora.errors import PccloraError
+from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
 
 
@@ -88,6 +89,7 @@ class SharedBases(nn.Module):
     def __init__(self, d_in: int, d_out: int, members: int, config: CLoRAConfig) -> None:
         super().__init__()
         p, r = config.bases, config.r
+        check_parameters(p * r * (d_in + d_out + members * r), f"bases {p}, r {r}")
         self.scale, self.dropout, self.share_cores = config.scale, config.dropout, config.share_cores
         self.members = members
         self.D = nn.Parameter(torch.empty(p, d_in, r).uniform_(-1, 1) * d_in**-0.5)  # Kaiming-uniform, a = sqrt(5)

@@ -17,6 +17,7 @@ from pcclora.adapters.base import AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.targets import attention_targets, find_targets
 from pcclora.errors import PccloraError
+from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
 
 
@@ -58,6 +59,7 @@ class Factors(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, members: int, config: LoRAConfig) -> None:
         super().__init__()
+        check_parameters(members * config.r * (d_in + d_out), f"r {config.r}")
         self.scale, self.dropout = config.lora_alpha / config.r, config.lora_dropout
         self.A = nn.Parameter(torch.empty(members, config.r, d_in).uniform_(-1, 1) * d_in**-0.5)  # Kaiming, a = sqrt(5)
         self.B = nn.Parameter(torch.zeros(members, d_out, config.r))

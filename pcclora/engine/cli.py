@@ -159,9 +159,10 @@ def run_tool(main: Callable[[], None]) -> None:
                 word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
                 console.complain(f"{word}; a run goes on from its last checkpoint by --resume")
                 sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
-            if not isinstance(error, PccloraError):
+            if not isinstance(error, PccloraError | MemoryError) and type(error).__name__ != "OutOfMemoryError":
                 raise
-            console.complain(f"error: {error}")
+            lack = "" if isinstance(error, PccloraError) else "not enough memory: "
+            console.complain(f"error: {lack}{error}")
             sys.exit(2)
 
 

@@ -4,6 +4,7 @@ The defaults are the embedded run, which needs no file and no download: a small 
 shapes, adapted with CLoRA. Published recipes are in ``configs/``.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +13,14 @@ import pcclora.data
 import pcclora.models  # noqa: F401 - the three rooms register the names that a component field may have
 from pcclora.config import component
 from pcclora.errors import PccloraError
+from pcclora.limits import most_points
 from pcclora.registry import ADAPTERS, DATASETS, MODELS
+
+LARGEST_RATE = 1e30
+"""AdamW's first step is ten times it, and must be a float32."""
+MOST_WORKERS = 1024
+RANDOM_WEIGHTS = ("", "null", "~", "random")
+"""What is written for a checkpoint that is none."""
 
 
 @dataclass
@@ -60,6 +68,8 @@ class Training:
         """Refuse values that no run can have."""
         at_least(self, 1, "epochs", "batch_size", "accumulation", "checkpoint_every")
         at_least(self, 0, "lr", "min_lr", "weight_decay", "warmup_epochs", "clip", "workers", "eval_every")
+        at_most(self, LARGEST_RATE, "lr", "min_lr")
+        at_most(self, MOST_WORKERS, "workers")
 
 
 @dataclass
@@ -133,6 +143,7 @@ class AdaptationRun:
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
         at_least(self, 0, "seed")
+        check_checkpoint(self.checkpoint)
         if not 0 < self.validation_fraction < 1:
             raise PccloraError(f"validation_fraction is {self.validation_fraction}; choose between 0 and 1, as 0.1")
 
@@ -159,6 +170,7 @@ class PointCloudRun(AdaptationRun):
         if self.best_of and not self.votes:
             raise PccloraError(f"best_of is {self.best_of}: it repeats votes; set votes as well, as votes=10")
         at_least(self, 1, "points")
+        at_most(self, most_points(), "points")
 
 
 @dataclass
@@ -245,6 +257,8 @@ class PretrainRun:
         """Refuse values that no run can have."""
         at_least(self, 0, "seed")
         at_least(self, 1, "points")
+        check_checkpoint(self.checkpoint)
+        at_most(self, most_points(), "points")
 
 
 def data_name(data: object) -> str:
@@ -258,12 +272,34 @@ def data_name(data: object) -> str:
 
 
 def at_least(config: object, minimum: int, *names: str) -> None:
-    """Raise unless each named field of ``config`` is at least ``minimum``.
+    """Raise unless each named field of ``config`` is a finite number from ``minimum``.
 
     Raises:
         PccloraError: Naming the field, its value and the minimum.
     """
     for name in names:
         value = getattr(config, name)
-        if not value >= minimum:
-            raise PccloraError(f"{name} is {value}; choose at least {minimum}")
+        if not minimum <= value < math.inf:
+            raise PccloraError(f"{name} is {value}; choose at least {minimum}, and a finite number")
+
+
+def at_most(config: object, maximum: float, *names: str) -> None:
+    """Raise unless each named field of ``config`` is at most ``maximum``.
+
+    Raises:
+        PccloraError: Naming the field, its value and the maximum.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value <= maximum:
+            raise PccloraError(f"{name} is {value}; choose at most {maximum}")
+
+
+def check_checkpoint(name: str) -> None:
+    """Refuse words that may mean random weights and are none that a checkpoint can be.
+
+    Raises:
+        PccloraError: Naming the word that means it.
+    """
+    if name.lower() in RANDOM_WEIGHTS:
+        raise PccloraError(f"checkpoint is '{name}'; write checkpoint=none for random weights, ./{name} for a file")

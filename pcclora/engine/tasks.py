@@ -45,7 +45,7 @@ def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:
     Raises:
         PccloraError: If it cannot be read, or is of something else, as pre-training.
     """
-    name = read_yaml(file).get("task", "cls")
+    name = str(read_yaml(file, words=True).get("task", "cls"))
     if name not in TASKS:
         raise PccloraError(f"{file}: its task is '{name}'; {', '.join(TASKS)} can be used here")
     return load_config(TASKS[name].schema, file=file, overrides=overrides)
