@@ -1,6 +1,7 @@
 """One pre-training run: masked autoencoding, all parameters, no adapter. What ``tools/pretrain.py`` calls."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pcclora.data import LabelledDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.image_classification import image_loader
+from pcclora.engine.lock import locked
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import TIMING, RunFolder, open_run, read_rows
 from pcclora.engine.settings import PretrainRun
@@ -70,10 +72,11 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     )
     try_one_cloud(model, job.loader, lambda batch: (_samples(batch),))
     folder = open_run(output, to_yaml(config), {"checkpoint": config.checkpoint}, record, accelerator, resume=resume)
-    fit(job, config.train, folder, accelerator, seed=config.seed)
-    if accelerator.is_main_process:
-        write_tensors(folder.model, model.state_dict())
-        write_json(folder.summary, _summary(config, folder, model, len(train)))
+    with locked(output) if accelerator.is_main_process else nullcontext():
+        fit(job, config.train, folder, accelerator, seed=config.seed)
+        if accelerator.is_main_process:
+            write_tensors(folder.model, model.state_dict())
+            write_json(folder.summary, _summary(config, folder, model, len(train)))
     return folder
 
 
@@ -85,11 +88,15 @@ def export(folder: RunFolder, path: Path) -> None:
         path: A ``.safetensors`` file; it is replaced atomically.
 
     Raises:
-        PccloraError: If the weights are damaged, or the file cannot be written.
+        PccloraError: If the weights are damaged or not finite in float16, or the file cannot be written.
     """
     weights, _ = read_tensors(folder.model, remedy=folder.made_again)
+    halved = {key: v.half() if v.is_floating_point() else v for key, v in weights.items()}
+    for key, tensor in halved.items():
+        if not tensor.isfinite().all():
+            raise PccloraError(f"{folder.model}: '{key}' has values that float16 cannot hold; it is not exported")
     make_folder(path.parent)
-    write_tensors(path, {key: v.half() if v.is_floating_point() else v for key, v in weights.items()})
+    write_tensors(path, halved)
 
 
 def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:

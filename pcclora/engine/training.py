@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pcclora.config import to_yaml
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluate import Watched
+from pcclora.engine.lock import locked
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.results import finish
 from pcclora.engine.run_folder import RunFolder, open_run
@@ -59,10 +61,11 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
     splits, record = recorded_splits(load_splits(config), output, resume=resume)
     job = prepare(config, accelerator, splits)
     folder = open_run(output, to_yaml(config), _base(config, job.model), record, accelerator, resume=resume)
-    state = fit(job, config.train, folder, accelerator, seed=config.seed)
-    # the test of the last epoch is the test of the run, unless another epoch is selected
-    tested = job.evaluate.last if config.selection == "last" and isinstance(job.evaluate, Watched) else None
-    finish(config, folder, job.model, splits, state, accelerator, tested=tested)
+    with locked(output) if accelerator.is_main_process else nullcontext():
+        state = fit(job, config.train, folder, accelerator, seed=config.seed)
+        # the test of the last epoch is the test of the run, unless another epoch is selected
+        tested = job.evaluate.last if config.selection == "last" and isinstance(job.evaluate, Watched) else None
+        finish(config, folder, job.model, splits, state, accelerator, tested=tested)
     return folder
 
 
