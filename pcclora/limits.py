@@ -19,9 +19,7 @@ HARMLESS = 64 * MIB
 
 
 MOST_PARAMETERS = 4_000_000_000
-"""Numbers that a model or an adapter may have; 16 GB."""
-WEIGHT_OF_A_BLOCK = 1_000_000
-"""What a block counts for at least, in parameters: its modules take memory too, however narrow they are."""
+"""Numbers that an adapter may have; 16 GB."""
 
 
 def most_points() -> int:
@@ -65,29 +63,17 @@ def check_pixels(width: int, height: int, place: object) -> None:
 
 
 def check_parameters(count: int, place: object) -> None:
-    """Refuse a model or an adapter whose settings ask for more parameters than one may have, before one is made.
+    """Refuse an adapter whose settings ask for more parameters than one may have, before it is made.
 
     Args:
-        count: About how many.
+        count: How many.
         place: Which settings, for the message.
 
     Raises:
         PccloraError: Naming both numbers.
     """
     if count > MOST_PARAMETERS:
-        raise PccloraError(f"{place}: too large, about {count:.0e} parameters; at most {MOST_PARAMETERS:.0e} are made")
-
-
-def check_transformer(depth: int, dim: int, *, further: int = 0) -> None:
-    """Refuse a transformer that is too large, as :func:`check_parameters`.
-
-    Args:
-        depth: Number of blocks.
-        dim: Width of a token.
-        further: Parameters beside the blocks.
-    """
-    count = depth * max(12 * dim * dim, WEIGHT_OF_A_BLOCK) + further
-    check_parameters(count, f"depth {depth}, width {dim}")
+        raise PccloraError(f"{place}: {count:.1e} parameters; at most {MOST_PARAMETERS:.0e} are made")
 
 
 def check_unfolding(declared: int, stored: int, place: object) -> None:

@@ -31,6 +31,7 @@ from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, ref
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator, single_process
 from pcclora.engine.fewshot_fold import check_method, episode_sources, load_episode, run_fold
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
+from pcclora.engine.lock import locked
 from pcclora.engine.splits import read_record
 from pcclora.engine.training import base_checkpoint
 from pcclora.errors import PccloraError
@@ -160,7 +161,7 @@ def run_folds(config: FewShotRun, output: Path, workers: Workers, *, save_adapte
     methods = {name: json.dumps(to_dict(config.method(name))) for name in config.methods}
     waiting = [fold for fold in folds_of(config) if not fold.file(output).is_file()]
     failed: dict[Fold, str] = {}
-    with _joblib(workers, len(waiting)) as (jobs, threads):
+    with locked(output), _joblib(workers, len(waiting)) as (jobs, threads):
         plugins = tuple(str(path.resolve()) for path in workers.plugins)
         tasks = (delayed(_one)(f, methods[f.method], output, plugins, threads, save_adapters) for f in waiting)
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)

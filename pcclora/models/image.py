@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pcclora.errors import PccloraError
-from pcclora.limits import check_pixels, check_transformer
 from pcclora.models.image_timm import timm_cfg
 from pcclora.models.sizes import oversized
 from pcclora.registry import MODELS
@@ -141,6 +140,3 @@ def _check(config: TimmConfig | VitMiniConfig) -> None:
         wrong.append(f"img_size {config.img_size} is not divisible by patch_size {config.patch_size}")
     if wrong:
         raise PccloraError("; ".join(wrong))
-    size, patch, dim = config.img_size or 1, config.patch_size or 16, config.embed_dim or 1
-    check_pixels(size, size, f"img_size {size}")
-    check_transformer(config.depth or 1, dim, further=dim * ((size // patch) ** 2 + 3 * patch**2))
