@@ -213,7 +213,8 @@ def _section(value: object, place: str, errors: list[str]) -> Mapping[str, Any]:
 def _as_wanted(value: Any, hint: Any) -> Any:
     """Return what a field's annotation asks for: words as they were written, all else as YAML reads it."""
     if _takes_words(hint):
-        if isinstance(value, Written) and value.value is None and (not value.text or type(None) in get_args(hint)):
+        nothing = ("", "~", "null") if type(None) in get_args(hint) else ("",)
+        if isinstance(value, Written) and value.text.strip().lower() in nothing:
             return None
         return words_of(value)
     held = value.value if isinstance(value, Written) else value

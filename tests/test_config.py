@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcclora.config import component, load_config, to_dict, to_yaml
+from pcclora.config import component, load_config, read_yaml, to_dict, to_yaml, with_overrides
 from pcclora.errors import PccloraError
 from pcclora.registry import Registry
 
@@ -153,3 +153,144 @@ def test_a_family_member_is_named_once():
         load_config(FamilyRun, overrides=["method.kind=b"])
     with pytest.raises(PccloraError, match=r"method.name: unknown method 'family'.*'family/<kind>'"):
         load_config(FamilyRun, overrides=["method=family"])
+
+
+WORDS = [
+    "007",
+    "010",
+    "on",
+    "off",
+    "yes",
+    "no",
+    "true",
+    "1e3",
+    "0x10",
+    "1_0",
+    "1:30",
+    "null",
+    "~",
+    ".inf",
+    "${seed}",
+    "a",
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_name_stays_the_word_that_was_written(tmp_path, word):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"name: {word}\nmethod: {{targets: [{word}], names: [{word}]}}\ngroups: {{{word}: [{word}]}}\n")
+    expected = Named(word, SharedConfig(targets=(word,), names=[word]), {word: [word]})
+    assert load_config(Named, file=file) == expected
+    overrides = [f"name={word}", f"method.targets=[{word}]", f"method.names=[{word}]", f"groups={{{word}: [{word}]}}"]
+    assert load_config(Named, overrides=overrides) == expected
+    file.write_text(to_yaml(expected))
+    assert load_config(Named, file=file) == expected
+    assert with_overrides(expected, ["method.r=3"], source="test").name == word
+
+
+@dataclass
+class Named:
+    name: str = ""
+    method: Any = component(METHODS, "shared")
+    groups: dict[str, list[str]] = field(default_factory=dict)
+
+
+PATHS = [
+    "a: b",
+    "a #b",
+    "[x]",
+    "{x}",
+    "*x",
+    "&x",
+    "!x",
+    "%s",
+    "@x",
+    "`x`",
+    ">x",
+    "|",
+    "-x",
+    "x\ny",
+    "\x1b[2J",
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_on_the_command_line_may_hold_what_yaml_is_written_with(tmp_path, path):
+    run = load_config(Run, overrides=[f"output={path}"])
+    assert run.output == path
+    (tmp_path / "run.yaml").write_text(to_yaml(run))
+    assert load_config(Run, file=tmp_path / "run.yaml") == run
+
+
+@pytest.mark.parametrize(("word", "output"), [("null", None), ("", None), ("'null'", "null"), ('"007"', "007")])
+def test_nothing_is_nothing_where_nothing_may_be(word, output):
+    assert load_config(Run, overrides=["output=before", f"output={word}"]).output == output
+
+
+@pytest.mark.parametrize("value", [7, 0.5, 1e-3, 1e3, "5e-4", ".5", "1.5E2"])
+def test_numbers_are_numbers(tmp_path, value):
+    (tmp_path / "run.yaml").write_text(f"schedule: {{lr: {value}}}\n")
+    for run in (load_config(Run, file=tmp_path / "run.yaml"), load_config(Run, overrides=[f"schedule.lr={value}"])):
+        assert run.schedule.lr == float(value)
+
+
+def test_both_readings_of_a_file(tmp_path):
+    (tmp_path / "parts.yaml").write_text("010: [on, off, 'no', 007]\nnull: 1e3\n")
+    assert read_yaml(tmp_path / "parts.yaml", words=True) == {"010": ["on", "off", "no", "007"], "null": "1e3"}
+    assert read_yaml(tmp_path / "parts.yaml") == {"010": [True, False, "no", 7], "null": 1000.0}
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAUGHS, "too much"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("a: " + "[" * 20_000, "nested too deeply"),
+        ("a: " + "[" * 60 + "]" * 60, "nested too deeply"),
+        ("seed: 1\nschedule:\n  lr: 1\n  lr: 2\n", "line 4: 'lr' is there twice"),
+        ("seed: !!python/object/apply:os.system [true]", "line 1: .*os.system': tags are not read"),
+        ("seed: 1\n---\nseed: 2", "a single document"),
+        ("[a]: b", "line 1: a key is one word"),
+        ("a: b\n" * 250_000, "1,250,000 bytes"),
+        (f"seed: {'9' * 5000}", "4300 digits"),
+    ],
+)
+def test_a_file_that_nobody_would_write_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(PccloraError, match=rf"bad\.yaml: cannot be read as YAML: .*{message}"):
+        load_config(Run, file=tmp_path / "bad.yaml")
+
+
+def test_an_alias_that_multiplies_nothing_is_read(tmp_path):
+    (tmp_path / "run.yaml").write_text("method: {targets: &a [x, y], names: *a}")
+    assert load_config(Run, file=tmp_path / "run.yaml").method == SharedConfig(targets=("x", "y"), names=["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (f"seed={2**70}", "seed is 118059162071... .22 digits.; 9223372036854775807 is the most"),
+        (f"method.r={'1' * 400}", "method.r is 111111111111... .400 digits.; 20000000 is the most"),
+        ("schedule.epochs=1000000000000", "schedule.epochs is 1000000000000; 20000000 is the most"),
+        ("schedule.lr=.nan", "schedule.lr is nan; a finite number is needed"),
+        ("schedule.lr=inf", "schedule.lr is inf; a finite number is needed"),
+    ],
+)
+def test_a_size_that_nobody_means_is_refused_before_anything_is_made_of_it(override, message):
+    with pytest.raises(PccloraError, match=message):
+        load_config(Run, overrides=[override])
+
+
+def test_a_seed_may_be_any_that_fits():
+    assert load_config(Run, overrides=[f"seed={2**63 - 1}"]).seed == 2**63 - 1
+
+
+def test_a_key_of_another_component_says_which_has_it():
+    with pytest.raises(PccloraError, match="method.r: unknown key here; family, shared have it: method=NAME"):
+        load_config(Run, overrides=["method=private", "method.r=3"])
