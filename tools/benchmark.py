@@ -13,10 +13,14 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 import torch
 from benchmarks import GROUPS
 from benchmarks.timing import Row
 
+from pcclora.engine import cli, console
 from pcclora.errors import PccloraError
 from pcclora.ops import backends
 
@@ -33,9 +37,8 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that some measurements start
     gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    print(
-        f"Python {sys.version.split()[0]}, torch {torch.__version__}, {os.cpu_count()} cores; {backends()['cpu']}{gpu}"
-    )
+    versions = f"Python {sys.version.split()[0]}, torch {torch.__version__}"
+    console.write(f"{versions}, {os.cpu_count()} cores; {backends()['cpu']}{gpu}\n")
     table: list[tuple[str, ...]] = []
     refused = []
     for group in arguments.only:
@@ -57,9 +60,8 @@ def show(rows: list[Row]) -> list[tuple[str, ...]]:
     """Print the rows of one case, the fastest first, and return them as text."""
     by_method = {row.method: row for row in rows}
     lines = [cells(row, by_method.get(row.reference)) for row in sorted(rows, key=lambda row: row.median)]
-    print()
-    for line in (HEADER, *lines):
-        print("{:<13} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7}  {}".format(*line).rstrip())
+    form = "{:<13} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7}  {}"
+    console.write("".join(f"\n{form.format(*line).rstrip()}" for line in (HEADER, *lines)) + "\n")
     return lines
 
 
@@ -74,4 +76,4 @@ def cells(row: Row, reference: Row | None) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_tool(main)

@@ -1,6 +1,7 @@
 """Every sample once, in its place, with the logits that it has alone."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from pcclora.data import ProceduralConfig, ProceduralDataset, make_loader, set_e
 from pcclora.engine.classification import ClassEvaluation, Classification
 from pcclora.engine.data_record import DataRecord
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.evaluate import check_finite
+from pcclora.engine.loop import DivergenceError
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.engine.settings import ClassificationRun, ClassificationTraining, Training
 from pcclora.engine.tasks import load_run_config
@@ -118,3 +121,34 @@ def test_the_name_of_a_prediction_is_the_file_that_was_predicted(tmp_path):
         rows = list(csv.DictReader(file))
     assert [(row["path"], row["class"]) for row in rows] == [(held.name, held.label) for held in record]
     assert all((tmp_path / "data" / row["path"]).is_file() for row in rows)
+
+
+class Poisoned(nn.Module):
+    """A classifier whose answers to some clouds are no numbers."""
+
+    def __init__(self, net, bad, value):
+        super().__init__()
+        self.net, self.bad, self.value, self.asked = net, bad, value, 0
+
+    def forward(self, points):
+        logits = self.net(points).clone()
+        for row in range(len(logits)):
+            if self.asked + row in self.bad:
+                logits[row, 2] = self.value
+        self.asked += len(logits)
+        return logits
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("votes", [0, 2])
+def test_an_answer_that_is_no_number_is_no_answer(dataset, model, value, votes):
+    bad = {11, 4} if not votes else {24 + 4, 24 + 11}  # 19 clouds are three batches of eight: of the second vote
+    with pytest.raises(DivergenceError, match=r"2 of 19 answers .* first to sample 4 \(procedural:0/test/4\)"):
+        evaluator(dataset, batch_size=8, votes=votes)(Poisoned(model, bad, value))
+
+
+def test_a_finite_answer_of_no_finite_loss_is_no_answer():
+    source = SimpleNamespace(dataset=[SimpleNamespace(path="a.ply"), SimpleNamespace(path="b.ply")])
+    check_finite([torch.tensor([3e38, 3e38]), torch.tensor([0.0, -1e38])], source)
+    with pytest.raises(DivergenceError, match=r"1 of 2 answers .* sample 1 \(b.ply\)"):
+        check_finite([torch.tensor([0.0, 1.0]), torch.tensor([3e38, -3e38])], source)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pcclora.config import with_overrides
 from pcclora.data import write_episodes
 from pcclora.engine import fewshot, fewshot_fold
 from pcclora.engine.fewshot import Workers, begin, folds_of, read_folds, reopen, run_folds
@@ -298,3 +299,27 @@ def test_episodes_that_are_read_are_compared_too(tmp_path):
     (folder / "1.json").write_text((folder / "1.json").read_text().replace('"fold": 0', '"fold": 1'))
     with pytest.raises(PccloraError, match="not those it was begun with"):
         reopen(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("method", "words"), [("prototype", "classifier=prototype"), ("CLoRA", "")])
+def test_answers_that_are_no_numbers_are_none(monkeypatch, method, words):
+    config = tiny().method("CLoRA")
+    config = with_overrides(config, [words], source="test") if words else config
+    real = fewshot_fold.build_model
+
+    def damaged(config, labels):
+        model = real(config, labels)
+        with torch.no_grad():
+            model.norm.weight.fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr(fewshot_fold, "build_model", damaged)
+    with pytest.raises(PccloraError, match=r"answers of the model are nan or infinite|the loss is nan in epoch 1"):
+        run_fold(config, 3, 4, 0)
+
+
+def test_a_batch_of_one_is_refused_for_what_is_trained(tmp_path):
+    with pytest.raises(PccloraError, match="train.batch_size=2 or more"):
+        begin(tiny("train.batch_size=1"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    begin(tiny("train.batch_size=1", methods=["prototype"]), tmp_path / "untrained")

@@ -1,5 +1,6 @@
 """Every point of every shape once, with the scores it has alone; both mIoUs from the predictions that are written."""
 
+import copy
 import csv
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pcclora.config import load_config
 from pcclora.data import Parts, ProceduralConfig, ProceduralDataset, Sample, Subset
 from pcclora.engine import part_segmentation
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.loop import DivergenceError
 from pcclora.engine.part_evaluation import PartEvaluation
 from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder, read_rows
@@ -171,3 +173,12 @@ def test_training_minimises_the_likelihood_of_all_parts(dataset, model):
         own = list(dataset.parts.of_class[label])
         right += [own[i] == t for i, t in zip(row[:, own].argmax(dim=1).tolist(), truth.tolist(), strict=True)]
     assert means["accuracy"].item() == pytest.approx(np.mean(right))
+
+
+@pytest.mark.parametrize("votes", [0, 2])
+def test_scores_that_are_no_numbers_are_refused(dataset, model, votes):
+    poisoned = copy.deepcopy(model)
+    with torch.no_grad():
+        poisoned.convs3.bias[7] = float("nan")  # one part of one class is enough: all scores are normalised together
+    with pytest.raises(DivergenceError, match=r"19 of 19 answers .* first to sample 0 \(procedural:0/test/0\)"):
+        evaluate(dataset, poisoned, votes=votes)

@@ -1,14 +1,16 @@
 """Whole runs on a tiny scale: what is trained, resumed, selected, and that the number of workers does not matter."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pcclora.config import load_config
 from pcclora.engine import checkpoint as checkpoints
+from pcclora.engine.loop import DivergenceError, _LossWatch
 from pcclora.engine.pretraining import export, pretrain
 from pcclora.engine.run_folder import read_rows
 from pcclora.engine.settings import PretrainRun
@@ -176,11 +178,83 @@ def test_bf16_trains_float32_parameters(tmp_path):
     assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float32}
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    config = cls("train.lr=1e30", "train.clip=0", "train.warmup_epochs=0")
-    with pytest.raises(PccloraError, match=r"the loss is .* in epoch \d; lower train.lr"):
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path, monkeypatch):
+    seen = []
+    real = _LossWatch.see
+    monkeypatch.setattr(_LossWatch, "see", lambda self, loss: seen.append(float(loss)) or real(self, loss))
+    config = cls("train.lr=1e30", "train.clip=0", "train.warmup_epochs=0", "train.epochs=9")
+    with pytest.raises(DivergenceError, match=r"the loss is .* in epoch 1; lower train.lr"):
+        train(config, tmp_path / "run")
+    assert [np.isfinite(loss) for loss in seen] == [True] * (len(seen) - 1) + [False] and len(seen) < 6
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+class OnAnAccelerator:
+    """A loss that must not be read where it is, only after its copy has arrived."""
+
+    device = SimpleNamespace(type="cuda")
+
+    def __init__(self, value, log):
+        self.value, self.log = value, log
+
+    def to(self, device, *, non_blocking):
+        assert (device, non_blocking) == ("cpu", True)
+        self.log.append(f"sent {self.value}")
+        return torch.tensor(self.value)
+
+
+def test_an_accelerator_is_not_waited_for_at_each_step(monkeypatch):
+    log = []
+    event = SimpleNamespace(record=lambda: log.append("recorded"), synchronize=lambda: log.append("arrived"))
+    monkeypatch.setattr(torch, "Event", lambda device: event)
+    watch = _LossWatch(3)
+    watch.see(OnAnAccelerator(1.0, log))
+    assert log == ["sent 1.0", "recorded"]  # nothing was waited for
+    watch.see(OnAnAccelerator(float("nan"), log))
+    assert log[2:] == ["sent nan", "recorded", "arrived"]  # the first, with the second on its way
+    with pytest.raises(DivergenceError, match="the loss is nan in epoch 3"):
+        watch.see(OnAnAccelerator(2.0, log))
+
+
+def test_a_model_that_diverged_in_its_last_step_gets_no_accuracy(tmp_path):
+    config = cls("train.epochs=1", "train.batch_size=48", "train.warmup_epochs=0", "train.lr=1e6")
+    with pytest.raises(DivergenceError, match="19 of 19 answers"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("rate", ["1e38", ".inf", ".nan", "-1"])
+def test_a_rate_that_no_run_can_have(rate):
+    with pytest.raises(PccloraError, match="lr is"):
+        cls(f"train.lr={rate}")
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_a_batch_of_one_is_refused_where_batch_norm_would_stop_it(tmp_path, task):
+    for options in (["train.batch_size=1"], ["data.train=1"]):
+        with pytest.raises(PccloraError, match=r"a batch has one sample .* batch norm .* train.batch_size=2 or more"):
+            train(tiny(task, *options), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_take_a_batch_of_one(tmp_path):
+    assert train(tiny("image", "train.batch_size=1", "train.epochs=1"), tmp_path / "run").finished
+
+
+@pytest.mark.parametrize("word", ["null", "random", "~"])
+def test_random_weights_are_called_none(word):
+    with pytest.raises(PccloraError, match="write checkpoint=none for random weights"):
+        cls(f"checkpoint={word}")
+
+
+def test_weights_that_float16_cannot_hold_are_not_exported(tmp_path, monkeypatch):
+    folder = pretrain(load_config(PretrainRun, file=TINY / "pretrain.yaml"), tmp_path / "pre")
+    weights = load_file(folder.model)
+    weights["mask_token"] = torch.full_like(weights["mask_token"], 1e6)
+    save_file(weights, folder.model)
+    with pytest.raises(PccloraError, match="'mask_token' has values that float16 cannot hold"):
+        export(folder, tmp_path / "released.safetensors")
+    assert not (tmp_path / "released.safetensors").exists()
 
 
 def test_resuming_on_other_base_weights_is_refused(tmp_path, monkeypatch):

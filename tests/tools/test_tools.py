@@ -2,12 +2,15 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+
+from pcclora.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "tiny"
@@ -289,3 +292,15 @@ def test_a_plugin_brings_a_data_set(tmp_path, capsys):
     arguments = ["--config", TINY / "cls.yaml", "data={name: mine, test: 16, points: 128}", "train.epochs=1"]
     assert call("train_cls", *arguments, "--plugin", plugin, "--output", tmp_path / "run") == 0
     assert "mine (32 train / 16 test)" in capsys.readouterr().out
+
+
+def test_an_answer_of_a_diverged_model_is_an_error_and_no_json(run, files, tmp_path, capsys):
+    damaged = tmp_path / "run"
+    shutil.copytree(run, damaged)
+    weights = damaged / "adapter" / "adapter_model.safetensors"
+    tensors, header = read_tensors(weights, remedy="")
+    large = {name: tensor * 1e30 if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    write_tensors(weights, large, header)
+    assert call("predict", files[0], "--run", damaged, "--json") == 2
+    out, err = capsys.readouterr()
+    assert not out and "1 of 1 answers" in err and files[0].name in err
