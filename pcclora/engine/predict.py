@@ -26,6 +26,7 @@ from pcclora.data.layouts import walk_files
 from pcclora.data.readers import READERS
 from pcclora.engine.classification import ClassEvaluation
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.orientation import warn_of_turned
 from pcclora.engine.part_segmentation import PartSegmentation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
@@ -185,7 +186,9 @@ def predict_files(
             raise PccloraError(f"up {up}: {folder.path} predicts photographs; this is for a run on point clouds")
         dataset: Photos | Files = Photos(files, classes)
     else:
-        dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True), up=up or up_of(config))
+        up = up or up_of(config)
+        dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True), up=up)
+        warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=up, option="--up ")
     accelerator = make_accelerator(config.train)
     evaluate = task_of(config).evaluator(config, dataset, accelerator)
     evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
@@ -229,8 +232,10 @@ def predict_parts(
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     # one scan a batch: they differ in size
     config = replace(config, evaluate_on="all", train=replace(config.train, batch_size=1))
-    normalize = getattr(config.data, "normalize", True)
-    dataset = Scans(files, scans, labels, label, normalize=normalize, up=up or up_of(config))
+    up, normalize = up or up_of(config), getattr(config.data, "normalize", True)
+    dataset = Scans(files, scans, labels, label, normalize=normalize, up=up)
+    clouds = [dataset[index].points for index in range(len(scans))]
+    warn_of_turned(folder.path, clouds, list(map(str, files)), up=up, option="--up ")
     accelerator = make_accelerator(config.train)
     found = PartSegmentation().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     return [

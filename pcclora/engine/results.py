@@ -8,6 +8,7 @@ from pcclora import adapters
 from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
+from pcclora.engine import orientation
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
@@ -85,6 +86,7 @@ def finish(
         return
     adapters.save_adapter(model, folder.adapter)
     evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
+    orientation.keep(splits.train, folder.path)
     summary = _summary(config, folder, model, splits, state, metrics)
     write_json(folder.summary, summary | evaluation.details())
 
