@@ -203,8 +203,9 @@ def warn_of_turned(
     if together.max() > np.log(ODDS):
         _say(names, len(names), GUESSES[together.argmax()], float(together.max()), option)
         return
+    sure = alone.max(axis=1) > np.log(ODDS * len(names))  # among many, some seem to lie by chance
     for place, guess in enumerate(GUESSES):
-        rows = np.flatnonzero((alone.argmax(axis=1) == place) & (alone.max(axis=1) > np.log(ODDS))).tolist()
+        rows = np.flatnonzero((alone.argmax(axis=1) == place) & sure).tolist()
         if rows:
             _say([names[row] for row in rows], len(names), guess, float(np.median(alone[rows, place])), option)
 
