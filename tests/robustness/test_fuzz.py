@@ -23,7 +23,7 @@ from tests.robustness.run_kinds import RUNS
 KINDS = POINTS | IMAGES | SETS | RUNS
 UNREAD = {name for name in POINTS if f".{name.split()[0]}" not in READERS}
 SEED = int(os.environ.get("PCCLORA_FUZZ_SEED", "1"))
-SHORT, LONG = 3, int(os.environ.get("PCCLORA_FUZZ_COUNT", "20"))
+SHORT, LONG = 3, int(os.environ.get("PCCLORA_FUZZ_COUNT", "40"))
 WRONG = "wrong"
 """Read, though a checksum or a count in the file says that it is not what was written."""
 COLUMNS = (READ, REFUSED, WRONG, *FAULTS)
