@@ -22,6 +22,12 @@ MEMORY = 2 * 2**30
 SAFETY = 4 * 2**30
 """No more is ever given to the process: who asks for it is over ``MEMORY`` whether the machine has it or not."""
 
+PRELOADED = [
+    *("torch.utils.tensorboard", "torch._dynamo", "accelerate", "pcclora.engine.training", "pcclora.vis"),
+    *("trimesh", "laspy", "pypcd4", "h5py", "sklearn.metrics", "matplotlib.figure"),
+]
+"""Imported once, by the process that all others are forked from."""
+
 Answer = Mapping[str, Any]
 READ, REFUSED = "read", "refused"
 FAULTS = ("traceback", "not finite", "hang", "memory", "crash")
@@ -54,10 +60,7 @@ class Guard:
     def __init__(self, **environment: str) -> None:
         self.environment = environment
         self.context = multiprocessing.get_context("forkserver")
-        torch_parts = ["torch.utils.tensorboard", "torch._dynamo", "accelerate"]
-        self.context.set_forkserver_preload(
-            [*torch_parts, "pcclora.engine.training", "pcclora.vis", "trimesh", "laspy", "pypcd4", "h5py", __name__]
-        )
+        self.context.set_forkserver_preload(PRELOADED)
         self.process: Any = None
 
     def run(self, read: Callable[[Path], Answer], folder: Path) -> Outcome:
