@@ -275,3 +275,15 @@ def test_two_processes_and_one_output(attempt, tmp_path, equal):
     assert all(done.clear for done in ended), ended
     equal(tmp_path / "run")
     assert {path.name for path in tmp_path.iterdir()} == {"run", "first", "second"}
+
+
+@pytest.mark.parametrize("rate", [*slow("1e6"), *long("1e3", "1e10", "1e30", "1e38")])
+def test_a_diverged_model_gets_no_accuracy(rate, tmp_path):
+    """It is refused, or all that is said of it is finite."""
+    overrides = ["train.epochs=1", "train.warmup_epochs=0", "train.clip=0", f"train.lr={rate}"]
+    done = train(tmp_path / "run", *overrides, home=tmp_path)
+    assert done.clear, done.err
+    assert (done.code == 0) == (tmp_path / "run" / "summary.json").exists()
+    if done.code == 0:
+        told = [(tmp_path / "run" / name).read_text() for name in ("metrics.csv", "predictions.csv", "summary.json")]
+        assert "nan" not in "".join(told).lower() and "inf" not in "".join(told).lower()
