@@ -6,7 +6,8 @@ files of its own behind when it is killed, and needs a second copy of everything
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -81,7 +82,7 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], dict[st
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with openable(path) as name, safe_open(name, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
@@ -90,6 +91,22 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], dict[st
     if SHA256 in header and (found := checksum(tensors, header)) != header[SHA256]:
         raise PccloraError(f"{path}: has sha256 {found}, was written with {header[SHA256]}: it is damaged; {remedy}")
     return tensors, header
+
+
+@contextmanager
+def openable(path: Path) -> Iterator[str]:
+    """Give a file's path as safetensors opens it: it takes UTF-8 alone, and names here are bytes.
+
+    Args:
+        path: Any; what is opened by the name inside stays open.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+        return
+    yield str(path)
 
 
 def checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:

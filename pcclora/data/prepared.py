@@ -45,7 +45,8 @@ class MappedClouds:
         if self._rows is None:
             from safetensors import safe_open
 
-            file: Any = safe_open(self.path, framework="np")
+            with tensor_file.openable(self.path) as name:
+                file: Any = safe_open(name, framework="np")
             self._rows = file.get_slice("points")
         return self._rows
 

@@ -13,6 +13,7 @@ from pcclora.data.base import FloatArray, IntArray, Parts
 from pcclora.data.class_lists import check_distinct
 from pcclora.data.prepared import REMEDY, read_header, take, write_tensors
 from pcclora.errors import PccloraError
+from pcclora.tensor_file import openable
 
 _FORMAT = "pcclora parts"
 _HEADER = {"class_names": [str], "parts": [([str], [[int]])], "names": [str], "listed": int}
@@ -45,7 +46,8 @@ class PreparedParts:
         if self._slices is None:
             from safetensors import safe_open
 
-            file: Any = safe_open(self.path, framework="np")
+            with openable(self.path) as name:
+                file: Any = safe_open(name, framework="np")
             self._slices = file.get_slice("points"), file.get_slice("part_labels")
         points, part_labels = self._slices
         rows = slice(int(self.ends[index]), int(self.ends[index + 1]))

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pcclora.errors import PccloraError
 from pcclora.limits import check_archive, check_unfolding
+from pcclora.tensor_file import openable
 
 # under which released files keep the weights; where there is a moving average of them, it is what is meant, as in timm
 CONTAINERS = (
@@ -71,7 +72,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 def _read_safetensors(file: Path) -> object:
     try:
-        return load_file(file)
+        with openable(file) as name:
+            return load_file(name)
     except (SafetensorError, OSError, ValueError) as error:
         raise PccloraError(f"{file}: a damaged or truncated .safetensors file ({error}); download it again") from error
 
