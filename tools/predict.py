@@ -11,13 +11,14 @@ python tools/predict.py scan.ply --run runs/partseg/... --category chair --html 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
 
 # isort: split
 from pcclora.data import AXES
 from pcclora.engine import cli, console
-from pcclora.engine.predict import input_files, predict_files, predict_parts, up_of
+from pcclora.engine.predict import input_files, predict_files, predict_parts, reading
 from pcclora.engine.report import part_shares, parts_table, prediction_table
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
@@ -40,6 +41,9 @@ def main() -> None:
     )
     cli.add_trained_run_options(parser)
     parser.add_argument("--up", choices=AXES, help="the vertical axis of these files, if not that of the run's own")
+    parser.add_argument(
+        "--columns", metavar="x,y,z,...", help="what the columns of these tables are, if not as the run's"
+    )
     parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
     parts = parser.add_argument_group("part segmentation")
     parts.add_argument("--category", help="what the objects are; needed where the run has several categories")
@@ -60,7 +64,7 @@ def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str
         if getattr(arguments, name):
             raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
     files = input_files(run, arguments.files)
-    found = predict_files(run, files, checkpoint=arguments.checkpoint, up=arguments.up)
+    found = predict_files(run, files, **_how(arguments), checkpoint=arguments.checkpoint)
     return found, prediction_table(found)
 
 
@@ -68,9 +72,9 @@ def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
     files = input_files(run, arguments.files)
     if arguments.ply and len(files) > 1:
         raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(files)}")
-    options = {"checkpoint": arguments.checkpoint, "up": arguments.up}
-    clouds = predict_parts(run, files, category=arguments.category, **options)
-    camera = Camera(up=arguments.up or up_of(load_run_config(run.config)))
+    options = {"category": arguments.category, "checkpoint": arguments.checkpoint, **_how(arguments)}
+    clouds = predict_parts(run, files, **options)
+    camera = Camera(up=reading(load_run_config(run.config), up=arguments.up).up)
     if arguments.png:
         draw_gallery(clouds, arguments.png, camera=camera)
     if arguments.html:
@@ -81,6 +85,10 @@ def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
         write_ply(clouds[0], arguments.ply)
     shares = part_shares({str(file): cloud for file, cloud in zip(files, clouds, strict=True)})
     return shares, parts_table(shares)
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"up": arguments.up, "columns": arguments.columns.split(",") if arguments.columns else ()}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pcclora.data.base import (
     check_test_fraction,
     normalize_unit_sphere,
 )
+from pcclora.data.columns import named_by_user
 from pcclora.data.files import require_folder
 from pcclora.data.layouts import find_files
 from pcclora.data.readers import read_points
@@ -34,6 +35,7 @@ class FolderConfig:
         normalize: Centre each cloud and scale it into the unit sphere.
         cache: Keep clouds in memory after the first reading.
         up: The axis of the files that is vertical: they are turned to y up as they are read.
+        columns: What the columns of tables are, as ``[x, y, z, intensity]``; empty asks their header, or guesses.
     """
 
     root: str = ""
@@ -43,9 +45,12 @@ class FolderConfig:
     normalize: bool = True
     cache: bool = True
     up: Axis = "y"
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_axis(self.up)
+        if self.columns:
+            named_by_user(self.columns)
         check_test_fraction(self.test_fraction)
         if self.points < 1:
             raise PccloraError(f"points is {self.points}; at least 1 is needed")
@@ -76,21 +81,18 @@ class FolderDataset(PointCloudDataset):
     def __getitem__(self, index: int) -> Sample:
         points = self._read.get(index)
         if points is None:
-            config = self.config
-            points = read_cloud(self.files[index], points=config.points, normalize=config.normalize, up=config.up)
+            points = read_cloud(self.files[index], self.config)
             if self.config.cache:
                 self._read[index] = points
         return Sample(points, int(self.labels[index]), None, str(self.files[index]))
 
 
-def read_cloud(path: Path, *, points: int, normalize: bool, up: Axis = "y") -> FloatArray:
-    """Read a file as this data set does: at most ``points`` of its points, always the same ones.
+def read_cloud(path: Path, config: FolderConfig) -> FloatArray:
+    """Read a file as this data set does: at most ``config.points`` of its points, always the same ones.
 
     Args:
         path: A file of any format that :func:`pcclora.data.read_points` reads.
-        points: Points kept: sampled on a mesh, drawn from a larger cloud.
-        normalize: Centre the cloud and scale it into the unit sphere.
-        up: The axis of the file that is vertical.
+        config: How.
 
     Returns:
         Points (N, 3) float32, y up.
@@ -98,9 +100,9 @@ def read_cloud(path: Path, *, points: int, normalize: bool, up: Axis = "y") -> F
     Raises:
         PccloraError: If the file cannot be used.
     """
-    cloud = read_points(path, mesh_points=points)
-    cloud = turn_upright(cloud[thin(len(cloud), points)], up)
-    return normalize_unit_sphere(cloud) if normalize else cloud.astype(np.float32)
+    cloud = read_points(path, mesh_points=config.points, columns=config.columns or None)
+    cloud = turn_upright(cloud[thin(len(cloud), config.points)], config.up)
+    return normalize_unit_sphere(cloud) if config.normalize else cloud.astype(np.float32)
 
 
 def thin(count: int, points: int) -> IntArray:

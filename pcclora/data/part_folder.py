@@ -19,7 +19,7 @@ from pcclora.data.part_dataset import PartDataset
 from pcclora.data.readers import read_scan
 from pcclora.data.scan import LABEL_NAMES
 from pcclora.data.seg_classes import number_parts
-from pcclora.data.up_axis import Axis, turn_upright
+from pcclora.data.up_axis import turn_upright
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
 from pcclora.text import same_name
@@ -61,7 +61,7 @@ def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
         name="part_folder",
         split=split,
         class_names=found.class_names,
-        rows=LabelledFiles(found.files, found.labels, parts, config.points, config.up),
+        rows=LabelledFiles(found.files, found.labels, parts, config),
         labels=found.labels,
         places=[str(file) for file in found.files],
         normalize=config.normalize,
@@ -102,16 +102,15 @@ class LabelledFiles:
         files: (M).
         classes: (M,) category of each.
         parts: What each category is made of.
-        points: Points kept of each.
-        up: The axis of the files that is vertical.
+        config: How they are read.
     """
 
-    def __init__(self, files: list[Path], classes: IntArray, parts: Parts, points: int, up: Axis = "y") -> None:
-        self.files, self.classes, self.parts, self.points, self.up = files, classes, parts, points, up
+    def __init__(self, files: list[Path], classes: IntArray, parts: Parts, config: PartFolderConfig) -> None:
+        self.files, self.classes, self.parts, self.config = files, classes, parts, config
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float64], IntArray]:
         file, own = self.files[index], self.parts.of_class[self.classes[index]]
-        scan = read_scan(file)
+        scan = read_scan(file, columns=self.config.columns or None)
         if scan.labels is None:
             raise PccloraError(
                 f"{file}: no part labels (whole numbers from 0): in ply, pcd and las a property, in npz an array, "
@@ -123,8 +122,8 @@ class LabelledFiles:
                 f"{file}: part label {scan.labels[wrong[0]]} at point {wrong[0]} ({wrong.size} such points); the names "
                 f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}"
             )
-        kept = thin(len(scan.points), self.points)
-        return turn_upright(scan.points[kept], self.up), own[0] + scan.labels[kept]
+        kept = thin(len(scan.points), self.config.points)
+        return turn_upright(scan.points[kept], self.config.up), own[0] + scan.labels[kept]
 
 
 def _refuse_unnamed(root: Path, named: dict[str, list[str]]) -> None:

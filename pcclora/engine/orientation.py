@@ -21,6 +21,7 @@ from pcclora.data import AXES, Axis, LabelledDataset, turn_upright
 from pcclora.data.folder import thin
 from pcclora.data.up_axis import TURNS
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 from pcclora.text import visible
 
 FILE = "orientation.json"
@@ -28,7 +29,8 @@ ODDS = 10.0
 """How many times likelier another axis must be than the one in use before a word is said."""
 MOST_OBJECTS, MOST_POINTS = 2000, 2048
 """What is learned from: this many training objects, drawn at random once and for all, and so many points of each."""
-FEWEST_OBJECTS = 10
+FEWEST_OBJECTS, MOST_COMPARED = 10, 200
+"""Fewer training objects teach nothing; more objects of a data set are not looked at."""
 GUESSES = (*AXES, "-x", "-z")
 """Directions of a file that may be up. Those with a sign are how y-up files look to a run on z-up files, unsaid."""
 HEIGHTS, RINGS = 8, 6
@@ -36,6 +38,7 @@ REACH = 2.0
 """What the heights (to both sides) and the rings cover, in units of the cloud's root mean square radius."""
 _PRIOR = np.array([0.0 if guess in AXES else -np.log(ODDS) for guess in GUESSES])  # the rarer mistake
 _NUMBERS = HEIGHTS * (RINGS + 4)
+_FORM = {"mean": [float], "scale": [float], "upright": [[float]], "turned": [[float]], "trust": float}
 _FREEDOM = 0.3  # sklearn's C; chosen, as ODDS is, on objects that nothing is reported on
 
 Floats = NDArray[np.float64]
@@ -91,17 +94,14 @@ class Orientation:
         Raises:
             PccloraError: If it is damaged.
         """
-        held, shapes = read_json(path), {"mean": 1, "scale": 1, "upright": 2, "turned": 2, "trust": 0}
-        try:
-            arrays = {name: np.array(held[name], dtype=np.float64) for name in shapes}
-        except (KeyError, TypeError, ValueError) as error:
-            raise PccloraError(f"{path}: damaged ({error}); without it nothing is said of turned scans") from error
-        for name, values in arrays.items():
-            width = () if name == "trust" else (_NUMBERS + (values.ndim == 2),)
-            if values.ndim != shapes[name] or values.shape[-1:] != width or not np.isfinite(values).all():
-                raise PccloraError(f"{path}: damaged ('{name}'); without it nothing is said of turned scans")
-        mean, scale, upright, turned, trust = arrays.values()
-        return cls(mean, scale, upright, turned, float(trust))
+        held, remedy = read_json(path), "without it nothing is said of scans that lie otherwise"
+        check_form(held, _FORM, path, remedy=remedy)
+        upright, turned = held["upright"], held["turned"]
+        lengths = {len(held["mean"]), len(held["scale"]), *(len(row) - 1 for row in upright + turned)}
+        if not upright or not turned or lengths != {_NUMBERS}:
+            raise PccloraError(f"{path}: is not of {_NUMBERS} numbers a cloud; another version wrote it: {remedy}")
+        mean, scale, upright, turned = (np.array(values) for values in (held["mean"], held["scale"], upright, turned))
+        return cls(mean, scale, upright, turned, held["trust"])
 
 
 def describe(cloud: NDArray[np.floating]) -> Floats:
@@ -208,6 +208,21 @@ def warn_of_turned(
         rows = np.flatnonzero((alone.argmax(axis=1) == place) & sure).tolist()
         if rows:
             _say([names[row] for row in rows], len(names), guess, float(np.median(alone[rows, place])), option)
+
+
+def warn_of_turned_data(folder: Path, dataset: LabelledDataset, *, up: Axis | None) -> None:
+    """Say of a data set what :func:`warn_of_turned` says of files, by a few hundred of its objects.
+
+    Args:
+        folder: The run's.
+        dataset: Its clouds have y up.
+        up: The axis that was said to be vertical in its files; None where nothing can be said of it.
+    """
+    if up is None or dataset.holds != "point clouds":
+        return
+    rows = thin(len(dataset), MOST_COMPARED).tolist()
+    clouds = [dataset[row].points[:, :3] for row in rows]
+    warn_of_turned(folder, clouds, [dataset.name_of(row) for row in rows], up=up, option="data.up=")
 
 
 def _say(names: Sequence[str], of: int, guess: str, gain: float, option: str) -> None:

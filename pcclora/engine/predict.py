@@ -10,6 +10,7 @@ import numpy as np
 
 from pcclora.data import (
     Axis,
+    FolderConfig,
     ImageDataset,
     ImageSample,
     PointCloudDataset,
@@ -51,17 +52,16 @@ class Files(PointCloudDataset):
     Args:
         files: The files; each is read as the ``folder`` data set reads it.
         class_names: Of the run.
-        normalize: Whether the run's clouds were scaled into the unit sphere.
-        up: The axis of the files that is vertical.
+        config: How they are read.
     """
 
     name, split = "files", "predict"
     files: Sequence[Path]
 
-    def __init__(self, files: Sequence[Path], class_names: Sequence[str], *, normalize: bool, up: Axis) -> None:
+    def __init__(self, files: Sequence[Path], class_names: Sequence[str], config: FolderConfig) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
         self.files = files
-        self.clouds = [read_cloud(file, points=MOST_POINTS, normalize=normalize, up=up) for file in files]
+        self.clouds = [read_cloud(file, config) for file in files]
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
@@ -94,30 +94,22 @@ class Scans(PointCloudDataset):
         scans: What they hold.
         labels: Of the run.
         label: The class.
-        normalize: Whether the run's clouds were scaled into the unit sphere.
-        up: The axis of the scans that is vertical.
+        config: How they are read.
     """
 
     name, split = "files", "predict"
     files: Sequence[Path]
 
     def __init__(
-        self,
-        files: Sequence[Path],
-        scans: Sequence[Scan],
-        labels: Labels,
-        label: int,
-        *,
-        normalize: bool,
-        up: Axis,
+        self, files: Sequence[Path], scans: Sequence[Scan], labels: Labels, label: int, config: FolderConfig
     ) -> None:
         self.class_names, self.parts, self.labels = labels.class_names, labels.parts, np.full(len(scans), label)
-        self.files, self.scans, self.normalize, self.up = files, scans, normalize, up
+        self.files, self.scans, self.config = files, scans, config
         self.unknown = labels.required_parts.of_class[label][0]  # a loader wants some part; nothing looks at it
 
     def __getitem__(self, index: int) -> Sample:
-        points = turn_upright(self.scans[index].points, self.up)
-        cloud = normalize_unit_sphere(points) if self.normalize else points.astype(np.float32)
+        points = turn_upright(self.scans[index].points, self.config.up)
+        cloud = normalize_unit_sphere(points) if self.config.normalize else points.astype(np.float32)
         return Sample(cloud, int(self.labels[index]), np.full(len(cloud), self.unknown), str(self.files[index]))
 
 
@@ -150,17 +142,33 @@ def input_files(folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def up_of(config: Any) -> Axis:
-    """Return the axis that is vertical in the files that a run was trained on.
+def reading(config: Any, *, up: Axis | None = None, columns: Sequence[str] = ()) -> FolderConfig:
+    """Return how files are read for a run: as its own files were, but for what is said of these.
 
     Args:
-        config: The run. The benchmarks' data sets have y up by their source, and no such setting.
+        config: The run. The benchmarks' data sets have y up by their source, and no such settings.
+        up: The axis of the files that is vertical, if it is not that of the run's own.
+        columns: What the columns of tables are, if not what those of the run's own are.
+
+    Raises:
+        PccloraError: If an axis or a column is none.
     """
-    return cast("Axis", getattr(config.data, "up", "y"))
+    own = config.data
+    return FolderConfig(
+        points=MOST_POINTS,
+        normalize=getattr(own, "normalize", True),
+        up=up or cast("Axis", getattr(own, "up", "y")),
+        columns=tuple(columns or getattr(own, "columns", ())),
+    )
 
 
 def predict_files(
-    folder: RunFolder, files: Sequence[Path], *, checkpoint: str | None = None, up: Axis | None = None
+    folder: RunFolder,
+    files: Sequence[Path],
+    *,
+    checkpoint: str | None = None,
+    up: Axis | None = None,
+    columns: Sequence[str] = (),
 ) -> Probabilities:
     """Predict the class of each file.
 
@@ -170,6 +178,7 @@ def predict_files(
             ``pcclora.data.read_image`` does.
         checkpoint: Where the base checkpoint is now, if it has moved.
         up: The axis of the clouds that is vertical; None is that of the run's own files.
+        columns: What the columns of tables are; none are those of the run's own files.
 
     Returns:
         File -> class -> probability, the most probable class first.
@@ -182,13 +191,13 @@ def predict_files(
     if not isinstance(config, ClassificationRun | ImageRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a classification run is needed here")
     if isinstance(config, ImageRun):
-        if up is not None:
-            raise PccloraError(f"up {up}: {folder.path} predicts photographs; this is for a run on point clouds")
+        if up or columns:
+            raise PccloraError(f"up, columns: {folder.path} predicts photographs; these are for a run on point clouds")
         dataset: Photos | Files = Photos(files, classes)
     else:
-        up = up or up_of(config)
-        dataset = Files(files, classes, normalize=getattr(config.data, "normalize", True), up=up)
-        warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=up, option="--up ")
+        how = reading(config, up=up, columns=columns)
+        dataset = Files(files, classes, how)
+        warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
     evaluate = task_of(config).evaluator(config, dataset, accelerator)
     evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
@@ -206,6 +215,7 @@ def predict_parts(
     category: str | None = None,
     checkpoint: str | None = None,
     up: Axis | None = None,
+    columns: Sequence[str] = (),
 ) -> list[SegmentedCloud]:
     """Predict the part of every point of scans of any size.
 
@@ -217,6 +227,7 @@ def predict_parts(
         category: What the objects are: a class of the run; it may be left out where the run has one.
         checkpoint: Where the base checkpoint is now, if it has moved.
         up: The axis of the scans that is vertical; None is that of the run's own files.
+        columns: What the columns of tables are; none are those of the run's own files.
 
     Returns:
         One a file: its points in their order and coordinates, its colours, the prediction and its probabilities.
@@ -226,16 +237,16 @@ def predict_parts(
     """
     labels = Labels.of_summary(folder.read_summary())
     label = _class_of(category, labels, folder)
-    scans = [read_scan(file) for file in files]
+    how = reading(load_run_config(folder.config), up=up, columns=columns)
+    scans = [read_scan(file, columns=how.columns or None) for file in files]
     config, model = load_run(folder, checkpoint=checkpoint)
     if not isinstance(config, PartSegmentationRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     # one scan a batch: they differ in size
     config = replace(config, evaluate_on="all", train=replace(config.train, batch_size=1))
-    up, normalize = up or up_of(config), getattr(config.data, "normalize", True)
-    dataset = Scans(files, scans, labels, label, normalize=normalize, up=up)
+    dataset = Scans(files, scans, labels, label, how)
     clouds = [dataset[index].points for index in range(len(scans))]
-    warn_of_turned(folder.path, clouds, list(map(str, files)), up=up, option="--up ")
+    warn_of_turned(folder.path, clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
     found = PartSegmentation().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     return [

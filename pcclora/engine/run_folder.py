@@ -11,6 +11,7 @@
     adapter/         what was trained (a pre-training run has model.safetensors instead)
     predictions.csv  every test object's name, label, prediction and confidence; for parts its mIoU, points and accuracy
     predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
+    orientation.json how the training clouds lie, to say so of scans that lie otherwise
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard
     *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars; a gallery of parts, or of

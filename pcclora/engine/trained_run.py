@@ -12,6 +12,7 @@ from pcclora.atomic import creating_folder, write_json
 from pcclora.data import LabelledDataset
 from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
 from pcclora.engine.environment import make_accelerator
+from pcclora.engine.orientation import warn_of_turned_data
 from pcclora.engine.results import measure
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
@@ -89,6 +90,8 @@ def evaluate_run(
     else:
         dataset = DATASETS.build(config.data, split=split)
     _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
+    if new_files or config.data != own.data:
+        warn_of_turned_data(folder.path, dataset, up=getattr(config.data, "up", None))
     objects = objects_of(dataset)
     if split != "train" and (folder.path / FILE).exists():
         warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)

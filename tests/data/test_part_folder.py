@@ -92,12 +92,25 @@ def test_a_scan_with_another_axis_up_is_turned_with_its_labels(tmp_path):
     assert {tuple(p) for p in sample.points} <= {(x, z, -y) for x, y, z in points.astype(np.float32).tolist()}
 
 
+def test_columns_are_what_the_user_says_they_are(tmp_path):
+    (tmp_path / "parts.yaml").write_text("pole: [low, high, top]")
+    rng = np.random.default_rng(1)
+    table = np.c_[rng.integers(0, 3, 60), rng.normal(size=(60, 3)), rng.integers(0, 2, 60)]
+    for index in range(2):
+        np.save(tmp_path / f"{index}.npy", table)
+    sample = open_split(tmp_path, normalize=False, columns=("label", "x", "y", "z", "intensity"))[0]
+    np.testing.assert_array_equal(sample.part_labels, table[:, 0])
+    np.testing.assert_allclose(sample.points, table[:, 1:4], rtol=1e-6)
+    with pytest.raises(PccloraError, match="unknown name 'zz'"):
+        open_split(tmp_path, columns=("x", "y", "zz"))
+
+
 BAD_NAMES = {
     "": "no category in it",
     "chair: leg": "'chair' must have a list of part names, found 'leg'",
     "chair: []": r"'chair' must have a list of part names, found \[\]",
     "chair: [leg, leg]": "'chair' names a part twice",
-    "chair: [leg": "not a YAML file",
+    "chair: [leg": "cannot be read as YAML",
     "- chair": "a mapping of keys is expected",
     "chairs: [leg]\nmug: [cup]": r"no parts of .*chair; did you mean 'chairs'",
     "chair: [leg, seat]\nmug: [cup]": r"mug is absent",

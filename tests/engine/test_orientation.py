@@ -110,7 +110,7 @@ def test_what_is_kept_is_what_was_learned_and_damage_is_one_message(run, tmp_pat
     ]
     for content in bad:
         (tmp_path / FILE).write_text(json.dumps(content))
-        with pytest.raises(PccloraError, match=f"{FILE}: damaged"):
+        with pytest.raises(PccloraError, match=f"{FILE}: .*without it nothing is said"):
             warn_of_turned(tmp_path, [CLOUD], ["a"], up="y", option="--up ")
 
 

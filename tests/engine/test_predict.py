@@ -46,7 +46,7 @@ def z_up_run(tmp_path_factory):
     """A run on the user's own files, in which z is up."""
     root = tmp_path_factory.mktemp("scans")
     for name in ("a", "b"):
-        write_objects(root / name, "z", 8)
+        write_objects(root / name, "z", 40)
     words = ["data=folder", f"data.root={root}", "data.up=z", "train.epochs=1", "train.batch_size=4"]
     return train(load_run_config(TINY / "cls.yaml", words), tmp_path_factory.mktemp("folder") / "run")
 
@@ -80,14 +80,34 @@ def test_the_run_knows_the_axis_of_its_own_files(z_up_run, tmp_path):
 
 
 def test_evaluation_is_told_of_another_axis(z_up_run, tmp_path, capsys):
-    """The same objects in y-up files have the same figures, if that is said."""
+    """The same objects in y-up files have the same figures, if that is said; else it is asked for."""
     for name in ("a", "b"):
-        write_objects(tmp_path / "upright" / name, "y", 8)
+        write_objects(tmp_path / "upright" / name, "y", 40)
     words = ["evaluate", "--run", z_up_run.path]
     assert call(*words, "--output", tmp_path / "own") == 0
     assert call(*words, f"data.root={tmp_path / 'upright'}", "data.up=y", "--output", tmp_path / "said") == 0
     own, said = (json.loads((tmp_path / name / "summary.json").read_text())["metrics"] for name in ("own", "said"))
-    assert own == said and capsys.readouterr().out.count("accuracy") >= 2
+    assert own == said and "unlike the training scans" not in capsys.readouterr().err
+    assert call(*words, f"data.root={tmp_path / 'upright'}") == 0
+    assert "unlike the training scans" in (error := capsys.readouterr().err) and "say data.up=y" in error
+
+
+def test_the_run_knows_the_columns_of_its_own_files_and_others_can_be_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(6):
+            points = OBJECTS[index].points
+            np.savetxt(tmp_path / "own" / name / f"{index}.txt", np.c_[np.arange(300), points], fmt="%.6f")
+    np.savetxt(tmp_path / "other.txt", np.c_[points, np.ones(300)], fmt="%.6f")
+    words = ["data=folder", f"data.root={tmp_path / 'own'}", "data.columns=[_,x,y,z]", "train.epochs=1"]
+    run = train(load_run_config(TINY / "cls.yaml", [*words, "train.batch_size=4"]), tmp_path / "run")
+    assert load_run_config(run.config).data.columns == ("_", "x", "y", "z")
+    own, other = tmp_path / "own" / "a" / "5.txt", tmp_path / "other.txt"
+    (expected,) = predict_files(run, [own]).values()
+    assert list(predict_files(run, [other], columns=["x", "y", "z", "_"]).values()) == [expected]
+    assert list(predict_files(run, [other]).values()) != [expected]
+    assert call("predict", other, "--run", run.path, "--columns", "x,y,z,_") == 0
+    assert call("predict", other, "--run", run.path, "--columns", "x,y") == 2
 
 
 def test_a_folder_is_all_that_can_be_read_below_it(run, tmp_path, capsys):
@@ -138,7 +158,7 @@ def test_pictures_of_a_scan_have_its_own_axis_up(part_run, tmp_path):
 def test_photographs_have_no_such_axis(tmp_path, capsys):
     run = train(load_run_config(TINY / "image.yaml", ["train.epochs=1"]), tmp_path / "run")
     (tmp_path / "a.png").touch()
-    with pytest.raises(PccloraError, match="up z: .* predicts photographs"):
+    with pytest.raises(PccloraError, match="predicts photographs"):
         predict_files(run, [tmp_path / "a.png"], up="z")
     assert input_files(RunFolder(run.path), [tmp_path / "a.png"]) == [tmp_path / "a.png"]
 
