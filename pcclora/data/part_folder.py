@@ -84,15 +84,15 @@ def read_names(root: Path) -> dict[str, list[str]]:
         raise PccloraError(
             f"part_folder: {root} has no {NAMES_FILES[0]} with lines as 'chair: [back, seat, leg]'; {CARD}"
         )
-    content = read_yaml(file)
+    content = read_yaml(file, words=True)
     for category, parts in content.items():
-        if not isinstance(parts, list) or not parts or not all(isinstance(part, str | int) for part in parts):
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
             raise PccloraError(f"{file}: '{category}' must have a list of part names, found {parts!r}")
         if len(set(parts)) < len(parts):
             raise PccloraError(f"{file}: '{category}' names a part twice: {parts}")
     if not content:
         raise PccloraError(f"{file}: no category in it; write lines as 'chair: [back, seat, leg]'")
-    return {same_name(str(category)): [str(part) for part in parts] for category, parts in content.items()}
+    return {same_name(category): parts for category, parts in content.items()}
 
 
 class LabelledFiles:

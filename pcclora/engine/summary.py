@@ -27,6 +27,7 @@ _EVALUATED = _COMMON | {
     "categories?": {"*": {"iou": _FIGURE, "shapes": int}},
     "constant?": {"*": float},
     "search?": SEARCH,
+    "data_sha256?": {"*": str},
 }
 _COSTS = {"train_seconds": _FIGURE, "peak_memory_mb": _FIGURE}
 _ADAPTED = (

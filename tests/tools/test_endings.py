@@ -77,7 +77,10 @@ def test_every_encoding_shows_a_table(monkeypatch, encoding, shown):
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "\x9b31m", "\u202e", "\udcff", "\x07"])
-def test_no_name_reaches_the_terminal_as_it_is(capsys, name):
+def test_no_name_reaches_the_terminal_as_it_is(capsys, monkeypatch, name):
+    # pytest's own record of the log is sent between its processes as utf-8
+    monkeypatch.setattr(logging.getLogger("pcclora"), "propagate", False)
+
     def main():
         console.write(f"class {name}\n\tand more\n")
         logging.getLogger("pcclora").info("log %s", name)

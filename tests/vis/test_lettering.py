@@ -25,6 +25,7 @@ from pcclora.vis.ply import write_ply
 from pcclora.vis.views import views_of
 from pcclora.vis.window_legend import draw_panel
 from pcclora.vis.window_state import WindowState
+from tests.engine.summaries import summary
 from tests.vis.names import NASTY
 
 P = len(NASTY)
@@ -97,6 +98,8 @@ def test_a_gallery_of_images_is_drawn(tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text(tiny.read_text())
     rows = [f"{n},{n % 5},{(n + n // 10) % 5},0.9" for n in range(20)]
     (tmp_path / "predictions.csv").write_text("\n".join(["index,label,prediction,confidence", *rows, ""]))
+    held = summary(classes=NASTY[:5], samples={"train": 12, "test": 20})
+    (tmp_path / "summary.json").write_text(json.dumps(held))
     draw_image_gallery(RunFolder(tmp_path), tmp_path / "gallery.png", title=NASTY[1])
     assert (imread(tmp_path / "gallery.png")[..., :3] < 0.5).any(axis=2).sum() > 1000
 
