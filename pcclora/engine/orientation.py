@@ -32,11 +32,12 @@ MOST_OBJECTS, MOST_POINTS = 2000, 2048
 FEWEST_OBJECTS, MOST_COMPARED = 10, 200
 """Fewer training objects teach nothing; more objects of a data set are not looked at."""
 GUESSES = (*AXES, "-x", "-z")
-"""Directions of a file that may be up. Those with a sign are how y-up files look to a run on z-up files, unsaid."""
+"""Directions of a file that may be up. With a sign: how y-up files look to a run whose files had another axis up and
+did not say so. That is the rarer mistake, and must be likelier by as much again.
+"""
 HEIGHTS, RINGS = 8, 6
 REACH = 2.0
 """What the heights (to both sides) and the rings cover, in units of the cloud's root mean square radius."""
-_PRIOR = np.array([0.0 if guess in AXES else -np.log(ODDS) for guess in GUESSES])  # the rarer mistake
 _NUMBERS = HEIGHTS * (RINGS + 4)
 _FORM = {"mean": [float], "scale": [float], "upright": [[float]], "turned": [[float]], "trust": float}
 _FREEDOM = 0.3  # sklearn's C; chosen, as ODDS is, on objects that nothing is reported on
@@ -80,7 +81,7 @@ class Orientation:
             cloud: (N, 3) as it was read, turned so that ``up`` is y.
             up: The axis that was said to be vertical.
         """
-        return self.log_odds(_views(cloud @ TURNS[up]))
+        return self.log_odds(_views(cloud[thin(len(cloud), MOST_POINTS)] @ TURNS[up]))
 
     def write(self, path: Path) -> None:
         """Write or replace ``orientation.json``."""
@@ -194,12 +195,13 @@ def warn_of_turned(
     Raises:
         PccloraError: If ``orientation.json`` is damaged.
     """
-    if not (folder / FILE).is_file():
+    if not clouds or not (folder / FILE).is_file():
         return
     held = Orientation.read(folder / FILE)
     odds = np.array([held.by_guess(cloud, up) for cloud in clouds])
     gains = odds - odds[:, [GUESSES.index(up)]]
-    together, alone = gains.sum(axis=0) + _PRIOR, gains + _PRIOR  # objects are independent: their odds multiply
+    prior = np.array([0.0 if guess in AXES else -np.log(ODDS) if up == "y" else -np.inf for guess in GUESSES])
+    together, alone = gains.sum(axis=0) + prior, gains + prior  # objects are independent: their odds multiply
     if together.max() > np.log(ODDS):
         _say(names, len(names), GUESSES[together.argmax()], float(together.max()), option)
         return

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
-from pcclora.engine import predict
 from pcclora.engine.predict import input_files, predict_files, predict_parts
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
@@ -129,7 +128,7 @@ def test_a_folder_without_a_scan_is_refused_and_says_what_was_looked_for(run, tm
     assert "no file below this folder can be read (1 files of other formats" in error and ".ply" in error
 
 
-def test_pages_and_pictures_name_the_file_without_its_path(part_run, tmp_path, monkeypatch):
+def test_pages_and_pictures_name_the_file_without_its_path(part_run, tmp_path):
     folder = tmp_path / "a colleague need not know"
     (path,) = write_objects(folder, "z", 1)
     path = path.rename(path.with_name("sc\x1ban.npy"))
@@ -163,7 +162,7 @@ def test_photographs_have_no_such_axis(tmp_path, capsys):
     assert input_files(RunFolder(run.path), [tmp_path / "a.png"]) == [tmp_path / "a.png"]
 
 
-def test_turned_files_are_said_and_upright_ones_are_not(run, tmp_path, caplog, monkeypatch):
+def test_turned_files_are_said_and_upright_ones_are_not(run, tmp_path, caplog):
     """The tiny run is too small for single scans; a set is told, and the option that it names brings silence."""
     many = {up: write_objects(tmp_path / up, up, 40) for up in ("y", "z")}
     predict_files(run, many["y"])
@@ -173,4 +172,3 @@ def test_turned_files_are_said_and_upright_ones_are_not(run, tmp_path, caplog, m
     predict_files(run, many["z"])
     (message,) = caplog.messages
     assert "40 of 40 files" in message and message.endswith("say --up z")
-    assert predict.MOST_POINTS >= 300

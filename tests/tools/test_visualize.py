@@ -42,6 +42,16 @@ def panels(picture):
     return (height - HEADING - MARGIN) // PANEL[1], (width - CAPTION - LEGEND) // PANEL[0]
 
 
+def write_scans(root, up="y"):
+    """A part folder of a pole with a head, whose files have this axis up."""
+    root.mkdir()
+    (root / "parts.yaml").write_text("pole: [low, high]")
+    x, y, z = (np.random.default_rng(0).normal(size=(200, 3)) * [0.3, 2, 0.5]).T
+    points = np.stack({"x": (y, -x, z), "y": (x, y, z), "z": (x, -z, y)}[up], axis=1)
+    for index in range(2):
+        np.savez(root / f"{index}.npz", points=points, label=(y > 1).astype(int))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     tiny = load_config(PartSegmentationRun, file=ROOT / "tests" / "tiny" / "partseg.yaml", overrides=["train.epochs=1"])
@@ -91,6 +101,21 @@ def test_a_labelled_file(run, tmp_path):
     assert panels(tmp_path / "a.png") == (1, 2)  # colours and labels
 
 
+@pytest.mark.parametrize("up", ["x", "z"])
+def test_data_whose_files_have_another_axis_up_are_shown_upright(up, tmp_path):
+    """The same picture as of y-up files: of the data set by itself, of a file by --up."""
+    pictures = []
+    for axis in ("y", up):
+        root = tmp_path / axis
+        write_scans(root, axis)
+        options = ["--index", 0, "--renderer", "splat", "--png"]
+        assert visualize("data=part_folder", f"data.root={root}", f"data.up={axis}", *options, root / "set.png") == 0
+        assert visualize(root / "0.npz", "--up", axis, *options[2:], root / "file.png") == 0
+        pictures.append([imread(root / name) for name in ("set.png", "file.png")])
+    for upright, turned in zip(*pictures, strict=True):
+        assert np.abs(upright - turned).mean() < 1e-3
+
+
 def test_data_without_parts_are_refused():
     data = ProceduralDataset(ProceduralConfig(test=16), split="test")
     data.parts = None
@@ -116,6 +141,7 @@ def test_a_dry_run_needs_no_run(capsys):
         ([*SMALL, "--ply", "a.ply"], "--ply a.ply: takes one object, not 3; choose one: --index N"),
         ([*SMALL, "--png", "absent/a.png"], "make its folder first"),
         (["--run", "absent"], "not a run folder"),
+        (["data=part_folder", "data.root=scans", "data.up=z", "--up", "z"], "turned upright as they are read"),
     ],
 )
 def test_bad_input_is_one_message(arguments, words, tmp_path, monkeypatch, capsys):
@@ -123,10 +149,11 @@ def test_bad_input_is_one_message(arguments, words, tmp_path, monkeypatch, capsy
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     np.save("plain.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    write_scans(tmp_path / "scans")
     assert visualize(*arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and "Traceback" not in error
-    assert [file.name for file in tmp_path.iterdir()] == ["plain.npy"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["plain.npy", "scans"]
 
 
 def test_a_classification_run_is_refused(tmp_path, capsys):
