@@ -9,8 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +95,6 @@ class Guard:
 
 
 def _serve(pipe: Any, environment: dict[str, str]) -> None:
-    from pcclora.engine.cli import make_parser  # noqa: F401 - what a reader imports is not its own memory
-
     os.environ.update(environment)
     silent = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -110,13 +107,12 @@ def _serve(pipe: Any, environment: dict[str, str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     pipe.send("ready")
     while True:
-        with suppress(EOFError):
-            read, folder = pipe.recv()
-            started.clear()
-            outcome = _judge(read, folder)
-            pipe.send(Outcome(outcome.what, outcome.detail, outcome.digest, tuple(started)))
-            continue
-        return
+        try:
+            read, folder = pipe.recv()  # imports what the reader needs: that is not the reading
+        except EOFError:
+            return
+        started.clear()
+        pipe.send(replace(_judge(read, folder), started=tuple(started)))
 
 
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pty.spawn")

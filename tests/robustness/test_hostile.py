@@ -4,6 +4,7 @@ The table of what came of each group: ``python -m pytest tests/robustness/test_h
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -50,14 +51,15 @@ def test_the_traps_work(traps):
 @pytest.mark.slow
 def test_nothing_is_run_opened_or_written(traps, guard, tmp_path, capsys):
     found, bad, items = Counter(), [], everything(traps)
-    for number, item in enumerate(items):
-        folder = tmp_path / "traps" / str(number)
+    for item in items:
+        folder = tmp_path / "data" / "set"
         folder.mkdir(parents=True)
         item.make(folder)
         traps.set()
         outcome = guard.run(partial(watched, item.read), folder)
         told = [*traps.sprung, *outcome.started]
         told += [f"{path} was written" for path in tmp_path.rglob("canary*")]
+        shutil.rmtree(tmp_path / "data")
         told += ["its message has the secret"] if str(SECRET) in outcome.detail else []
         found[outcome.what if not told else "obeyed"] += 1
         if told or outcome.what not in (READ, REFUSED):
