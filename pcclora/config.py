@@ -257,7 +257,7 @@ def _convert(leaves: Any, key: str, value: object, hint: Any, place: str, errors
             warnings.simplefilter("ignore", FutureWarning)  # a YAML list for a tuple is what we want
             OmegaConf.update(leaves, key, value)
         plain = OmegaConf.to_object(leaves[key]) if OmegaConf.is_config(leaves[key]) else leaves[key]
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:  # a whole number that no float can be
         errors.append(f"{place}: {_first_line(error)}")
         return None
     _check_numbers(plain, place, errors)

@@ -279,6 +279,7 @@ def test_an_alias_that_multiplies_nothing_is_read(tmp_path):
         ("schedule.epochs=1000000000000", "schedule.epochs is 1000000000000; 20000000 is the most"),
         ("schedule.lr=.nan", "schedule.lr is nan; a finite number is needed"),
         ("schedule.lr=inf", "schedule.lr is inf; a finite number is needed"),
+        (f"schedule.lr={'1' * 400}", "schedule.lr: int too large to convert to float"),
     ],
 )
 def test_a_size_that_nobody_means_is_refused_before_anything_is_made_of_it(override, message):

@@ -133,8 +133,10 @@ class RunFolder:
         Raises:
             PccloraError: If it is absent or damaged, or not of as many objects, or classes, as summary.json says.
         """
-        rows, remedy = read_rows(self.predictions, remedy=self.made_again, needed=("index", "label")), self.made_again
+        remedy = self.made_again
         held = summaries.read_summary(self.summary, evaluation=True, remedy=remedy)
+        own = ("miou", "parts") if "categories" in held else ("prediction", "confidence")
+        rows = read_rows(self.predictions, remedy=remedy, needed=("index", "label", *own))
         tested, classes = list(held["samples"].values())[-1], range(len(held["classes"]))  # the last is the test side
         if [row["index"] for row in rows] != list(range(tested)):
             raise PccloraError(f"{self.predictions}: is not of the {tested} test objects, one a row in order: {remedy}")

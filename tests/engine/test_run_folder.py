@@ -174,6 +174,8 @@ PREDICTIONS = "index,path,label,prediction,confidence\n0,a,0,0,0.5\n1,b,1,0,0.5\
         PREDICTIONS.replace("1,b,1,0", "1,b,,0"),
         PREDICTIONS.replace("1,b,1,0", "1,b,box,0"),
         PREDICTIONS.replace("1,b,1,0", '1,"b,1,0'),
+        PREDICTIONS.replace("prediction", "prediktion"),
+        PREDICTIONS.replace("1,b,1,0,0.5", "1,b,1,0,"),
     ],
 )
 def test_damaged_predictions_are_named_with_the_remedy(folder, text):
