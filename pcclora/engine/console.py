@@ -76,7 +76,6 @@ def prepared() -> Iterator[None]:
     if _LEFTOVERS not in sys.warnoptions:
         sys.warnoptions.append(_LEFTOVERS)
     handler = _ProgressSafeHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     sys.stderr = _Lasting(error)
@@ -97,7 +96,7 @@ def prepare_worker() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    logger.warning("warning: %s", " ".join(str(message).split()))
+    logger.warning("%s", " ".join(str(message).split()))
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
@@ -145,9 +144,19 @@ class _Lasting:
 
 
 class _ProgressSafeHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes above a progress bar, not through it."""
+    """Writes above a progress bar, not through it, and a warning once: data are opened more than once in a run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(visible(self.format(record), lines=True), file=sys.stderr)
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+            text = f"warning: {text}"
+        tqdm.write(visible(text, lines=True), file=sys.stderr)

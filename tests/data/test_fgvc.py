@@ -74,7 +74,7 @@ def test_classes_are_counted_from_zero_in_their_order_however_they_are_numbered(
         ("[" * 100_000, "test.json: damaged .*nested too deeply"),
         ('{"a":' * 100_000, "test.json: damaged .*nested too deeply"),
         ('{"001.Black_footed_Albatross/test_0_0.jpg": [1]}', r"is '\[1\]'; a whole number"),
-        ('{"001.Black_footed_Albatross/test_0_0.jpg": %s}' % ("[" * 900 + "]" * 900), "; a whole number"),
+        ('{"001.Black_footed_Albatross/test_0_0.jpg": %s}' % ("[" * 900 + "]" * 900), "nested too deeply"),
         ('{"%s.jpg": 1}' % ("x" * 300), "xxx.jpg is absent"),
         ('{"%s/a.jpg": 1}' % ("x" * 300), "xxx/a.jpg is absent"),
         ('{"a\\u0000/b.jpg": 1}', "b.jpg is absent"),
