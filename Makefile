@@ -39,7 +39,7 @@ lint: $(VENV)/.dev
 unit: $(VENV)/.dev $(VENV)/peft-oldest
 	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -m "not gpu and not long"
 
-# Damage, hostile files and faults in numbers that nobody waits for: about half an hour. Prints a table of each.
+# Damage, hostile files and faults in numbers that nobody waits for: about ten minutes. Prints a table of each.
 trials: $(VENV)/.dev
 	PYTHONPATH=$(CURDIR)/tests/cpu_torchvision$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest tests/robustness -m "slow or long" -s
 
