@@ -161,6 +161,24 @@ def test_a_signal_while_training(name, rows, tmp_path, equal):
     equal(tmp_path / "run")
 
 
+@pytest.mark.long
+def test_a_long_run_takes_no_more_and_more(tmp_path, capsys):
+    """200 epochs, each with a test and a checkpoint: memory, open files and threads at the 20th and at the 190th."""
+    metrics, taken = tmp_path / "run" / "metrics.csv", []
+    tool = Tool("train_cls", *training(tmp_path / "run", "train.epochs=200"), home=tmp_path)
+    for rows in (20, 190):
+        assert wait_for(lambda rows=rows: metrics.is_file() and metrics.read_text().count("\n") > rows, 300)
+        place = Path("/proc") / str(tool.process.pid)
+        status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+        memory, threads = (int(status[name].split()[0]) for name in ("VmRSS", "Threads"))
+        taken.append((memory / 1024, threads, len(list((place / "fd").iterdir()))))
+    assert tool.ended(300).code == 0
+    (early, threads, files), (late, *rest) = taken
+    with capsys.disabled():
+        print(f"\n200 epochs: {early:.1f} MB, then {late:.1f} MB; files {files}, then {rest[1]}")
+    assert late - early < 16 and rest[0] <= threads + 1 and abs(rest[1] - files) <= 2
+
+
 STREAMS = {
     "closed": ">&-",
     "full": ">/dev/full",

@@ -71,13 +71,13 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(server, tmp_path, task):
     assert_equal(task, tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.slow
-def test_a_run_killed_from_outside_at_random_times(server, tmp_path):
+@pytest.mark.parametrize("wanted", [pytest.param(6, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)])
+def test_a_run_killed_from_outside_at_random_times(server, tmp_path, wanted):
     finish(start(server, "cls", tmp_path / "first"))  # the server's own start is in the time of the first
     began = time.monotonic()
     assert finish(start(server, "cls", tmp_path / "whole")) == 0
-    whole_time, draw, kills = time.monotonic() - began, random.Random(0), 0
-    for attempt in range(30):
+    whole_time, draw, kills, tries = time.monotonic() - began, random.Random(wanted), 0, 5 * wanted
+    for attempt in range(tries):
         folder = tmp_path / f"killed{attempt}"
         process = start(server, "cls", folder)
         process.join(draw.uniform(0.1, 0.9) * whole_time)
@@ -86,9 +86,10 @@ def test_a_run_killed_from_outside_at_random_times(server, tmp_path):
         kills += finish(process) == -signal.SIGKILL
         assert finish(start(server, "cls", folder)) == 0
         assert_equal("cls", tmp_path / "whole", folder)
-        if kills == 6:
+        if kills == wanted:
+            print(f"\nruns killed at random times, resumed and equal: {kills} of {kills}")
             return
-    pytest.fail(f"only {kills} of 30 runs were caught before their end")
+    pytest.fail(f"only {kills} of {tries} runs were caught before their end")
 
 
 def rank_of(folder):
@@ -120,17 +121,38 @@ def test_a_save_killed_at_any_step_leaves_the_old_one_or_the_new_one(server, tmp
         for step in range(1, 100):
             folder = tmp_path / f"{kind}{step}"
             folder.mkdir()
-            assert finish(start(server, task, folder, overrides=old)) == 0
+            assert finish(start(server, task, folder, overrides=[old])) == 0
             before = sorted(path.name for path in folder.iterdir())
-            code = finish(start(server, task, folder, (kind, step), overrides=new))
+            code = finish(start(server, task, folder, (kind, step), overrides=[new]))
             found.append(read(folder))
             assert found[-1] == new if code == 0 else found[-1] in (old, new)
-            assert finish(start(server, task, folder, overrides=new)) == 0
+            assert finish(start(server, task, folder, overrides=[new])) == 0
             assert read(folder) == new and sorted(path.name for path in folder.iterdir()) == before
             if code == 0:
                 break
             kills += 1
     assert kills == 1 + 2 * files + files + files  # half of the tensors; a file and its folder flushed; each renamed
+    assert {old, new} == set(found)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", SAVES)
+@pytest.mark.filterwarnings("ignore:.*which counts")
+def test_saves_killed_at_random_times_leave_the_old_one_or_the_new_one(server, tmp_path, task):
+    read, old, new, _ = SAVES[task]
+    assert finish(start(server, task, tmp_path, overrides=[old])) == 0
+    before, draw, found = sorted(path.name for path in tmp_path.iterdir()), random.Random(0), []
+    for _ in range(100):
+        process = start(server, task, tmp_path, overrides=[new, old] * 100_000)
+        process.join(draw.uniform(0.02, 0.2))
+        os.kill(process.pid, signal.SIGKILL)
+        assert finish(process) == -signal.SIGKILL
+        found.append(read(tmp_path))
+        assert found[-1] in (old, new)
+    assert finish(start(server, task, tmp_path, overrides=[new])) == 0
+    assert read(tmp_path) == new and sorted(path.name for path in tmp_path.iterdir()) == before
+    counts = f"{found.count(old)} old, {found.count(new)} new"
+    print(f"\nsaves of {task} killed at random times: {len(found)}; lost 0; found {counts}")
     assert {old, new} == set(found)
 
 

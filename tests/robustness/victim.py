@@ -2,7 +2,8 @@
 
 Globals given by the caller: ``task``, ``folder``, ``overrides``, ``moment``: None, or ("replace" | "replaced" |
 "fsync" | "half", n): SIGKILL right before or after the n-th file takes its name, before the n-th flush, or after half
-of the n-th file of tensors is written. The tasks ``adapter`` and ``checkpoint`` save one over the one in the folder.
+of the n-th file of tensors is written. The tasks ``adapter`` and ``checkpoint`` save each value of ``overrides``
+over the one in the folder.
 """
 
 import os
@@ -58,30 +59,30 @@ def fsync(descriptor, real=os.fsync):
     real(descriptor)
 
 
-def save_adapter(path: Path) -> None:
-    """Save an adapter of the rank that is given as ``overrides``."""
+def save_adapter(path: Path, rank: int) -> None:
+    """Save an adapter of a rank, with that number in every place."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 4))
-    adapters.attach(model, adapters.LoRAConfig(r=overrides, target_modules=("0",)))  # noqa: F821
+    adapters.attach(model, adapters.LoRAConfig(r=rank, target_modules=("0",)))
     with torch.no_grad():
         for parameter in model.adapters.parameters():
-            parameter.fill_(overrides)  # noqa: F821
+            parameter.fill_(rank)
     adapters.save_adapter(model, path)
 
 
-def save_checkpoint(path: Path) -> None:
-    """Save the state after the epoch that is given as ``overrides``."""
-    weights = {"weight": torch.full((100, 100), float(overrides))}  # noqa: F821
-    state = checkpoint.Checkpoint(overrides, weights, weights, [random_state.capture(torch.device("cpu"))])  # noqa: F821
+def save_checkpoint(path: Path, epoch: int) -> None:
+    """Save the state after an epoch, with its number in every place."""
+    weights = {"weight": torch.full((100, 100), float(epoch))}
+    state = checkpoint.Checkpoint(epoch, weights, weights, [random_state.capture(torch.device("cpu"))])
     checkpoint.save(path / "last.safetensors", state)
 
 
 os.replace, os.fsync = replace, fsync
 path = Path(folder)  # noqa: F821
-if task == "adapter":  # noqa: F821
-    save_adapter(path)
-elif task == "checkpoint":  # noqa: F821
-    save_checkpoint(path)
+SAVES = {"adapter": save_adapter, "checkpoint": save_checkpoint}
+if task in SAVES:  # noqa: F821
+    for value in overrides:  # noqa: F821
+        SAVES[task](path, value)  # noqa: F821
 else:
     schema, train = TASKS[task]  # noqa: F821
     tiny = Path(__file__).parents[1] / "tiny" / f"{task}.yaml"  # noqa: F821
