@@ -43,8 +43,8 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
     Args:
         schema: The dataclass that describes the run.
         file: A YAML file, or None for the defaults.
-        overrides: ``key=value`` strings, as ``adapter.r=4``; a bare ``adapter=lora`` names the component. They win
-            over the file.
+        overrides: ``key=value`` strings, as ``adapter.r=4``; a bare ``adapter=lora`` names the component, before or
+            after its keys. They win over the file.
 
     Returns:
         An instance of ``schema``.
@@ -54,8 +54,7 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
     """
     values = read_tree(file) if file is not None else {}
     errors: list[str] = []
-    for override in overrides:
-        _apply(values, override, errors)
+    _apply_all(values, overrides, errors)
     return _checked(schema, values, str(file or "configuration"), errors)
 
 
@@ -85,8 +84,7 @@ def with_overrides(config: T, overrides: Sequence[str], *, source: str) -> T:
         PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
     """
     values, errors = to_dict(config), list[str]()
-    for override in overrides:
-        _apply(values, override, errors)
+    _apply_all(values, overrides, errors)
     return _checked(type(config), values, source, errors)
 
 
@@ -130,6 +128,12 @@ def _checked(schema: type[T], values: Mapping[str, Any], source: str, errors: li
     if errors:
         raise PccloraError(f"{source}: " + "\n  ".join(["cannot be used:", *errors]))
     return cast("T", config)
+
+
+def _apply_all(values: dict[str, Any], overrides: Sequence[str], errors: list[str]) -> None:
+    """Set what overrides say: a section before its keys, which another name of it would drop; of one key the last."""
+    for override in sorted(overrides, key=lambda own: own.partition("=")[0].count(".")):
+        _apply(values, override, errors)
 
 
 def _apply(values: dict[str, Any], override: str, errors: list[str]) -> None:

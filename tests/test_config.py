@@ -61,6 +61,8 @@ def test_defaults_file_and_overrides_win_in_that_order(tmp_path):
         (["method=private", "method.alpha=2"], PrivateConfig(alpha=2.0)),
         (["method.name=private"], PrivateConfig()),
         (["method.names=[x]"], SharedConfig(names=["x"])),
+        (["method.alpha=2", "method=private"], PrivateConfig(alpha=2.0)),
+        (["method.r=2", "method=private", "method=shared"], SharedConfig(r=2)),
     ],
 )
 def test_a_component_is_chosen_by_name(overrides, expected):

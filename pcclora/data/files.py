@@ -96,9 +96,9 @@ def read_lines(path: Path) -> list[str]:
 
 
 def refuse_channels_first(shape: tuple[int, ...], place: object) -> None:
-    """Refuse an array of points whose columns are its rows: (3, N), or (B, 3, N) for many clouds.
+    """Refuse an array of points whose columns are its rows: (3, N), or (B, 3, N) for many clouds; and a picture.
 
-    Points are (N, 3) or (N, 6), as many rows as there are points; read row by row, the other order gives three points.
+    Points are (N, 3) to (N, 11), as many rows as there are points; read row by row, the other order gives three points.
     Up to ten columns, a row of coordinates could as well be a point with colour, normal and label, and is taken for it.
 
     Args:
@@ -106,12 +106,15 @@ def refuse_channels_first(shape: tuple[int, ...], place: object) -> None:
         place: The file, and the array in it, for the message.
 
     Raises:
-        PccloraError: If the last axis but one is 3 or 6 and the last is greater than 10.
+        PccloraError: If the last axis is greater than 10, and the one before it is 3 or 6, or is smaller and the last
+            greater than 11: no table of points that anybody writes has more columns and fewer rows.
     """
-    if len(shape) >= 2 and shape[-2] in (3, 6) and shape[-1] > 10:
+    rows, columns = shape[-2:] if len(shape) >= 2 else (0, 0)
+    if columns > 10 and (rows in (3, 6) or columns > max(rows, 11)):
         turned = "array.T" if len(shape) == 2 else "numpy.swapaxes(array, -1, -2)"
         raise PccloraError(
-            f"{place}: shape {shape} is channels first, ({shape[-2]}, points); points are rows, save {turned}"
+            f"{place}: shape {shape} is channels first, ({rows}, points), or no table of points; points are rows, "
+            f"save {turned}"
         )
 
 

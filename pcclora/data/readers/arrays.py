@@ -1,6 +1,7 @@
 """Arrays of numpy (npy, npz), and rows of bare float32 (bin)."""
 
 import zipfile
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ from pcclora.data.readers.text import checked
 from pcclora.data.scan import LABEL_NAMES
 from pcclora.errors import PccloraError
 
-_POINTS = ("points", "data", "xyz", "pos", "arr_0")
+_POINTS = ("points", "data", "xyz", "pos", "coord", "coords", "pc", "pointcloud", "point_cloud", "arr_0")
 _COLORS = ("colors", "color", "rgb")
 
 
@@ -35,7 +36,7 @@ def read_npz(path: Path, columns: tuple[str, ...] | None) -> Content:
             with archive.open(members[name]) as file:
                 return _array(file, members[name].file_size, f"{path} [{name}]")
 
-        points = next((name for name in _POINTS if name in members), None)
+        points = next(_called(_POINTS, members), None)
         if points is None:
             if len(members) != 1:
                 raise PccloraError(f"{path}: which of {list(members)} are the points? call that array 'points'")
@@ -43,10 +44,15 @@ def read_npz(path: Path, columns: tuple[str, ...] | None) -> Content:
         content = _content(load(points), columns, path)
         fields = {name: load(name) for name in members if name.lower().removeprefix("scalar_") in (*RGB, *LABEL_NAMES)}
         fields = {name: values for name, values in fields.items() if _one_a_point(values, len(content.points))}
-        colors = next((load(name) for name in _COLORS if name in members), np.empty((0, 0)))
+        colors = next(map(load, _called(_COLORS, members)), np.empty((0, 0)))
     if colors.ndim == 2 and colors.shape[1] in (3, 4):  # the fourth is opacity
         fields |= dict(zip(RGB, colors.T, strict=False))
     return Content(content.points, {**content.fields, **fields}, named=content.named)
+
+
+def _called(names: Iterable[str], members: Collection[str]) -> Iterator[str]:
+    """Pass on the members that are called one of these names, in any case."""
+    return (member for name in names for member in members if member.lower() == name)
 
 
 def _one_a_point(values: NDArray[Any], points: int) -> bool:
@@ -75,6 +81,8 @@ def _content(table: NDArray[Any], columns: tuple[str, ...] | None, path: Path) -
         if not {"x", "y", "z"} <= known.keys():
             raise PccloraError(f"{path}: no fields x, y and z, found {', '.join(table.dtype.names)}")
         return Content(np.stack([fields[known[axis]] for axis in "xyz"], axis=1), fields)
+    if table.ndim == 3 and len(table) == 1:  # a batch of one
+        table = table[0]
     table = check_table(table, path)
     if columns is not None:
         return content_of_columns(table, checked(columns, table.shape[1], path), named=True)
@@ -96,7 +104,8 @@ def _array(file: IO[bytes], size: int, place: object) -> NDArray[Any]:
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = reader(file)
-    refuse_channels_first(shape, place)
+    if shape[:1] != (1,):  # a list of labels may lie flat; one cloud is looked at when it is unpacked
+        refuse_channels_first(shape, place)
     count = int(np.prod([int(n) for n in shape], dtype=object)) if shape else 1
     limits.check_points(max(count // 10, shape[0] if shape else 1), place)
     if count * dtype.itemsize > size:

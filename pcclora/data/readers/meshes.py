@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pcclora import limits
 from pcclora.data.base import IntArray
 from pcclora.data.readers.content import REMEDY, RGB, Content, cut, mapped, triangulated
-from pcclora.data.readers.numbers import count_lines, filled, floats, numbers
+from pcclora.data.readers.numbers import as_declared, count_lines, encoding_of, filled, floats, numbers
 from pcclora.errors import PccloraError
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -24,7 +24,7 @@ _VERTEX = re.compile(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)")
 def read_off(path: Path, _: object) -> Content:
     """Read vertices with their colours (COFF), and faces."""
     count_lines(path)
-    with path.open(encoding="latin-1") as file:
+    with path.open(encoding=encoding_of(path), errors="replace") as file:
         lines = filled(line.split("#", maxsplit=1)[0] for line in file)
         color_at, vertices, faces = _off_header(lines)
         limits.check_points(vertices, path)
@@ -34,13 +34,16 @@ def read_off(path: Path, _: object) -> Content:
             raise cut(len(table), vertices, "rows of three numbers", path)
         triangles = _polygons(islice(lines, faces), faces, vertices, path) if faces else None
     has_color = color_at and table.shape[1] >= color_at + 3
-    fields = dict(zip(RGB, table[:, color_at : color_at + 3].T, strict=True)) if has_color else {}
+    colors = table[:, color_at : color_at + 4]
+    if (colors > 1).any():  # of bytes, though all but the opacity be 0 or 1
+        colors = as_declared(colors, np.dtype(np.uint8))
+    fields = dict(zip(RGB, colors.T, strict=False)) if has_color else {}
     return Content(table[:, :3], fields, triangles)
 
 
 def _off_header(lines: Iterator[str]) -> tuple[int, int, int]:
     """Return where in the row of a vertex its colour begins (0: nowhere), and the numbers of vertices and faces."""
-    magic = re.fullmatch(r"(ST)?(C)?(N)?OFF(?!.*BINARY)\s*(.*)", next(lines, ""))
+    magic = re.fullmatch(r"(ST)?(C)?(N)?OFF(?!.*BINARY)\s*(.*)", next(lines, ""), re.IGNORECASE)
     if magic is None:
         raise ValueError("no text of an off file")
     counts = (magic[4] or next(lines, "")).split()
@@ -68,13 +71,13 @@ def read_obj(path: Path, _: object) -> Content:
     """
     count_lines(path)
     points, colors, corners, lengths = array("d"), array("d"), array("q"), array("q")
-    with path.open(encoding="latin-1") as file:
+    with path.open(encoding=encoding_of(path), errors="replace") as file:
         for kind, *words in _statements(file):
-            if kind == "v":
+            if kind in ("v", "V"):
                 values = floats(words)
                 points.extend((values[0], values[1], values[2]))
                 colors.extend(values[3:6] if len(values) == 6 else ())  # four: a weight
-            elif kind == "f":
+            elif kind in ("f", "F", "fo"):  # fo: of the first version of the format
                 before = len(points) // 3
                 corners.extend(_corner(int(word.split("/", maxsplit=1)[0]), before, path) for word in words)
                 lengths.append(len(words))
@@ -106,7 +109,11 @@ def read_stl(path: Path, _: object) -> Content:
     data, size = mapped(path), path.stat().st_size
     promised = struct.unpack_from("<I", data, 80)[0] if size >= 84 else 0
     head = data[: 2**16].lower()
-    text = head.lstrip().startswith(b"solid") and b"\0" not in head[:512] and b"facet" in head
+    text = (
+        head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"solid")
+        and b"\0" not in head[:512]
+        and b"facet" in head
+    )
     if text and size != 84 + _TRIANGLE.itemsize * promised:
         corners = _text_triangles(path)
     else:
@@ -127,6 +134,8 @@ def _text_triangles(path: Path) -> NDArray[np.float64]:
     content = path.read_bytes().lower()
     corners = _VERTEX.findall(content)
     facets = len(re.findall(rb"\bfacet\s+normal\b", content))
-    if len(corners) != 3 * facets or b"endsolid" not in content:
+    if len(corners) != 3 * facets:
         raise cut(len(corners), 3 * facets, "corners of triangles", path)
+    if b"endsolid" not in content:
+        raise PccloraError(f"{path}: truncated, there is no 'endsolid'; {REMEDY}")
     return np.array(corners, dtype=np.float64)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,21 @@ def floats(words: list[str]) -> list[float]:
 
 def _plain(row: str) -> str:
     return _FORTRAN.sub("e", _MICROSOFT.sub("nan", row))
+
+
+def as_declared(values: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in the type that a text declares, where it can hold them: a colour of 1 of 255 is no fraction."""
+    fits = kind.kind == "f" or (np.isfinite(values).all() and (np.abs(values) < 2**53).all())
+    return values.astype(np.int64) if kind.kind in "iu" and fits else values
+
+
+def encoding_of(path: Path) -> str:
+    """Return how to decode a text: latin-1 takes any bytes, and what is not ASCII stands in comments only."""
+    with path.open("rb") as file:
+        mark = file.read(3)
+    if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    return "utf-8-sig" if mark == b"\xef\xbb\xbf" else "latin-1"
 
 
 def filled(lines: Iterable[str]) -> Iterator[str]:

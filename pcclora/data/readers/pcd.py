@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pcclora import limits
 from pcclora.data.readers.content import REMEDY, RGB, XYZ, Content, cut, mapped
-from pcclora.data.readers.numbers import count_lines, filled, numbers
+from pcclora.data.readers.numbers import as_declared, count_lines, filled, numbers
 from pcclora.errors import PccloraError
 
 _MOST_HEADER_LINES = 1000
+_MARK = b"\xef\xbb\xbf"
 _PACKED = ("rgb", "rgba")
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _KEYS = ("version", "fields", "columns", "size", "type", "count", "width", "height", "viewpoint", "points", "data")
@@ -59,7 +60,7 @@ def _header(path: Path) -> tuple[dict[str, list[str]], int]:
     header: dict[str, list[str]] = {}
     with path.open("rb") as file:
         for line in islice(iter(lambda: file.readline(2**16), b""), _MOST_HEADER_LINES):
-            key, *words = line.decode("latin-1").split("#", maxsplit=1)[0].split() or [""]
+            key, *words = line.removeprefix(_MARK).decode("latin-1").split("#", maxsplit=1)[0].split() or [""]
             if key and key.lower() not in _KEYS:
                 raise ValueError(f"'{key[:20]}' is no keyword of a pcd header")
             if key and words:
@@ -101,7 +102,8 @@ def _text(path: Path, start: int, fields: list[_Field], points: int) -> dict[str
     values, at = {}, 0
     for field in fields:
         if field.count == 1:
-            values[field.name] = table[:, at].astype(field.type) if field.name in _PACKED else table[:, at]
+            packed = field.name in _PACKED
+            values[field.name] = table[:, at].astype(field.type) if packed else as_declared(table[:, at], field.type)
         at += field.count
     return values
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pcclora import limits
 from pcclora.data.base import IntArray
 from pcclora.data.readers.content import REMEDY, XYZ, Content, cut, mapped, triangulated
-from pcclora.data.readers.numbers import count_lines, filled, numbers
+from pcclora.data.readers.numbers import as_declared, count_lines, filled, numbers
 from pcclora.errors import PccloraError
 
 _LONGEST_HEADER = 2**20
@@ -30,6 +30,7 @@ _TYPES = {
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 _STRUCT = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
 _FACES = ("vertex_indices", "vertex_index")
+_MARK = b"\xef\xbb\xbf"
 
 
 class _Property(NamedTuple):
@@ -65,9 +66,30 @@ def read_ply(path: Path, _: object) -> Content:
     if len(axes) < 3:
         raise PccloraError(f"{path}: no vertices with x, y and z in this ply; {REMEDY}")
     points = np.stack([vertex.pop(axes[axis]) for axis in XYZ], axis=1)
-    faces = next((face for name in _FACES if isinstance(face := found.get("face", {}).get(name), _List)), None)
+    faces, strips = (_corners(found.get(name, {})) for name in ("face", "tristrips"))
+    if strips is not None:
+        faces = _unrolled(strips, faces)
     triangles = None if faces is None else triangulated(*faces, len(points), path)
     return Content(points, vertex, triangles)
+
+
+def _corners(values: _Values) -> _List | None:
+    """Return the list that names vertices: of the usual name in any case, or the only one there is."""
+    lists = {name.lower(): value for name, value in values.items() if isinstance(value, _List)}
+    named = next((lists[name] for name in _FACES if name in lists), None)
+    return next(iter(lists.values())) if named is None and len(lists) == 1 else named
+
+
+def _unrolled(strips: _List, faces: _List | None) -> _List:
+    """Return the triangles of strips, as scanners of Stanford and VTK write them, behind the faces; -1 ends a strip."""
+    corners = strips.values.astype(np.int64)
+    ends = np.zeros(len(corners), dtype=bool)
+    ends[np.cumsum(strips.lengths[strips.lengths > 0])[:-1]] = True  # the first corner of each further list
+    strip = np.cumsum(ends | (corners == -1))
+    inside = (strip[2:] == strip[:-2]) & (corners[:-2] != -1)
+    triangles = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)[inside]
+    own = _List(triangles.reshape(-1), np.full(len(triangles), 3))
+    return own if faces is None else _List(*(np.concatenate(both) for both in zip(faces, own, strict=True)))
 
 
 def _header(path: Path) -> tuple[str, list[_Element], int]:
@@ -75,7 +97,7 @@ def _header(path: Path) -> tuple[str, list[_Element], int]:
     with path.open("rb") as file:
         head = file.read(_LONGEST_HEADER)
     end = re.search(rb"[\r\n]\s*end_header[ \t]*", head)
-    if not head.startswith(b"ply") or end is None:
+    if not head.removeprefix(_MARK)[:3].lower() == b"ply" or end is None:
         raise ValueError("no header of a ply")
     text = head[: end.start()].decode("latin-1")  # comments may be in any encoding
     after = head[end.end() : end.end() + 2]
@@ -98,7 +120,7 @@ def _header(path: Path) -> tuple[str, list[_Element], int]:
 
 
 def _type(name: str, encoding: str) -> np.dtype[Any]:
-    return np.dtype(_ORDERS[encoding] + _TYPES[name])
+    return np.dtype(_ORDERS[encoding] + _TYPES[name.lower()])
 
 
 def _text(path: Path, elements: list[_Element], start: int) -> dict[str, _Values]:
@@ -121,7 +143,7 @@ def _text_rows(lines: Iterator[str], element: _Element, path: Path) -> _Values:
         raise cut(len(rows), element.count, f"rows of {element.name}", path)
     if rows.shape[1] < len(element.properties):
         raise cut(rows.shape[1], len(element.properties), f"numbers in a row of {element.name}", path)
-    return {p.name: _cast(rows[:, i], p.type) for i, p in enumerate(element.properties)}
+    return {p.name: as_declared(rows[:, i], p.type) for i, p in enumerate(element.properties)}
 
 
 def _text_lists(lines: Iterable[str], element: _Element, path: Path) -> _Values:
@@ -140,17 +162,11 @@ def _text_lists(lines: Iterable[str], element: _Element, path: Path) -> _Values:
             at += length
     if found < element.count:
         raise cut(found, element.count, f"rows of {element.name}", path)
-    values = [_cast(np.array(cell), p.type) for cell, p in zip(cells, element.properties, strict=True)]
+    values = [as_declared(np.array(cell), p.type) for cell, p in zip(cells, element.properties, strict=True)]
     return {
         p.name: value if p.length is None else _List(value, np.array(own))
         for p, value, own in zip(element.properties, values, lengths, strict=True)
     }
-
-
-def _cast(values: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Return numbers in the type that a text declares, where it can hold them: a colour of 1 of 255 is no fraction."""
-    fits = kind.kind == "f" or (np.isfinite(values).all() and (np.abs(values) < 2**53).all())
-    return values.astype(np.int64) if kind.kind in "iu" and fits else values
 
 
 def _binary(path: Path, elements: list[_Element], start: int) -> dict[str, _Values]:

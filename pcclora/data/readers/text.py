@@ -12,7 +12,15 @@ from pcclora import limits
 from pcclora.data.columns import guessed, named_by_header
 from pcclora.data.files import refuse_channels_first, unreadable
 from pcclora.data.readers.content import REMEDY, Content, content_of_columns, cut, quiet
-from pcclora.data.readers.numbers import cells_of, count_lines, is_number, numbers, separator, without_comment
+from pcclora.data.readers.numbers import (
+    cells_of,
+    count_lines,
+    encoding_of,
+    is_number,
+    numbers,
+    separator,
+    without_comment,
+)
 from pcclora.errors import PccloraError
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -52,7 +60,9 @@ def read_text(path: Path) -> NDArray[np.float64]:
     Raises:
         PccloraError: If there is no row of at least three numbers, rows differ in length, or are fewer than promised.
     """
-    return _read(path)[0]
+    values = _read(path)[0]
+    refuse_channels_first(values.shape, path)
+    return values
 
 
 def read_table(path: Path, columns: tuple[str, ...] | None) -> Content:
@@ -63,6 +73,7 @@ def read_table(path: Path, columns: tuple[str, ...] | None) -> Content:
     named = (named_by_header(_words(line, layout.delimiter), layout.columns) for line in reversed(layout.headers))
     names = next((found for found in named if found is not None), _BY_SUFFIX.get(path.suffix.lower(), ()))
     if len(names) != values.shape[1]:
+        refuse_channels_first(values.shape, path)
         counted = layout.count is not None or path.suffix.lower() == ".pts"
         names = guessed(values, "text", counted=counted)
     return content_of_columns(values, names)
@@ -81,7 +92,7 @@ def checked(columns: tuple[str, ...], found: int, place: object) -> tuple[str, .
 
 def _read(path: Path) -> tuple[NDArray[np.float64], _Layout]:
     try:
-        lines, encoding = count_lines(path), _encoding(path)
+        lines, encoding = count_lines(path), encoding_of(path)
         with path.open(encoding=encoding, errors="replace") as file:
             layout = _layout(file, path)
         limits.check_points(max(lines - layout.skipped, 1) * max(1, layout.columns // 10), path)
@@ -90,7 +101,6 @@ def _read(path: Path) -> tuple[NDArray[np.float64], _Layout]:
         raise
     except (OSError, ValueError) as error:
         raise unreadable(path, error, REMEDY) from error
-    refuse_channels_first(values.shape, path)
     if layout.count is not None and len(values) != layout.count:
         raise cut(len(values), layout.count, "points that its count promises", path)
     return values, layout
@@ -144,12 +154,3 @@ def _decimal_commas(row: str) -> bool:
 def _words(line: str, delimiter: str | None) -> list[str]:
     bare = line.strip().lstrip("\ufeff#/").strip().rstrip(",;")
     return bare.split(delimiter if delimiter is None or delimiter in bare else None)
-
-
-def _encoding(path: Path) -> str:
-    """Return how to decode a text: latin-1 takes any bytes, and what is not ASCII stands in comments only."""
-    with path.open("rb") as file:
-        mark = file.read(3)
-    if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    return "utf-8-sig" if mark == b"\xef\xbb\xbf" else "latin-1"
