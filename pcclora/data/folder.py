@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,6 +47,8 @@ class FolderConfig:
     cache: bool = True
     up: Axis = "y"
     columns: tuple[str, ...] = ()
+    how_read: ClassVar[frozenset[str]] = frozenset({"points", "normalize", "cache", "up", "columns"})
+    """The fields that change how an object is read, and not which objects there are."""
 
     def __post_init__(self) -> None:
         check_axis(self.up)

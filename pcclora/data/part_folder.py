@@ -114,7 +114,8 @@ class LabelledFiles:
         if scan.labels is None:
             raise PccloraError(
                 f"{file}: no part labels (whole numbers from 0): in ply, pcd and las a property, in npz an array, "
-                f"called {', '.join(LABEL_NAMES)}; in npy and text the last of 4, 7 or 10 columns"
+                f"called {', '.join(LABEL_NAMES)}; in npy and text the column that a header or "
+                "data.columns=[x, y, z, ..., label] names, else the last of 4, 7, 8, 10 or 11"
             )
         wrong = np.flatnonzero(scan.labels >= len(own))
         if wrong.size:

@@ -1,5 +1,6 @@
 """A finished run used again: its model rebuilt from the base checkpoint and the adapter's files."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def evaluate_run(
     summary, task = folder.read_summary(), task_of(config)
     if new_files:
         dataset = open_new_files(config, folder.path)
-    elif config.data == own.data:
+    elif _same_objects(config.data, own.data):
         dataset = open_side(config, folder.path, split)
     else:
         dataset = DATASETS.build(config.data, split=split)
@@ -153,6 +154,16 @@ def write_evaluation(result: RunEvaluation, output: Path) -> None:
     with creating_folder(output) as temporary:
         write_json(temporary / "summary.json", result.summary)
         result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
+
+
+def _same_objects(one: Any, other: Any) -> bool:
+    """Return whether two configurations mean the same objects, however these are read and their folder is written."""
+    if type(one) is not type(other):
+        return False
+    how_read = getattr(one, "how_read", ())
+    chosen, own = ({name: v for name, v in vars(data).items() if name not in how_read} for data in (one, other))
+    roots = [os.path.realpath(os.path.expanduser(held.pop("root", ""))) for held in (chosen, own)]
+    return chosen == own and roots[0] == roots[1]
 
 
 def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:

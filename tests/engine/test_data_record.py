@@ -125,6 +125,19 @@ def test_other_data_that_hold_training_objects_are_said(root, tmp_path, caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize(
+    "words", [["data.up=z"], ["data.points=32", "data.normalize=false"], ["data.root=data/../data"]]
+)
+def test_the_runs_own_objects_are_tested_however_they_are_read(words, root, tmp_path, caplog, monkeypatch):
+    run = train(config(root), tmp_path / "run")
+    fill(root, first=8, last=20)
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.WARNING, "pcclora"):
+        summary = evaluate_run(run, overrides=words).summary
+    assert summary["data_sha256"]["test"] == run.read_summary()["data_sha256"]["test"]
+    assert "36 new objects" in caplog.text
+
+
 def test_a_resumed_run_goes_on_with_its_own_objects(root, begun, tmp_path, caplog):
     shutil.copytree(root, tmp_path / "kept")
     whole = train(config(tmp_path / "kept"), tmp_path / "whole")
