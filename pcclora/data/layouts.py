@@ -1,15 +1,15 @@
 """Finds the user's own files, one folder a class, in any of three layouts, and splits them where the folders do not.
 
 ``train/<class>/*`` and ``test/<class>/*``; ``<class>/train/*`` and ``<class>/test/*`` (ModelNet as its authors give
-it); ``<class>/*``, which is split here, by class and by seed. Sides are found in any case, and ``val``, ``valid`` or
-``validation`` is the test side where there is no ``test``. Below a class everything counts, sub-folders too, as in
+it); ``<class>/*``, which is split here, by class and by seed. Sides are found in any case, and ``val`` and the like
+is the test side where there is no ``test``. Below a class everything counts, sub-folders too, as in
 torchvision's ImageFolder; what is left out is counted and said. Names are compared in NFC.
 """
 
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,10 @@ from pcclora.errors import PccloraError, did_you_mean
 from pcclora.text import same_name
 
 SPLITS = ("train", "test")
-SIDES = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+SIDES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev"),
+}
 """What the folder of a split may be called, in any case; of several the first is meant."""
 OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "lost+found"})
 """What operating systems leave beside the user's files, in lower case; what begins with a dot is taken for the same."""
@@ -98,7 +101,12 @@ def find_files(
             f"{what}: {root} has no class folders; put the files of each class into a folder of its name"
         )
     own_sides = {} if parents else {name: side_folders(homes[name], what) for name in names if name in homes}
-    nested = bool(own_sides) and all(own_sides.values())
+    nested = _nested(own_sides, root, what)
+    if not parents:
+        _warn_of_sides(
+            {name: sides["train"] if sides else homes[name] for name, sides in own_sides.items()}, root, what
+        )
+    _warn_of_case(names, root, what)
     found: list[list[Path]] = []
     for name in names:
         home = homes.get(name)
@@ -108,6 +116,8 @@ def find_files(
         found.append(_files(sides[split] if nested and sides else home, what, suffixes, left_out))
     if not parents and not nested:
         found = _split(found, split, test_fraction, split_seed)
+    holders = {root, *([parents[split]] if parents else homes.values() if nested else [])}
+    _count_loose(holders - set(() if nested else homes.values()), suffixes, left_out)
     left_out.say(what)
     labels = np.repeat(np.arange(len(names)), [len(files) for files in found])
     return Found(tuple(names), [file for files in found for file in files], labels)
@@ -120,7 +130,11 @@ def side_folders(folder: Path, what: str) -> dict[str, Path] | None:
         PccloraError: If there is a ``train`` that can be nothing but a split, and no other side; or two of one side
             whose names differ in case alone.
     """
-    present = {path.name.lower(): path for path in _folders(folder)}
+    present: dict[str, Path] = {}
+    for path in _folders(folder):
+        other = present.setdefault(path.name.lower(), path)
+        if other != path and any(path.name.lower() in names for names in SIDES.values()):
+            raise PccloraError(f"{what}: {other} and {path} are the same side in another case; move all into one")
     sides = {split: next((present[name] for name in SIDES[split] if name in present), None) for split in SPLITS}
     train, test = sides["train"], sides["test"]
     if train is not None and test is not None:
@@ -134,6 +148,60 @@ def side_folders(folder: Path, what: str) -> dict[str, Path] | None:
             f"{', '.join(SIDES['test'])}, or put the class folders directly into {folder} to have them split here"
         )
     return None
+
+
+def _nested(own_sides: Mapping[str, dict[str, Path] | None], root: Path, what: str) -> bool:
+    """Return whether the classes hold the sides.
+
+    Raises:
+        PccloraError: If some do and others do not: to pool what one keeps apart would test on training objects.
+    """
+    split = [name for name, sides in own_sides.items() if sides]
+    whole = [name for name, sides in own_sides.items() if not sides]
+    if split and whole:
+        raise PccloraError(
+            f"{what}: {root / split[0]} has a side to train and one to test on, {root / whole[0]} has not; give all "
+            "classes both, or none"
+        )
+    return bool(split)
+
+
+def _warn_of_sides(homes: Mapping[str, Path], root: Path, what: str) -> None:
+    """Say where folders that are taken for classes look like sides: they hold folders, and no files of their own."""
+    inside = {name: folders(home) for name, home in homes.items() if not any(map(_is_own_file, home.iterdir()))}
+    looks = [name for name in inside if inside[name] and any(name.lower() in names for names in SIDES.values())]
+    if not looks and len(inside) == len(homes) and len({tuple(own) for own in inside.values()}) == 1:
+        looks = [name for name in inside if len(inside[name]) > 1]
+    if looks:
+        warnings.warn(
+            f"{what}: {', '.join(looks)} in {root} taken for {'a class' if len(looks) == 1 else 'classes'}, though all "
+            f"there is in {looks[0]} is folders ({', '.join(inside[looks[0]][:4])}): where these are the classes, call "
+            "the sides train and test, or give the folder that holds the classes as root",
+            stacklevel=2,
+        )
+
+
+def _warn_of_case(names: Sequence[str], root: Path, what: str) -> None:
+    """Say so where two classes differ in case alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            warnings.warn(
+                f"{what}: {other} and {name} in {root} are two classes; move them together if not", stacklevel=2
+            )
+
+
+def _is_own_file(path: Path) -> bool:
+    return not path.is_dir() and not _of_a_system(path.name)
+
+
+def _count_loose(holders: Collection[Path], suffixes: Collection[str], left_out: _LeftOut) -> None:
+    """Count what lies beside classes or sides and belongs to none."""
+    for path in (path for holder in sorted(holders) for path in sorted(holder.iterdir()) if _is_own_file(path)):
+        if path.is_symlink() and not path.exists():
+            left_out.add("links that lead nowhere", path)
+        elif path.suffix.lower() in suffixes:
+            left_out.add("files in no class folder", path)
 
 
 def folders(root: Path) -> list[str]:
@@ -213,11 +281,11 @@ def _files(folder: Path, what: str, suffixes: Collection[str], left_out: _LeftOu
 def _readable(folder: Path, suffixes: Collection[str], left_out: _LeftOut) -> list[Path]:
     files = []
     for path in _walk(folder, left_out):
-        if path.suffix.lower() not in suffixes:
+        if path.is_symlink() and not path.exists():  # perhaps to a folder that is not there now
+            left_out.add("links that lead nowhere", path)
+        elif path.suffix.lower() not in suffixes:
             if path.name not in NAMES_FILES:
                 left_out.add("files of other formats", path)
-        elif path.is_symlink() and not path.exists():
-            left_out.add("links that lead nowhere", path)
         elif not path.is_file():
             left_out.add("pipes and devices", path)
         else:

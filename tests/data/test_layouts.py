@@ -88,7 +88,9 @@ def test_a_link_to_a_folder_above_is_entered_once(tmp_path, kind):
     assert len(names(tmp_path / "root", kind)) == 6
 
 
-@pytest.mark.parametrize("sides", [("train", "val"), ("Train", "Test"), ("TRAIN", "valid"), ("train", "validation")])
+@pytest.mark.parametrize(
+    "sides", [("train", "val"), ("Train", "Test"), ("TRAIN", "valid"), ("train", "dev"), ("Training", "Testing")]
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_other_side_goes_by_several_names(tmp_path, kind, sides, nested):
     for side, count in zip(sides, (3, 2), strict=True):
@@ -107,8 +109,59 @@ def test_a_validation_side_beside_a_test_side_is_said(tmp_path, kind):
 
 def test_a_training_side_alone_is_no_class(tmp_path, kind):
     fill(tmp_path / "train" / "cup", kind)
-    with pytest.raises(PccloraError, match="has train/ and no other side; name the folder .* test, val"):
+    with pytest.raises(PccloraError, match="has train/ and no other side; name the folder .* test, testing, val"):
         open_split(tmp_path, kind)
+
+
+def test_folders_that_look_like_sides_and_are_taken_for_classes_are_said(tmp_path, kind):
+    for number, sides in enumerate((("fold1", "fold2"), ("train", "more"), ("everything",))):
+        for side in sides:
+            for name in ("cup", "mug"):
+                fill(tmp_path / str(number) / side / name, kind)
+        with pytest.warns(
+            UserWarning, match=rf"{sides[0]}.* taken for .* is folders \(cup, mug\): where these are the"
+        ):
+            open_split(tmp_path / str(number), kind)
+    for side in ("train", "test"):
+        for name in ("cup", "mug"):
+            fill(tmp_path / "3" / "everything" / side / name, kind)
+    with pytest.warns(UserWarning, match=r"everything in .* taken for a class, .*\(cup, mug\)"):
+        open_split(tmp_path / "3", kind)
+    for name in ("cup", "mug"):
+        fill(tmp_path / "dated" / name / f"of {name}", kind)
+    assert quiet(tmp_path / "dated", kind).class_names == ("cup", "mug")
+
+
+def test_sides_in_some_classes_alone_are_refused(tmp_path, kind):
+    for side in ("train", "test"):
+        fill(tmp_path / "cup" / side, kind)
+    fill(tmp_path / "mug", kind)
+    with pytest.raises(PccloraError, match="cup has a side to train and one to test on, .*mug has not"):
+        open_split(tmp_path, kind)
+
+
+def test_a_side_that_is_there_in_two_cases_is_refused(tmp_path, kind):
+    for side in ("train", "Train", "test"):
+        fill(tmp_path / side / "cup", kind)
+    if len(list(tmp_path.iterdir())) == 3:  # not where the file system itself makes them one
+        with pytest.raises(PccloraError, match="are the same side in another case"):
+            open_split(tmp_path, kind)
+
+
+@pytest.mark.parametrize("layout", ["cup/{}", "train/cup/{} test/cup/{}", "cup/train/{} cup/test/{}"])
+def test_files_in_no_class_folder_are_counted(layout, tmp_path, kind):
+    suffix = KINDS[kind][1]
+    for path in layout.split():
+        fill((tmp_path / path.format("x")).parent, kind)
+    quiet(tmp_path, kind)
+    holder = (tmp_path / layout.split()[0].format("x")).parent.parent
+    for path in (tmp_path / f"root{suffix}", holder / f"loose{suffix}"):
+        write(path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.warns(UserWarning) as said:
+        open_split(tmp_path, kind)
+    (line,) = [str(own.message) for own in said]
+    assert "2 files in no class folder" in line and "1 links that lead nowhere" in line
 
 
 def test_a_class_may_be_called_train(tmp_path, kind):
@@ -143,6 +196,22 @@ def test_a_class_of_another_case_is_named(tmp_path, kind):
     fill(tmp_path / "train" / "cup", kind)
     fill(tmp_path / "test" / "Cup", kind)
     with pytest.raises(PccloraError, match="'Cup' differs from it in case|'cup' differs from it in case"):
+        open_split(tmp_path, kind)
+
+
+def test_two_classes_that_differ_in_case_alone_are_said(tmp_path, kind):
+    for name in ("Cup", "cup"):
+        fill(tmp_path / name, kind)
+    if len(list(tmp_path.iterdir())) == 2:
+        with pytest.warns(UserWarning, match="Cup and cup in .* are two classes"):
+            open_split(tmp_path, kind)
+
+
+def test_a_linked_sub_folder_that_is_not_there_is_counted(tmp_path, kind):
+    for name in ("cup", "mug"):
+        fill(tmp_path / name, kind)
+    (tmp_path / "cup" / "more").symlink_to(tmp_path / "unmounted")
+    with pytest.warns(UserWarning, match="1 links that lead nowhere .*more"):
         open_split(tmp_path, kind)
 
 

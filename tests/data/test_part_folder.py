@@ -133,7 +133,7 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "parts.yaml").write_text("chair: [seat, leg]")
     file = folder / "0.txt"
     rows = {
-        "1 2 3\n4 5 6\n": r"0\.txt: no part labels .*the last of 4, 7 or 10 columns",
+        "1 2 3\n4 5 6\n": r"0\.txt: no part labels .*data.columns=.*the last of 4, 7, 8, 10 or 11",
         "1 2 3 0.5\n4 5 6 1\n": "no part labels",
         "1 2 3 -1\n4 5 6 1\n": "no part labels",
         "1 2 3 0\n4 5 6 2\n": r"part label 2 at point 1 \(1 such points\); the names file has 0\.\.1: chair: seat",
