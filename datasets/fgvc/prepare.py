@@ -2,18 +2,23 @@
 
     python datasets/fgvc/prepare.py ROOT [--tasks nabirds] [--jobs 4] [--incomplete]
 
-ROOT holds one folder a set. Nothing is written; all that is wrong is named, and the exit code is 1 if anything is.
+ROOT holds one folder a set. Nothing is written; all that is wrong is named, and the exit code is 2 if anything is.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.data.fgvc import CARD, FOLDERS, TASKS, read_split
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import find_task
+from pcclora.engine import cli
+from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 
 COUNTS = {
@@ -26,26 +31,17 @@ COUNTS = {
 SPLITS = ("train", "val", "test")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the sets; return 0 where all can be used, else 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check the sets; raise an error that names all that is wrong with any."""
     options = parse(arguments)
-    usable = True
-    for task in options.tasks or TASKS:
-        try:
-            root = require_folder(options.root, "fgvc", CARD)
-            folder = find_task(root, task, [FOLDERS[task][0], task], TASKS, what="fgvc", remedy=CARD)
-            print(f"{task}: {check(task, folder, incomplete=options.incomplete, jobs=options.jobs)}")
-        except PccloraError as error:
-            usable = False
-            print(f"{task}: {error}", file=sys.stderr)
-    if not usable:
-        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
-    return 0 if usable else 1
+    root = require_folder(options.root, "fgvc", CARD)
+    checks = {task: partial(check, task, root, options) for task in options.tasks or TASKS}
+    check_each(checks, remedy=where_to_get_it(__file__))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder of the sets' folders")
     parser.add_argument(
         "--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help=f"only these: {', '.join(TASKS)}"
@@ -57,8 +53,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def check(task: str, folder: Path, *, incomplete: bool, jobs: int) -> str:
+def check(task: str, root: Path, options: argparse.Namespace) -> str:
     """Return what a set has, or raise an error that names all that is wrong with it."""
+    folder = find_task(root, task, [FOLDERS[task][0], task], TASKS, what="fgvc", remedy=CARD)
     listings = {split: read_split(folder / f"{split}.json", folder / FOLDERS[task][1]) for split in SPLITS}
     known = set(listings["train"].labels.tolist())
     problems = [
@@ -67,7 +64,7 @@ def check(task: str, folder: Path, *, incomplete: bool, jobs: int) -> str:
         for label, place in zip(listing.labels.tolist(), listing.places, strict=True)
         if label not in known
     ]
-    if not incomplete:
+    if not options.incomplete:
         problems += [
             f"{split}.json names {len(listings[split].files):,} images, {count:,} are expected; or pass --incomplete"
             for split, count in zip(SPLITS, COUNTS[task], strict=True)
@@ -75,7 +72,7 @@ def check(task: str, folder: Path, *, incomplete: bool, jobs: int) -> str:
         ]
         if len(known) != TASKS[task].classes:
             problems.append(f"train.json has {len(known)} classes, {TASKS[task].classes} are expected")
-    problems += check_images(list(listings.values()), title=task, jobs=jobs)
+    problems += check_images(list(listings.values()), title=task, jobs=options.jobs)
     if problems:
         raise PccloraError("\n  ".join([f"{len(problems)} problems", *problems]))
     found = ", ".join(f"{split} {len(listing.files):,}" for split, listing in listings.items())
@@ -83,4 +80,4 @@ def check(task: str, folder: Path, *, incomplete: bool, jobs: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_tool(main)

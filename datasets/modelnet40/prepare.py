@@ -7,10 +7,13 @@ so that the first k points are the exact farthest-point sample of k. The loader 
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -20,6 +23,8 @@ from pcclora.data.arrays import ArrayDataset
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.modelnet import CARD, SPLITS, prepared_file
 from pcclora.data.prepared import save_prepared
+from pcclora.engine import cli
+from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 
@@ -27,25 +32,17 @@ EXPECTED = {40: {"train": (9843, 9840), "test": (2468,)}, 10: {"train": (3991,),
 KEPT_BY_PEERS = 8192
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check both splits and prepare what is slow; return 0 where everything can be used, else 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check both splits and prepare what is slow; raise an error that names all that is wrong with either."""
     options = parse(arguments)
-    usable = True
-    for split in SPLITS:
-        try:
-            require_folder(options.root, f"ModelNet{options.classes}", CARD)
-            print(f"{split}: {handle(split, options)}")
-        except PccloraError as error:
-            usable = False
-            print(f"{split}: {error}", file=sys.stderr)
-    if not usable:
-        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
-    return 0 if usable else 1
+    require_folder(options.root, f"ModelNet{options.classes}", CARD)
+    checks = {split: partial(handle, split, options) for split in SPLITS}
+    check_each(checks, remedy=where_to_get_it(__file__), kept=None if options.check else options.root)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder with the lists, the .dat or the .h5 files")
     parser.add_argument("--classes", type=int, choices=sorted(EXPECTED), default=40)
     parser.add_argument("--points", type=int, default=2048, help="points to keep of each cloud (default: 2048)")
@@ -100,4 +97,4 @@ def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_tool(main)

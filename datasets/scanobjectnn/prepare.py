@@ -6,43 +6,35 @@ The h5 files are read in seconds: there is no faster form to make.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 import numpy as np
 
 from pcclora.data import ScanObjectNNConfig, scanobjectnn
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
+from pcclora.engine import cli
+from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the variants that are asked for, or all that are there; return 0 where each can be used, else 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check the variants that are asked for, or all that are there; raise an error that names all that is wrong."""
     options = parse(arguments)
-    usable = True
-    try:
-        require_folder(options.root, "scanobjectnn", CARD)
-        variants = options.variant or present(options.root)
-    except PccloraError as error:
-        variants, usable = [], False
-        print(error, file=sys.stderr)
-    for variant in variants:
-        for split in SPLITS:
-            try:
-                print(f"{variant} {split}: {describe(variant, split, options)}")
-            except PccloraError as error:
-                usable = False
-                print(f"{variant} {split}: {error}", file=sys.stderr)
-    if not usable:
-        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
-    return 0 if usable else 1
+    root = require_folder(options.root, "scanobjectnn", CARD)
+    sides = [(variant, split) for variant in options.variant or present(root) for split in SPLITS]
+    checks = {f"{variant} {split}": partial(describe, variant, split, options) for variant, split in sides}
+    check_each(checks, remedy=where_to_get_it(__file__))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder of main_split and main_split_nobg")
     parser.add_argument("--variant", nargs="+", choices=list(VARIANTS), help="which (default: all that are there)")
     parser.add_argument(
@@ -71,4 +63,4 @@ def describe(variant: str, split: str, options: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_tool(main)

@@ -7,11 +7,14 @@ The loader finds it by itself.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 import numpy as np
 from tqdm import tqdm
 
@@ -21,6 +24,8 @@ from pcclora.data.prepared_parts import open_prepared_parts, save_prepared_parts
 from pcclora.data.seg_classes import SHAPENETPART
 from pcclora.data.shapenetpart import SPLITS, Shapes, open_list, prepared_file
 from pcclora.data.shapenetpart_text import CARD
+from pcclora.engine import cli
+from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 
 # Counted in the official lists, in the order of the categories.
@@ -31,23 +36,18 @@ EXPECTED = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the three splits and prepare what is slow; return 0 where everything can be used, else 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check the three splits and prepare what is slow; raise an error that names all that is wrong with any."""
     options = parse(arguments)
-    usable = True
-    for split in SPLITS:
-        try:
-            root = require_folder(options.root, "shapenetpart", CARD)
-            print(f"{split}: {handle(root, split, check=options.check, incomplete=options.incomplete)}")
-        except PccloraError as error:
-            usable = False
-            print(f"{split}: {error}", file=sys.stderr)
-    return 0 if usable else 1
+    root = require_folder(options.root, "shapenetpart", CARD)
+    how = {"check": options.check, "incomplete": options.incomplete}
+    checks = {split: partial(handle, root, split, **how) for split in SPLITS}
+    check_each(checks, kept=None if options.check else root)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder of synsetoffset2category.txt")
     parser.add_argument("--check", action="store_true", help="only say what is there; write nothing")
     parser.add_argument("--incomplete", action="store_true", help="use the listed objects that are there")
@@ -110,4 +110,4 @@ def checked(shapes: Shapes, row: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_tool(main)

@@ -2,18 +2,23 @@
 
     python datasets/vtab1k/prepare.py ROOT [--tasks cifar dtd] [--jobs 4] [--incomplete]
 
-ROOT holds one folder a task. Nothing is written; all that is wrong is named, and the exit code is 1 if anything is.
+ROOT holds one folder a task. Nothing is written; all that is wrong is named, and the exit code is 2 if anything is.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+
+# isort: split
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import Listing, find_task, read_listing
 from pcclora.data.vtab1k import CARD, TASKS, find_class_names
+from pcclora.engine import cli
+from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 
 COUNTS = {"train800": 800, "val200": 200, "train800val200": 1000}
@@ -40,26 +45,17 @@ TEST = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the tasks; return 0 where all can be used, else 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check the tasks; raise an error that names all that is wrong with any."""
     options = parse(arguments)
-    usable = True
-    for task in options.tasks or TASKS:
-        try:
-            root = require_folder(options.root, "vtab1k", CARD)
-            folder = find_task(root, task, [task], TASKS, what="vtab1k", remedy=CARD)
-            print(f"{task}: {check(folder, incomplete=options.incomplete, jobs=options.jobs)}")
-        except PccloraError as error:
-            usable = False
-            print(f"{task}: {error}", file=sys.stderr)
-    if not usable:
-        print(f"\n{where_to_get_it(__file__)}", file=sys.stderr)
-    return 0 if usable else 1
+    root = require_folder(options.root, "vtab1k", CARD)
+    checks = {task: partial(check, task, root, options) for task in options.tasks or TASKS}
+    check_each(checks, remedy=where_to_get_it(__file__))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder of the tasks' folders")
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK", help="only these (default: all 19); other names may be own tasks"
@@ -71,13 +67,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def check(folder: Path, *, incomplete: bool, jobs: int) -> str:
+def check(task: str, root: Path, options: argparse.Namespace) -> str:
     """Return what a task has, or raise an error that names all that is wrong with it."""
+    folder = find_task(root, task, [task], TASKS, what="vtab1k", remedy=CARD)
     lists = {name: read_listing(folder / f"{name}.txt", remedy=CARD) for name in (*COUNTS, "test")}
     classes = len(find_class_names(folder))
-    problems = [] if incomplete else wrong_counts(lists, folder.name)
+    problems = [] if options.incomplete else wrong_counts(lists, folder.name)
     problems += wrong_labels(lists, classes)
-    problems += check_images(list(lists.values()), title=folder.name, jobs=jobs)
+    problems += check_images(list(lists.values()), title=folder.name, jobs=options.jobs)
     if problems:
         raise PccloraError("\n  ".join([f"{len(problems)} problems", *problems]))
     found = ", ".join(f"{name} {len(listing.files):,}" for name, listing in lists.items())
@@ -109,4 +106,4 @@ def wrong_labels(lists: dict[str, Listing], classes: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_tool(main)

@@ -18,7 +18,12 @@ def check_images(listings: Sequence[Listing], *, title: str, jobs: int = 1) -> l
 
     Returns:
         One line for each image that cannot be read: where it is listed, the file, what is wrong.
+
+    Raises:
+        PccloraError: If ``jobs`` is 0.
     """
+    if jobs == 0:
+        raise PccloraError("jobs is 0; choose at least 1, or -1 for one a core")
     from joblib import Parallel, delayed
     from tqdm import tqdm
 

@@ -138,7 +138,7 @@ def read_header(path: Path, form: dict[str, Any], kind: str) -> tuple[dict[str, 
     if tensor_file.SHA256 not in metadata:
         if not old:
             raise PccloraError(f"{path}: its checksum is gone: it is damaged; {REMEDY}")
-        warnings.warn(f"{path}: has no checksum, so damage would not be seen; run prepare.py again", stacklevel=2)
+        warnings.warn(f"{path}: has no checksum, so damage would not be seen; {REMEDY}", stacklevel=2)
     texts = {key: metadata[key] for key in form if key in metadata}
     header = {key: parse_json(text, f"{path}, '{key}'") for key, text in texts.items()}
     check_form(header, form, path, remedy=REMEDY)

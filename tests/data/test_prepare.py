@@ -20,12 +20,19 @@ DATASETS_FOLDER = Path(__file__).resolve().parents[2] / "datasets"
 main = runpy.run_path(str(DATASETS_FOLDER / "modelnet40" / "prepare.py"))["main"]
 
 
+def wrong(main, *arguments):
+    """Return what prepare.py names as wrong."""
+    with pytest.raises(PccloraError) as error:
+        main(list(map(str, arguments)))
+    return str(error.value)
+
+
 def open_split(root, **settings):
     return DATASETS.build(ModelNetConfig(root=str(root), **settings), split="train")
 
 
 def test_text_becomes_one_mapped_file_in_farthest_point_order(text_tree, capsys):
-    assert main([str(text_tree), "--incomplete", "--points", "32"]) == 0
+    main([str(text_tree), "--incomplete", "--points", "32"])
     assert "4 objects in the form 'text'; wrote" in capsys.readouterr().out
     slow, fast = open_split(text_tree, form="text"), open_split(text_tree)
     assert (fast.form, fast.fps_ordered, fast.class_names) == ("prepared", True, slow.class_names)
@@ -34,41 +41,39 @@ def test_text_becomes_one_mapped_file_in_farthest_point_order(text_tree, capsys)
         expected, _ = sample_farthest_points(torch.from_numpy(slow[index].points)[None], K=32)
         np.testing.assert_allclose(fast[index].points, expected[0], atol=1e-6)
     assert sorted(path.suffix for path in text_tree.iterdir() if path.is_file()).count(".tmp") == 0
-    assert main([str(text_tree), "--incomplete"]) == 0
+    main([str(text_tree), "--incomplete"])
     assert "32 points each; nothing to do" in capsys.readouterr().out
 
 
 def test_pickles_keep_their_order(dat_tree):
-    assert main([str(dat_tree), "--incomplete", "--points", "16"]) == 0
+    main([str(dat_tree), "--incomplete", "--points", "16"])
     slow, fast = open_split(dat_tree, form="dat"), open_split(dat_tree)
     for index in range(4):
         np.testing.assert_allclose(fast[index].points, slow[index].points[:16], atol=1e-6)
 
 
-def test_incomplete_or_absent_data_is_reported_with_where_to_get_it(text_tree, tmp_path, capsys):
-    assert main([str(text_tree)]) == 1
-    report = capsys.readouterr().err
+def test_incomplete_or_absent_data_is_reported_with_where_to_get_it(text_tree, tmp_path):
+    report = wrong(main, text_tree)
     assert "4 objects in the form 'text', 9843 are expected" in report and "Pointcept/modelnet40" in report
-    assert main([str(tmp_path / "nowhere")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert "does not exist" in wrong(main, tmp_path / "nowhere")
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_check_writes_nothing(text_tree):
     before = sorted(text_tree.rglob("*"))
-    assert main([str(text_tree), "--incomplete", "--check"]) == 0
+    main([str(text_tree), "--incomplete", "--check"])
     assert sorted(text_tree.rglob("*")) == before
 
 
-def test_too_many_points_are_refused(text_tree, capsys):
-    assert main([str(text_tree), "--incomplete", "--points", "100"]) == 1
-    assert "64 points; pass --points 64 or fewer" in capsys.readouterr().err
+def test_too_many_points_are_refused(text_tree):
+    report = wrong(main, text_tree, "--incomplete", "--points", "100")
+    assert "64 points; pass --points 64 or fewer" in report
     with pytest.raises(SystemExit):
         main([str(text_tree), "--points", "0"])
 
 
 def test_real_modelnet10_is_complete(real, capsys):
-    assert main([real("modelnet10_ply_hdf5_1024"), "--classes", "10"]) == 0
+    main([real("modelnet10_ply_hdf5_1024"), "--classes", "10"])
     assert "train: 3991 objects in the form 'h5', 1024 points each; nothing to do" in capsys.readouterr().out
 
 
@@ -78,7 +83,7 @@ def test_a_damaged_prepared_file_is_refused(text_tree):
         path.write_bytes(content)
         with pytest.raises(PccloraError, match=r"run prepare\.py again|web page"):
             open_split(text_tree)
-    main([str(text_tree), "--incomplete", "--points", "32", "--check"])
+    assert "delete it and run prepare.py again" in wrong(main, text_tree, "--incomplete", "--check")
     path.unlink()
     main([str(text_tree), "--incomplete", "--points", "32"])
     path.write_bytes(path.read_bytes()[:-10])

@@ -211,22 +211,23 @@ def test_absent_files_and_names(tmp_path):
 
 def test_prepare_counts_what_is_there(tree, capsys):
     before = sorted(tree.rglob("*"))
-    assert prepare([str(tree), "--incomplete"]) == 0
+    prepare([str(tree), "--incomplete"])
     report = capsys.readouterr().out
     assert report.count("4 objects") == 2 * len(VARIANTS) and "32 points" in report and "% background" in report
     assert "bag 2, bin 0" in report
     assert sorted(tree.rglob("*")) == before
 
 
-def test_prepare_reports_what_is_wrong(tree, tmp_path, capsys):
-    assert prepare([str(tree), "--variant", "OBJ_BG"]) == 1
-    error = capsys.readouterr().err
+def test_prepare_reports_what_is_wrong(tree, tmp_path):
+    def wrong(*arguments):
+        with pytest.raises(PccloraError) as error:
+            prepare(list(map(str, arguments)))
+        return str(error.value)
+
+    error = wrong(tree, "--variant", "OBJ_BG")
     assert "OBJ_BG train" in error and "2,309" in error and "Where to get it" in error and "PB_T25" not in error
     variant_file(tree, "PB_T50_R", "test").unlink()
-    assert prepare([str(tree), "--incomplete"]) == 1
-    assert "PB_T50_R test: " in capsys.readouterr().err
-    assert prepare([str(tmp_path / "nowhere")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert "PB_T50_R test: " in wrong(tree, "--incomplete")
+    assert "does not exist" in wrong(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert prepare([str(tmp_path / "empty")]) == 1
-    assert "holds no file of any variant" in capsys.readouterr().err
+    assert "holds no file of any variant" in wrong(tmp_path / "empty")

@@ -3,6 +3,7 @@
 import json
 import pickle
 import runpy
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_train_with_val_takes_an_object_of_both_lists_once(tree):
 
 
 def test_a_prepared_file_holds_the_same_samples_to_the_bit(tree, capsys):
-    assert prepare["main"]([str(tree), "--incomplete"]) == 0
+    prepare["main"]([str(tree), "--incomplete"])
     assert "3 objects of 2 categories in the form 'text'; wrote" in capsys.readouterr().out
     for split, settings in (("train", {"train_with_val": True}), ("test", {"normalize": False})):
         slow, fast = (open_split(tree, split, form=form, **settings) for form in ("text", "auto"))
@@ -91,15 +92,15 @@ def test_a_prepared_file_holds_the_same_samples_to_the_bit(tree, capsys):
             assert ours.points.dtype == np.float32 and ours.part_labels.dtype == np.int64
     copy = pickle.loads(pickle.dumps(fast))
     np.testing.assert_array_equal(copy[0].points, fast[0].points)
-    assert prepare["main"]([str(tree), "--incomplete"]) == 0
+    prepare["main"]([str(tree), "--incomplete"])
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_prepare_verifies_the_official_counts(tree, capsys):
+def test_prepare_verifies_the_official_counts(tree):
     before = sorted(tree.rglob("*"))
-    assert prepare["main"]([str(tree)]) == 1
-    assert "train: 3 objects, 12137 are expected (Airplane 0 for 1958" in capsys.readouterr().err
-    assert prepare["main"]([str(tree), "--incomplete", "--check"]) == 0
+    with pytest.raises(PccloraError, match=r"train: 3 objects, 12137 are expected \(Airplane 0 for 1958"):
+        prepare["main"]([str(tree)])
+    prepare["main"]([str(tree), "--incomplete", "--check"])
     assert sorted(tree.rglob("*")) == before
 
 
@@ -224,14 +225,14 @@ DAMAGE = {
 
 @pytest.mark.filterwarnings("ignore:shapenetpart train. 1 of 3 objects")
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_one_error_and_writes_nothing(kind, tree, capsys):
+def test_damage_is_one_error_and_writes_nothing(kind, tree):
     damage, message = DAMAGE[kind]
     damage(tree)
     with pytest.raises(PccloraError, match=message):
         samples(open_split(tree))
-    assert prepare["main"]([str(tree), "--incomplete"]) == (0 if kind == "absent" else 1)
+    with nullcontext() if kind == "absent" else pytest.raises(PccloraError, match="train: "):
+        prepare["main"]([str(tree), "--incomplete"])
     assert (tree / "shapenetpart_train.safetensors").exists() == (kind == "absent")
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_file_prepared_from_a_part_of_the_objects_says_so(tree):
@@ -254,8 +255,9 @@ def test_a_damaged_prepared_file_is_refused(tree):
         path.write_bytes(content)
         with pytest.raises(PccloraError, match=r"shapenetpart_train.safetensors.*run prepare\.py again"):
             open_split(tree)
-    prepare["main"]([str(tree), "--incomplete"])
-    path.unlink(missing_ok=True)
+    with pytest.raises(PccloraError, match=r"train: .*delete it and run prepare\.py again"):
+        prepare["main"]([str(tree), "--incomplete"])
+    path.unlink()  # the remedy
     prepare["main"]([str(tree), "--incomplete"])
     tensors, header = read_tensors(path, remedy="")
     ends, listed = tensors["ends"], header["listed"]
