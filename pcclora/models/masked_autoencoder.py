@@ -43,7 +43,7 @@ class PointMAEPretrain(Backbone):
         self.increase_dim = nn.Sequential(nn.Conv1d(dim, 3 * config.group_size, 1))
 
     def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the loss, a scalar in squared units of the points.
+        """Return the loss, a scalar in squared units of the points; not finite where the model's answer is not.
 
         Args:
             points: Clouds (B, N, 3).
@@ -67,7 +67,10 @@ class PointMAEPretrain(Backbone):
         x = torch.cat([visible, self.mask_token.expand(B, M, -1)], dim=1)
         x = self.MAE_decoder.predict(x, position, last=M)
         rebuilt = self.increase_dim(x.transpose(1, 2)).transpose(1, 2)  # (B, M, 3 K)
-        return chamfer_distance(rebuilt.reshape(B * M, -1, 3).to(hidden.dtype), hidden.flatten(0, 1))
+        rebuilt, hidden = rebuilt.reshape(B * M, -1, 3).to(hidden.dtype), hidden.flatten(0, 1)
+        if rebuilt.device.type == "cpu" and not rebuilt.isfinite().all():  # it has diverged; no point is nearest then
+            return (rebuilt - hidden).square().mean()
+        return chamfer_distance(rebuilt, hidden)
 
     def features(self, points: Tensor) -> Tensor:
         """Map clouds (B, N, 3) to features (B, C): max + mean of the unmasked tokens, as the original's SVM probe."""

@@ -223,6 +223,12 @@ def test_a_model_that_diverged_in_its_last_step_gets_no_accuracy(tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+def test_a_pretraining_that_diverges_says_so_of_its_loss_and_not_of_the_data(tmp_path):
+    words = ("train.epochs=1", "train.warmup_epochs=0", "train.lr=1e6")
+    with pytest.raises(DivergenceError, match=r"the loss is \w+ in epoch 1; lower train\.lr"):
+        pretrain(load_config(PretrainRun, file=TINY / "pretrain.yaml", overrides=words), tmp_path / "run")
+
+
 @pytest.mark.parametrize("rate", ["1e38", ".inf", ".nan", "-1"])
 def test_a_rate_that_no_run_can_have(rate):
     with pytest.raises(PccloraError, match="lr is"):
