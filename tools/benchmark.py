@@ -20,6 +20,7 @@ import torch
 from benchmarks import GROUPS
 from benchmarks.timing import Row
 
+from pcclora.atomic import replacing
 from pcclora.engine import cli, console
 from pcclora.errors import PccloraError
 from pcclora.ops import backends
@@ -29,11 +30,13 @@ HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "peak MB",
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="what to measure")
     parser.add_argument("--rounds", type=int, default=7, help="samples of each method (default: 7)")
     parser.add_argument("--csv", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        raise PccloraError(f"--rounds {arguments.rounds}: at least 1 is needed")
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that some measurements start
     gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
@@ -50,10 +53,10 @@ def main() -> None:
         for _, rows in groupby(measured, key=lambda row: row.case):
             table += show(list(rows))
     if arguments.csv:
-        with arguments.csv.open("w", newline="") as file:
+        with replacing(arguments.csv) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([HEADER, *table])
     if refused:
-        sys.exit("\n".join(refused))
+        raise PccloraError("\n".join(refused))
 
 
 def show(rows: list[Row]) -> list[tuple[str, ...]]:
