@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.errors import PccloraError
+from pcclora.paths import exists, is_dir
 
 try:
     import fcntl
@@ -90,8 +91,8 @@ def replacing(path: Path) -> Iterator[Path]:
         PccloraError: If its folder is not there, it is a folder itself, or it cannot be written. The old file stays.
     """
     with writing(path):
-        if not path.parent.is_dir() or path.is_dir():
-            wrong = "is a folder; name a file in it" if path.is_dir() else "make its folder first"
+        if not is_dir(path.parent) or is_dir(path):
+            wrong = "is a folder; name a file in it" if is_dir(path) else "make its folder first"
             raise PccloraError(f"{path}: {wrong}")
         with _reserving(path, lambda temporary: temporary.touch(exist_ok=False)) as temporary:
             yield temporary
@@ -129,10 +130,10 @@ def refuse_existing(path: Path) -> None:
     Raises:
         PccloraError: If something is there. Nothing is ever overwritten.
     """
-    if path.is_dir() and not any(path.iterdir()):
+    if is_dir(path) and not any(path.iterdir()):
         return
-    if path.exists():
-        remedy = f"go on with it by --resume {path}, or choose" if (path / "config.yaml").exists() else "choose"
+    if exists(path):
+        remedy = f"go on with it by --resume {path}, or choose" if exists(path / "config.yaml") else "choose"
         raise PccloraError(f"{path}: is there already and is never overwritten; {remedy} another --output")
 
 

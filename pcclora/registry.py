@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.paths import is_file
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -147,7 +148,7 @@ def load_plugin(path: str | Path) -> None:
         PccloraError: If it does not exist or does not run.
     """
     file = Path(path)
-    if not file.is_file():
+    if not is_file(file):
         raise PccloraError(f"--plugin {file}: no such file")
     spec = importlib.util.spec_from_file_location(f"pcclora_plugin_{file.stem}", file)
     if spec is None or spec.loader is None:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from pcclora.errors import PccloraError
+from pcclora.paths import is_file
 
 LARGEST_FILE = 2**20
 MOST_VALUES = 100_000
@@ -68,7 +69,7 @@ def read_tree(file: str | Path) -> dict[str, Any]:
         PccloraError: If the file is absent, too large, no YAML of plain data, or no mapping.
     """
     path = Path(file)
-    if not path.is_file():
+    if not is_file(path):
         raise PccloraError(f"{path}: no such file")
     try:
         if path.stat().st_size > LARGEST_FILE:

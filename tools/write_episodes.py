@@ -9,6 +9,7 @@ python tools/fewshot.py episodes=EPISODES                                 read a
 from pathlib import Path
 
 from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
+from pcclora.paths import exists
 
 # isort: split
 from pcclora.data import episodes_digest, spellings, write_episodes
@@ -40,7 +41,7 @@ def main() -> None:
         (way, shot): [load_episode(config, way, shot, fold) for fold in range(config.folds)]
         for way, shot in config.settings
     }
-    taken = [arguments.root / name for key in drawn for name in spellings(*key) if (arguments.root / name).exists()]
+    taken = [arguments.root / name for key in drawn for name in spellings(*key) if exists(arguments.root / name)]
     if taken:
         raise PccloraError(f"{taken[0]}: is there already and is never overwritten; choose another folder")
     for episodes in drawn.values():

@@ -19,6 +19,7 @@ from torch import Tensor
 from pcclora.atomic import make_folder, parse_json, read_json, write_json
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
+from pcclora.paths import is_file
 from pcclora.tensor_file import SHA256, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -88,11 +89,11 @@ def read_files(folder: Path) -> AdapterFiles:
         PccloraError: If one is absent, truncated, something else, or does not have the checksum that it says.
     """
     path = folder / TENSORS
-    if not path.is_file():
+    if not is_file(path):
         raise PccloraError(f"{path}: no such file; a saved adapter is a folder with {CONFIG} and {TENSORS}")
     tensors, header = read_tensors(path, remedy="copy or download it again")
     if not any(key.startswith("pcclora") for key in header):
-        if not (folder / CONFIG).is_file():
+        if not is_file(folder / CONFIG):
             raise PccloraError(f"{folder / CONFIG}: no such file; copy it too, {TENSORS} does not say its settings")
         return AdapterFiles(folder, read_json(folder / CONFIG), tensors, header)
     if header.get("pcclora_format") != _FORMAT:
@@ -111,7 +112,7 @@ def read_files(folder: Path) -> AdapterFiles:
 
 def _compare(path: Path, settings: Mapping[str, Any]) -> None:
     """Say it if adapter_config.json has other settings than the tensors beside it were written with."""
-    if not path.is_file():
+    if not is_file(path):
         warnings.warn(
             f"{path} is absent: a save was interrupted; {TENSORS} is whole and says the settings", stacklevel=4
         )

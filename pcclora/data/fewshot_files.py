@@ -24,6 +24,7 @@ from pcclora.data.modelnet import MODELNET40
 from pcclora.data.pickles import load_pickle
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
+from pcclora.paths import is_dir
 
 CARD = "see datasets/modelnet40_fewshot/README.md"
 SIDES = {"train": "support", "test": "query"}
@@ -102,7 +103,7 @@ def _fold_files(root: Path, way: int, shot: int) -> dict[int, Path]:
     found = [
         {int(path.stem): path for path in (root / spelling).glob("*.pkl") if path.stem.isdecimal()}
         for spelling in spellings(way, shot)
-        if (root / spelling).is_dir()
+        if is_dir(root / spelling)
     ]
     if len(found) == 2:
         first, second = ({fold: _sha256(path) for fold, path in files.items()} for files in found)

@@ -13,6 +13,7 @@ from pcclora.data.base import PointCloudDataset
 from pcclora.data.episodes import Episode
 from pcclora.data.fewshot_files import SIDES, farthest_points, spellings
 from pcclora.errors import PccloraError
+from pcclora.paths import exists
 
 
 def write_episodes(episodes: Sequence[Episode], root: str | Path, *, points: int | None = None) -> Path:
@@ -36,7 +37,7 @@ def write_episodes(episodes: Sequence[Episode], root: str | Path, *, points: int
     if len(settings) != 1 or len({episode.fold for episode in episodes}) != len(episodes):
         raise PccloraError("write_episodes: episodes of one way and shot and of different folds are needed")
     folders = spellings(*settings.pop())
-    if (other := Path(root) / folders[1]).exists():
+    if exists(other := Path(root) / folders[1]):
         raise PccloraError(f"{other}: is there already, in the other spelling; choose another folder")
     with creating_folder(Path(root) / folders[0]) as folder:
         for episode in episodes:

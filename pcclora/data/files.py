@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
+from pcclora.paths import exists, is_dir, is_file
 
 DOWNLOAD_AGAIN = "download it again"
 
@@ -27,9 +28,9 @@ def require_folder(path: str | Path, what: str, remedy: str) -> Path:
     if not str(path):
         raise PccloraError(f"{what}: no root is given; set root to its folder. {remedy}")
     folder = Path(os.path.expanduser(path))  # as Path.expanduser, which raises where there is no such user
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise PccloraError(
-            f"{what}: root {folder} {'is not a folder' if folder.exists() else 'does not exist'}; {remedy}"
+            f"{what}: root {folder} {'is not a folder' if exists(folder) else 'does not exist'}; {remedy}"
         )
     return folder
 
@@ -45,14 +46,6 @@ def require_files(paths: Sequence[Path], what: str, remedy: str) -> None:
         few = ", ".join(str(path) for path in absent[:3])
         more = ", ..." if len(absent) > 3 else ""
         raise PccloraError(f"{what}: {len(absent)} of {len(paths)} files are absent: {few}{more}; {remedy}")
-
-
-def is_file(path: Path) -> bool:
-    """Return whether there is such a file; no file has a name that the system refuses, as one of 300 letters."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> PccloraError:

@@ -14,6 +14,7 @@ from pcclora.data.base import ByteArray
 from pcclora.data.files import unreadable
 from pcclora.errors import PccloraError
 from pcclora.limits import check_pixels
+from pcclora.paths import exists, is_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
@@ -54,7 +55,7 @@ def read_image(path: str | Path, *, upright: bool = True, place: str = "") -> By
     """
     file = Path(path)
     try:
-        if file.exists() and not file.is_file():
+        if exists(file) and not is_file(file):
             raise PccloraError(f"{file}: a folder, a device or a pipe, not a file; name an image file")
         with _without_pillows_limit(), Image.open(file, formats=FORMATS) as image:
             _check_size(image, file)

@@ -12,6 +12,7 @@ from pcclora.data.base import ImageDataset, ImageSample, IntArray, check_labels
 from pcclora.data.files import unreadable
 from pcclora.data.image_files import read_image
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.paths import is_dir
 
 
 class SuiteTask(NamedTuple):
@@ -163,7 +164,7 @@ def find_task(root: Path, task: str, folders: Sequence[str], known: Collection[s
     if not task:
         raise PccloraError(f"{what}: no task is given; set task to one of {', '.join(known)}")
     for folder in folders:
-        if (root / folder).is_dir():
+        if is_dir(root / folder):
             return root / folder
     if task in known:
         expected = " or ".join(str(root / folder) for folder in folders)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import IntArray, Parts
-from pcclora.data.files import is_file, require_files, require_folder
+from pcclora.data.files import require_files, require_folder
 from pcclora.data.part_dataset import PartDataset, PartRows
 from pcclora.data.prepared_parts import open_prepared_parts
 from pcclora.data.shapenetpart_text import CARD, TextRows, read_list
 from pcclora.errors import PccloraError
+from pcclora.paths import is_file
 from pcclora.registry import DATASETS
 
 SPLITS = ("train", "val", "test")

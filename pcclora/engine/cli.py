@@ -27,6 +27,7 @@ from pcclora.engine.process import Stopped, stoppable
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
+from pcclora.paths import is_file
 from pcclora.registry import load_plugin
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ def config_of(arguments: argparse.Namespace) -> object | None:
     """Return the configuration of ``--run``, or None where there is no such run: a dry run needs none."""
     file = RunFolder(arguments.run).config
     overrides = getattr(arguments, "overrides", [])
-    return load_run_config(file, overrides) if file.is_file() else None
+    return load_run_config(file, overrides) if is_file(file) else None
 
 
 def whole_numbers(option: str, words: Sequence[str]) -> list[int]:
@@ -159,11 +160,21 @@ def run_tool(main: Callable[[], None]) -> None:
                 word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
                 console.complain(f"{word}; a run goes on from its last checkpoint by --resume")
                 sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
-            if not isinstance(error, PccloraError | MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            if (problem := _of_the_surroundings(error)) is None:
                 raise
-            lack = "" if isinstance(error, PccloraError) else "not enough memory: "
-            console.complain(f"error: {lack}{error}")
+            console.complain(f"error: {problem}")
             sys.exit(2)
+
+
+def _of_the_surroundings(error: BaseException) -> str | None:
+    """Return what is to be said of bad input, a lack of memory, or a file that the system denies; of no other error."""
+    if isinstance(error, PccloraError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"not enough memory: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; is there such a file, and may you use it?"
+    return None
 
 
 def _leave_together() -> None:

@@ -36,6 +36,7 @@ from pcclora.engine.splits import read_record
 from pcclora.engine.training import base_checkpoint
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
+from pcclora.paths import is_file
 from pcclora.registry import load_plugin
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = N
     Raises:
         PccloraError: If it is no such folder, or the base weights or the data are other ones.
     """
-    if not (output / "config.yaml").is_file() or not (output / "versions.json").is_file():
+    if not is_file(output / "config.yaml") or not is_file(output / "versions.json"):
         raise PccloraError(f"{output}: not the folder of a few-shot comparison (no config.yaml and versions.json)")
     config = load_fewshot(output / "config.yaml", overrides)
     then = read_json(output / "versions.json")

@@ -36,6 +36,7 @@ from pcclora.engine.task import Labels
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import load_run
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.paths import is_dir
 from pcclora.text import visible
 
 logger = logging.getLogger("pcclora")
@@ -129,7 +130,7 @@ def input_files(folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
     suffixes = IMAGE_SUFFIXES if is_image else tuple(READERS)
     found: list[Path] = []
     for path in paths:
-        files, left_out = walk_files(path, suffixes) if path.is_dir() else ([path], {})
+        files, left_out = walk_files(path, suffixes) if is_dir(path) else ([path], {})
         others = ", ".join(f"{count} {why} (as {visible(str(first))})" for why, (count, first) in left_out.items())
         if not files:
             raise PccloraError(

@@ -32,6 +32,7 @@ from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
+from pcclora.paths import is_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -93,9 +94,9 @@ class RunFolder:
             PccloraError: If it is not one, or holds several seeds.
         """
         folder = cls(path)
-        if not folder.config.is_file():
+        if not is_file(folder.config):
             raise PccloraError(f"{path}: not a run folder (no config.yaml)")
-        if not folder.versions.is_file():
+        if not is_file(folder.versions):
             seeds = sorted(p.name for p in path.glob("seed_*"))
             raise PccloraError(
                 f"{path}: not the folder of one run; choose one of its seeds: {', '.join(seeds) or 'none'}"

@@ -21,6 +21,7 @@ from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.metrics.accuracy import spread
+from pcclora.paths import is_file
 
 AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
 
@@ -86,7 +87,7 @@ def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plug
 
 def holds_seeds(folder: Path) -> bool:
     """Whether a folder was made by :func:`train_seeds`."""
-    return (folder / "seeds.json").is_file()
+    return is_file(folder / "seeds.json")
 
 
 def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

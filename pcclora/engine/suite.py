@@ -34,6 +34,7 @@ from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.training import anchored, prepare, train
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.forms import check_form
+from pcclora.paths import is_file
 from pcclora.registry import DATASETS
 
 SUITES: Mapping[str, Mapping[str, SuiteTask]] = {"vtab1k": VTAB1K, "fgvc": FGVC}
@@ -103,7 +104,7 @@ def find_tasks(data: object, names: Iterable[str]) -> tuple[str, ...]:
 
 def holds_suite(folder: Path) -> bool:
     """Whether a folder was made by :func:`begin_suite`."""
-    return (folder / "suite.json").is_file()
+    return is_file(folder / "suite.json")
 
 
 def begin_suite(config: AdaptationRun, suite: Suite, output: Path) -> None:

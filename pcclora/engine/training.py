@@ -28,6 +28,7 @@ from pcclora.engine.task import Labels
 from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint, weights_file
+from pcclora.paths import is_file
 from pcclora.registry import MODELS
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path 
         PccloraError: If it is not where it should be.
     """
     path = weights_file(config.model, moved_to or config.checkpoint)
-    if path is not None and not path.is_file():
+    if path is not None and not is_file(path):
         raise PccloraError(
             f"checkpoint {path}: no such file; if it has moved, say where: --checkpoint FILE for a finished run, "
             "checkpoint=FILE for another"

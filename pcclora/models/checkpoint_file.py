@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pcclora.errors import PccloraError
 from pcclora.limits import check_archive, check_unfolding
+from pcclora.paths import is_dir, is_file
 from pcclora.tensor_file import openable
 
 # under which released files keep the weights; where there is a moving average of them, it is what is meant, as in timm
@@ -49,8 +50,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             than it stores.
     """
     file = Path(path)
-    if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "no such file"
+    if not is_file(file):
+        what = "is a folder, not a file" if is_dir(file) else "no such file"
         raise PccloraError(f"{file}: {what}; give a checkpoint (.pth or .safetensors)")
     with file.open("rb") as opened:
         start = opened.read(512)

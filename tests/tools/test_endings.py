@@ -21,7 +21,7 @@ from pcclora.errors import PccloraError
 from tests.tools.test_tools import TINY, call, train
 
 ROOT = Path(__file__).parents[2]
-TOOLS = sorted((ROOT / "tools").glob("*.py"))
+TOOLS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "datasets").glob("*/prepare.py")])
 linux = pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full or /proc")
 
 
@@ -177,6 +177,47 @@ def test_a_file_may_begin_with_a_dash(run, tmp_path, monkeypatch, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["a.npy", "-f.npy"]
 
 
+TOO_LONG = "x" * 300
+"""No file of this name can be; even to ask whether there is one fails."""
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("predict", ["a.npy", "--run", TOO_LONG]),
+        ("predict", ["a.npy", "--run", "RUN", "--checkpoint", TOO_LONG]),
+        ("predict", ["a.npy", "--run", "RUN", "--plugin", TOO_LONG]),
+        ("predict", [TOO_LONG, "--run", "RUN"]),
+        ("evaluate", ["--run", "RUN", "--output", TOO_LONG]),
+        ("evaluate", ["--run", "RUN", "data=folder", f"data.root={TOO_LONG}"]),
+        ("train_cls", ["--config", TOO_LONG]),
+        ("train_cls", ["--resume", TOO_LONG]),
+        ("train_cls", ["--output", TOO_LONG, "train.epochs=1", "data.train=16", "data.test=16"]),
+        ("train_image", ["data=vtab1k", "data.root=RUN", f"data.task={TOO_LONG}"]),
+        ("train_image", ["--grid", TOO_LONG]),
+        ("write_episodes", [TOO_LONG]),
+        ("fewshot", [f"episodes={TOO_LONG}"]),
+        ("fewshot", ["--resume", TOO_LONG]),
+        ("visualize", ["--run", TOO_LONG]),
+        ("results", [TOO_LONG, "--output", TOO_LONG]),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_error(tool, words, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.random.default_rng(0).normal(size=(64, 3)))
+    assert call(tool, *(word.replace("RUN", str(run)) for word in words)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") or "\nerror: " in error
+    assert TOO_LONG in error and "Traceback" not in error
+
+
+def test_what_the_system_says_of_a_file_is_no_traceback(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: Path("/nowhere/a.txt").read_text())
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: /nowhere/a.txt: No such file or directory; ")
+
+
 @linux
 def test_paths_of_any_bytes_train_resume_and_predict(tmp_path, capsys):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff it's"))
@@ -249,14 +290,14 @@ def test_a_signal_while_the_rest_is_imported(number):
     assert done.stderr.endswith("ed before anything was begun\n") and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_takes_seconds_is_imported_after_the_guard(tool):
     imports = [node for node in ast.parse(tool.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     ours = [node for node in imports if "pcclora" in (getattr(node, "module", None) or "")]
     assert (ours[0].module, ours[0].names[0].name) == ("pcclora.engine", "process")
     before = imports[: imports.index(ours[0])]
     names = {name.name if isinstance(node, ast.Import) else node.module for node in before for name in node.names}
-    assert names <= sys.stdlib_module_names
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def children(pid):

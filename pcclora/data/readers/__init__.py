@@ -21,6 +21,7 @@ from pcclora.data.readers.ply import read_ply
 from pcclora.data.readers.text import read_table, read_text
 from pcclora.data.scan import Scan, has_labels, scan_of_fields
 from pcclora.errors import PccloraError
+from pcclora.paths import exists, is_dir, is_file
 
 __all__ = ["READERS", "read_points", "read_scan", "read_text"]
 
@@ -63,14 +64,14 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
     file = Path(path)
     try:
         file = file.expanduser()
-        if file.is_dir():
+        if is_dir(file):
             raise PccloraError(f"{file}: this is a folder; name the files in it")
         reader = READERS.get(file.suffix.lower())
         if reader is None:
             raise PccloraError(f"{file}: unknown format '{file.suffix}'; known: {', '.join(sorted(READERS))}")
-        if not file.is_file():
+        if not is_file(file):
             raise PccloraError(
-                f"{file}: {'this is no file, but a device or a pipe' if file.exists() else 'no such file'}"
+                f"{file}: {'this is no file, but a device or a pipe' if exists(file) else 'no such file'}"
             )
         return _understood(reader(file, named), mesh_points, file)
     except PccloraError:
