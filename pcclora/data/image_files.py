@@ -88,7 +88,10 @@ def _rgb(image: Image.Image, path: Path, *, sixteen: bool) -> ByteArray:
     if image.mode.startswith("I;16"):
         return _grey(_eight_bits(np.asarray(image), path))
     if image.mode == "I" and image.format == "PPM":  # Pillow brings its values from the declared range to 16 bits
-        return _grey(np.asarray(image) >> 8)
+        values = np.asarray(image)
+        return _grey(
+            _eight_bits(values, path) if sixteen else values >> 8
+        )  # a declared range below 16 bits is believed
     if image.mode in ("I", "F"):
         raise PccloraError(f"{path}: 32-bit numbers without a range, not colours; save it with 8 or 16 bits a channel")
     if "transparency" in image.info:

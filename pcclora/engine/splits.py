@@ -121,6 +121,27 @@ def open_side(config: AdaptationRun, folder: Path, split: str = "test") -> Label
     return restore(then, DataRecord.of(sides), sides, place=folder, only=(split,))[split]
 
 
+def holds_side(config: AdaptationRun, folder: Path, split: str) -> bool:
+    """Return whether data elsewhere hold every object of a side of a run, as where its folder has moved and grown.
+
+    Args:
+        config: The run, its data elsewhere.
+        folder: Its folder.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        PccloraError: If the data cannot be read.
+    """
+    if not hasattr(config.data, "split_seed") or not (folder / FILE).exists():
+        return False  # what is not split here has the same sides wherever it lies
+    wanted = DataRecord.read(folder / FILE).sides.get(split, ())
+    sides = load_splits(config).sides
+    names = {name for held in sides.values() for name in held.names}
+    if not wanted or not names.issuperset(o.name for o in wanted):
+        return False
+    return {o for objects in DataRecord.of(sides).sides.values() for o in objects}.issuperset(wanted)
+
+
 def open_new_files(config: AdaptationRun, folder: Path) -> LabelledDataset:
     """Return the objects of a finished run's data that none of its sides has seen.
 

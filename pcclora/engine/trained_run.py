@@ -17,7 +17,7 @@ from pcclora.engine.orientation import warn_of_turned_data
 from pcclora.engine.results import measure
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import AdaptationRun
-from pcclora.engine.splits import open_new_files, open_side
+from pcclora.engine.splits import holds_side, open_new_files, open_side
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.training import base_checkpoint, build_model, file_sha256, make_head
@@ -86,7 +86,9 @@ def evaluate_run(
     summary, task = folder.read_summary(), task_of(config)
     if new_files:
         dataset = open_new_files(config, folder.path)
-    elif _same_objects(config.data, own.data):
+    elif _same_choice(config.data, own.data) and (
+        _same_root(config.data, own.data) or holds_side(config, folder.path, split)
+    ):
         dataset = open_side(config, folder.path, split)
     else:
         dataset = DATASETS.build(config.data, split=split)
@@ -156,14 +158,17 @@ def write_evaluation(result: RunEvaluation, output: Path) -> None:
         result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
 
 
-def _same_objects(one: Any, other: Any) -> bool:
-    """Return whether two configurations mean the same objects, however these are read and their folder is written."""
-    if type(one) is not type(other):
-        return False
-    how_read = getattr(one, "how_read", ())
-    chosen, own = ({name: v for name, v in vars(data).items() if name not in how_read} for data in (one, other))
-    roots = [os.path.realpath(os.path.expanduser(held.pop("root", ""))) for held in (chosen, own)]
-    return chosen == own and roots[0] == roots[1]
+def _same_choice(one: Any, other: Any) -> bool:
+    """Return whether two configurations choose the same objects of their roots, however these are read."""
+    ignored = {"root", *getattr(one, "how_read", ())}
+    chosen, own = ({name: value for name, value in vars(data).items() if name not in ignored} for data in (one, other))
+    return type(one) is type(other) and chosen == own
+
+
+def _same_root(one: Any, other: Any) -> bool:
+    """Return whether two configurations mean the same folder, however it is written; what has none has the same."""
+    roots = (os.path.realpath(os.path.expanduser(getattr(data, "root", ""))) for data in (one, other))
+    return len({*roots}) == 1
 
 
 def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:

@@ -163,6 +163,14 @@ def test_sixteen_bits_that_hold_fewer_are_shown_over_their_range(tmp_path, monke
     assert len(said) == (depth < 16) and all(f"taken for {depth}-bit ones" in str(each.message) for each in said)
 
 
+def test_twelve_bits_in_a_pgm_of_sixteen_are_not_black(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_files, "_told", set())
+    values = np.array([[0, 2000, 4000]])
+    (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n65535\n" + values.astype(">u2").tobytes())
+    with pytest.warns(UserWarning, match="taken for 12-bit"):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.pgm")[0, :, 0], values[0] >> 4)
+
+
 def test_declared_ranges_of_pgm_are_kept(tmp_path):
     values = np.array([[0, 500, 1000]], ">u2")
     (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n4000\n" + values.tobytes())

@@ -138,6 +138,18 @@ def test_the_runs_own_objects_are_tested_however_they_are_read(words, root, tmp_
     assert "36 new objects" in caplog.text
 
 
+def test_a_folder_that_has_moved_and_grown_gives_the_runs_own_objects(root, tmp_path, caplog):
+    run = train(config(root), tmp_path / "run")
+    root.rename(tmp_path / "moved")
+    words = [f"data.root={tmp_path / 'moved'}"]
+    fill(tmp_path / "moved", first=8, last=20)
+    with caplog.at_level(logging.WARNING, "pcclora"):
+        assert evaluate_run(run, overrides=words).summary["metrics"] == run.read_summary()["metrics"]
+    assert "36 new objects" in caplog.text and "byte for byte" not in caplog.text
+    fill(tmp_path / "other", first=30, last=34)
+    assert evaluate_run(run, overrides=[f"data.root={tmp_path / 'other'}"]).summary["samples"] == {"test": 3}
+
+
 def test_a_resumed_run_goes_on_with_its_own_objects(root, begun, tmp_path, caplog):
     shutil.copytree(root, tmp_path / "kept")
     whole = train(config(tmp_path / "kept"), tmp_path / "whole")
