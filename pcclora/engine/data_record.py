@@ -20,11 +20,17 @@ import numpy as np
 from pcclora.atomic import read_json, write_text
 from pcclora.data import LabelledDataset, Parts
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 
 logger = logging.getLogger("pcclora")
 
 FILE = "data.json"
 _FORMAT = 1
+_FORM = {
+    "classes": [str],
+    "parts": (None, [list]),
+    "sides": {"*": {"sha256": str, "objects": [[str]]}},
+}
 _TRAINED_ON = ("train", "validation", "support")
 
 
@@ -94,14 +100,14 @@ class DataRecord:
         held = read_json(path)
         if held.get("format") != _FORMAT:
             raise PccloraError(f"{path}: its format is {held.get('format')}, this version reads {_FORMAT}")
+        check_form(held, _FORM, path, remedy="copy the run folder again")
         try:
-            stated = {side: own["sha256"] for side, own in held["sides"].items()}
-            sides = {side: tuple(Object(*map(_text, o)) for o in own["objects"]) for side, own in held["sides"].items()}
+            sides = {side: tuple(Object(*o) for o in own["objects"]) for side, own in held["sides"].items()}
             parts = held["parts"] and Parts(tuple(held["parts"][0]), tuple(map(tuple, held["parts"][1])))
-            found = cls(tuple(map(_text, held["classes"])), parts, sides)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (TypeError, IndexError) as error:  # lists of another length than they have here
             raise PccloraError(f"{path}: is no record of data, or damaged: {error}") from error
-        if found.sha256 != stated:
+        found = cls(tuple(held["classes"]), parts, sides)
+        if found.sha256 != {side: own["sha256"] for side, own in held["sides"].items()}:
             raise PccloraError(f"{path}: does not have the digests that it states; it is damaged or edited by hand")
         return found
 
@@ -313,9 +319,3 @@ def sha256_of(objects: Sequence[Object]) -> str:
     """Return one digest of all objects, in their order."""
     text = json.dumps(objects, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
