@@ -86,9 +86,13 @@ def read_names(root: Path) -> dict[str, list[str]]:
         )
     content = read_yaml(file, words=True)
     for category, parts in content.items():
-        if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+        if (
+            not isinstance(parts, list)
+            or not parts
+            or not all(isinstance(part, str) and part.strip() for part in parts)
+        ):
             raise PccloraError(f"{file}: '{category}' must have a list of part names, found {parts!r}")
-        if len(set(parts)) < len(parts):
+        if len(set(map(same_name, parts))) < len(parts):
             raise PccloraError(f"{file}: '{category}' names a part twice: {parts}")
     if not content:
         raise PccloraError(f"{file}: no category in it; write lines as 'chair: [back, seat, leg]'")
@@ -113,15 +117,16 @@ class LabelledFiles:
         scan = read_scan(file, columns=self.config.columns or None)
         if scan.labels is None:
             raise PccloraError(
-                f"{file}: no part labels (whole numbers from 0): in ply, pcd and las a property, in npz an array, "
-                f"called {', '.join(LABEL_NAMES)}; in npy and text the column that a header or "
+                f"{file}: no part labels (whole numbers from 0, -1 is none): in ply, pcd and las a property, in npz an "
+                f"array, called {', '.join(LABEL_NAMES)}; in npy and text the column that a header or "
                 "data.columns=[x, y, z, ..., label] names, else the last of 4, 7, 8, 10 or 11"
             )
         wrong = np.flatnonzero(scan.labels >= len(own))
         if wrong.size:
+            from_one = "; do they count from 1?" if scan.labels.min() == 1 and scan.labels.max() == len(own) else ""
             raise PccloraError(
                 f"{file}: part label {scan.labels[wrong[0]]} at point {wrong[0]} ({wrong.size} such points); the names "
-                f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}"
+                f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}{from_one}"
             )
         kept = thin(len(scan.points), self.config.points)
         return turn_upright(scan.points[kept], self.config.up), own[0] + scan.labels[kept]

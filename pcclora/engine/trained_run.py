@@ -20,7 +20,7 @@ from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import holds_side, open_new_files, open_side
 from pcclora.engine.task import Evaluation, Labels
 from pcclora.engine.tasks import load_run_config, task_of
-from pcclora.engine.training import base_checkpoint, build_model, file_sha256, make_head
+from pcclora.engine.training import base_checkpoint, build_model, file_sha256, make_head, tell_groups
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
@@ -130,6 +130,7 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
             f"checkpoint '{config.checkpoint}' has no {task.title} head for the {kinds} "
             f"of {dataset.name}, so there is nothing to evaluate: give a fine-tuned file, or train first{detail}"
         )
+    tell_groups(config, report)
     accelerator = make_accelerator(config.train)
     evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
     summary = {

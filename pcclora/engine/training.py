@@ -1,6 +1,7 @@
 """One run of any task, from its configuration to its finished folder: what the ``train`` tools call."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,11 +29,14 @@ from pcclora.engine.task import Labels
 from pcclora.engine.tasks import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint, weights_file
+from pcclora.models.load_report import LoadReport
 from pcclora.paths import is_file
 from pcclora.registry import MODELS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+logger = logging.getLogger("pcclora")
 
 Run = TypeVar("Run", bound=AdaptationRun)
 NAMED_WEIGHTS = ("none", "bundled", "pretrained")
@@ -61,7 +65,7 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
         refuse_existing(output)
     splits, record = recorded_splits(load_splits(config), output, resume=resume)
     job = prepare(config, accelerator, splits)
-    folder = open_run(output, to_yaml(config), _base(config, job.model), record, accelerator, resume=resume)
+    folder = open_run(output, to_yaml(_as_used(config)), _base(config, job.model), record, accelerator, resume=resume)
     with locked(output) if accelerator.is_main_process else nullcontext():
         state = fit(job, config.train, folder, accelerator, seed=config.seed)
         # the test of the last epoch is the test of the run, unless another epoch is selected
@@ -86,19 +90,22 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     """
     task = task_of(config)
     loader = task.loader(config, splits.train)
-    model = build_model(config, task.labels(splits.train))
+    model = build_model(config, task.labels(splits.train), tell=accelerator.is_main_process)
     job = _job(config, model, loader, splits, accelerator)
     try_one_cloud(model, loader, task.inputs)
     return job
 
 
-def build_model(config: AdaptationRun, labels: Labels, *, checkpoint: str | None = None) -> nn.Module:
+def build_model(
+    config: AdaptationRun, labels: Labels, *, checkpoint: str | None = None, tell: bool = False
+) -> nn.Module:
     """Build the backbone with its base weights; what has none is drawn from the run's seed.
 
     Args:
         config: ``task``, ``model``, ``checkpoint`` and ``seed``.
         labels: What it may answer.
         checkpoint: Where the base checkpoint is now, if not where the config says.
+        tell: Log how clouds are cut, as :func:`tell_groups` does.
 
     Raises:
         PccloraError: If the checkpoint is absent or does not fit.
@@ -107,8 +114,16 @@ def build_model(config: AdaptationRun, labels: Labels, *, checkpoint: str | None
     model = make_head(config, labels)
     source = base_checkpoint(config, checkpoint)
     if source is not None:
-        load_checkpoint(model, source)
+        report = load_checkpoint(model, source)
+        if tell:
+            tell_groups(config, report)
     return model
+
+
+def tell_groups(config: AdaptationRun, report: LoadReport) -> None:
+    """Log how many points and groups a network of a paper's size sees, beside those of the paper."""
+    if report.groups:
+        logger.info("%s: %d points, %s", config.checkpoint, config.points, report.groups)
 
 
 def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
@@ -122,6 +137,14 @@ def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
     model: nn.Module = MODELS.build(config.model, task=task.head, **size)
     check_kind(task, f"model '{MODELS.name_of(config.model)}'", getattr(model, "holds", task.holds))
     return model
+
+
+def _as_used(config: Run) -> Run:
+    """Return the run with the number of groups that its network has, where the task decides it (0)."""
+    groups_of = getattr(config.model, "groups_of", None)
+    if groups_of is None:
+        return config
+    return replace(config, model=replace(config.model, num_groups=groups_of(task_of(config).head)))
 
 
 def anchored(config: Run) -> Run:

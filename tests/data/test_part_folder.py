@@ -110,6 +110,8 @@ BAD_NAMES = {
     "chair: leg": "'chair' must have a list of part names, found 'leg'",
     "chair: []": r"'chair' must have a list of part names, found \[\]",
     "chair: [leg, leg]": "'chair' names a part twice",
+    "chair: [caf\u00e9, cafe\u0301]": "'chair' names a part twice",
+    "chair: [leg, ' ']": "'chair' must have a list of part names",
     "chair: [leg": "cannot be read as YAML",
     "- chair": "a mapping of keys is expected",
     "chairs: [leg]\nmug: [cup]": r"no parts of .*chair; did you mean 'chairs'",
@@ -137,6 +139,7 @@ def test_bad_files_are_named(tmp_path):
         "1 2 3 0.5\n4 5 6 1\n": "no part labels",
         "1 2 3 -1\n4 5 6 1\n": "no part labels",
         "1 2 3 0\n4 5 6 2\n": r"part label 2 at point 1 \(1 such points\); the names file has 0\.\.1: chair: seat",
+        "1 2 3 1\n4 5 6 2\n": r"the names file has 0\.\.1: chair: seat, chair: leg; do they count from 1\?",
         "1 2 nan 0\n4 5 inf 1\n": r"all 2 points are NaN or infinite",
         "": "the file is empty",
     }

@@ -1,5 +1,7 @@
 """Whole runs on a tiny scale: what is trained, resumed, selected, and that the number of workers does not matter."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from pcclora.engine.task import Labels
 from pcclora.engine.tasks import TASKS, load_run_config
 from pcclora.engine.training import build_model, train
 from pcclora.errors import PccloraError
+from pcclora.models import create_model
 
 TINY = Path(__file__).parents[1] / "tiny"
 EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")
@@ -283,3 +286,22 @@ def test_pretrained_weights_serve_a_classifier(tmp_path):
         model = build_model(cls(f"checkpoint={file}"), Labels(("a", "b")))
         key = "blocks.0.attn.qkv.weight"
         torch.testing.assert_close(model.state_dict()[key], full[f"MAE_encoder.{key}"], atol=tolerance, rtol=tolerance)
+
+
+def test_a_run_of_a_papers_network_says_how_it_cuts_clouds_and_how_the_paper_did(tmp_path, caplog):
+    save_file(create_model("point_mae").state_dict(), tmp_path / "base.safetensors")
+    overrides = ["model.num_groups=0", f"checkpoint={tmp_path / 'base.safetensors'}", "points=96"]
+    config = load_run_config(TINY / "cls.yaml", ["model={name: point_mae}", *overrides])
+    with caplog.at_level(logging.INFO, "pcclora"):
+        build_model(config, Labels(("a", "b")), tell=True)
+    assert (
+        "base.safetensors: 96 points, 64 groups of 32 points in use; published classification: 64 groups" in caplog.text
+    )
+
+
+def test_the_configuration_of_a_run_has_the_groups_in_use(tmp_path):
+    config = cls("model.num_groups=0", "train.epochs=1")
+    run = train(config, tmp_path / "run")
+    used = load_run_config(run.config)
+    assert used.model.num_groups == config.model.groups_of("cls") > 0
+    assert replace(used, model=replace(used.model, num_groups=0)) == config
