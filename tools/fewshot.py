@@ -88,4 +88,4 @@ def _resolve(arguments: argparse.Namespace) -> FewShotRun:
 
 
 if __name__ == "__main__":
-    cli.run_tool(main)
+    cli.run_tool(main, resumes=True)

@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_tool(main)
+    cli.run_tool(main, resumes=True)

@@ -147,8 +147,13 @@ def show_dry_run(config: object | None, arguments: argparse.Namespace) -> None:
     console.write(shown + (to_yaml(config) if config is not None else ""))
 
 
-def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's main function: messages to stderr, and an exit code of the table above."""
+def run_tool(main: Callable[[], None], *, resumes: bool = False) -> None:
+    """Run a tool's main function: messages to stderr, and an exit code of the table above.
+
+    Args:
+        main: It.
+        resumes: What it makes can be gone on with by ``--resume``; who has ended it is told so.
+    """
     with console.prepared(), stoppable() as stops:
         try:
             main()
@@ -158,7 +163,7 @@ def run_tool(main: Callable[[], None]) -> None:
             stopped = stops.last or error
             if isinstance(stopped, KeyboardInterrupt):
                 word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
-                console.complain(f"{word}; a run goes on from its last checkpoint by --resume")
+                console.complain(f"{word}; a run goes on from its last checkpoint by --resume" if resumes else word)
                 sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
             if (problem := _of_the_surroundings(error)) is None:
                 raise

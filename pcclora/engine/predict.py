@@ -1,10 +1,10 @@
 """What a finished run says of single files: the class of each, or the part of each of its points."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -45,6 +45,7 @@ MOST_POINTS = 8192
 """Points kept of a file to classify, as the ``folder`` data set does; the model's own are drawn from them."""
 
 Probabilities = dict[str, dict[str, float]]
+T = TypeVar("T")
 
 
 class Files(PointCloudDataset):
@@ -62,7 +63,7 @@ class Files(PointCloudDataset):
     def __init__(self, files: Sequence[Path], class_names: Sequence[str], config: FolderConfig) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(files), np.int64)
         self.files = files
-        self.clouds = [read_cloud(file, config) for file in files]
+        self.clouds = _read_each(files, lambda file: read_cloud(file, config))
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.clouds[index], 0, None, str(self.files[index]))
@@ -201,7 +202,12 @@ def predict_files(
         warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
     evaluate = task_of(config).evaluator(config, dataset, accelerator)
-    evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
+    try:
+        evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
+    except PccloraError:
+        if isinstance(dataset, Photos):  # the first that cannot be read has ended it; now name all
+            _read_each(files, read_image, keep=False)
+        raise
     found: Probabilities = {}
     for file, row in zip(files, evaluation.logits.softmax(dim=1), strict=True):
         order = row.argsort(descending=True).tolist()
@@ -239,7 +245,7 @@ def predict_parts(
     labels = Labels.of_summary(folder.read_summary())
     label = _class_of(category, labels, folder)
     how = reading(load_run_config(folder.config), up=up, columns=columns)
-    scans = [read_scan(file, columns=how.columns or None) for file in files]
+    scans = _read_each(files, lambda file: read_scan(file, columns=how.columns or None))
     config, model = load_run(folder, checkpoint=checkpoint)
     if not isinstance(config, PartSegmentationRun):
         raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
@@ -265,6 +271,23 @@ def predict_parts(
             files, scans, found.predictions, found.probabilities, strict=True
         )
     ]
+
+
+def _read_each(files: Sequence[Path], read: Callable[[Path], T], *, keep: bool = True) -> list[T]:
+    """Read files, and name all that cannot be in one error, so that nobody mends one after the other."""
+    found, problems = [], []
+    for file in files:
+        try:
+            content = read(file)
+        except PccloraError as error:
+            problems.append(str(error))
+        else:
+            found += [content] if keep else []
+    if len(problems) > 1:
+        raise PccloraError("\n  ".join([f"{len(problems)} of {len(files)} files cannot be used:", *problems]))
+    if problems:
+        raise PccloraError(problems[0])
+    return found
 
 
 def _class_of(category: str | None, labels: Labels, folder: RunFolder) -> int:

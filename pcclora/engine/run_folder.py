@@ -32,7 +32,7 @@ from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
-from pcclora.paths import is_file
+from pcclora.paths import exists, is_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,16 +91,17 @@ class RunFolder:
         """Find a run's folder.
 
         Raises:
-            PccloraError: If it is not one, or holds several seeds.
+            PccloraError: If it is not one, as a few-shot comparison or a folder of several seeds.
         """
         folder = cls(path)
         if not is_file(folder.config):
             raise PccloraError(f"{path}: not a run folder (no config.yaml)")
+        if exists(path / "folds"):
+            raise PccloraError(f"{path}: a few-shot comparison, which keeps no model; choose the folder of a run")
+        if seeds := sorted(p.name for p in path.glob("seed_*")):
+            raise PccloraError(f"{path}: not the folder of one run; choose one of its seeds: {', '.join(seeds)}")
         if not is_file(folder.versions):
-            seeds = sorted(p.name for p in path.glob("seed_*"))
-            raise PccloraError(
-                f"{path}: not the folder of one run; choose one of its seeds: {', '.join(seeds) or 'none'}"
-            )
+            raise PccloraError(f"{path}: not the folder of one run (no versions.json); choose a run in it")
         return folder
 
     @property

@@ -69,7 +69,8 @@ class PointMAEPretrain(Backbone):
         rebuilt = self.increase_dim(x.transpose(1, 2)).transpose(1, 2)  # (B, M, 3 K)
         rebuilt, hidden = rebuilt.reshape(B * M, -1, 3).to(hidden.dtype), hidden.flatten(0, 1)
         if rebuilt.device.type == "cpu" and not rebuilt.isfinite().all():  # it has diverged; no point is nearest then
-            return (rebuilt - hidden).square().mean()
+            not_finite: Tensor = (rebuilt - hidden).square().mean()
+            return not_finite
         return chamfer_distance(rebuilt, hidden)
 
     def features(self, points: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
 from pcclora.engine.predict import input_files, predict_files, predict_parts
@@ -126,6 +127,29 @@ def test_a_folder_without_a_scan_is_refused_and_says_what_was_looked_for(run, tm
     assert call("predict", tmp_path, "--run", run.path) == 2
     error = capsys.readouterr().err
     assert "no file below this folder can be read (1 files of other formats" in error and ".ply" in error
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(run, part_run, tmp_path):
+    files = write_objects(tmp_path, "y", 3)
+    files[0].write_bytes(b"")
+    files[2].write_text("no numbers")
+    for predict, which in ((predict_files, run), (predict_parts, part_run)):
+        options = {"category": "chair"} if which is part_run else {}
+        with pytest.raises(PccloraError, match=r"^2 of 3 files cannot be used:\n  .*0\.npy: .*\n  .*2\.npy: "):
+            predict(which, files, **options)
+        with pytest.raises(PccloraError, match=r"^.*0\.npy: the file is empty"):
+            predict(which, files[:2], **options)
+
+
+def test_all_photographs_that_cannot_be_read_are_named_at_once(tmp_path):
+    run = train(load_run_config(TINY / "image.yaml", ["train.epochs=1"]), tmp_path / "run")
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for file in files:
+        Image.new("RGB", (9, 9)).save(file)
+    files[0].write_bytes(b"")
+    files[2].write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(PccloraError, match=r"^2 of 3 files cannot be used:\n  .*a\.png: .*\n  .*c\.png: "):
+        predict_files(run, files)
 
 
 def test_pages_and_pictures_name_the_file_without_its_path(part_run, tmp_path):

@@ -205,6 +205,16 @@ def test_what_is_not_a_run_is_named(tmp_path):
         RunFolder.open(tmp_path)
 
 
+def test_other_folders_that_have_a_configuration_are_named(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(PccloraError, match=r"not the folder of one run \(no versions\.json\)"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "versions.json").touch()
+    (tmp_path / "folds").mkdir()
+    with pytest.raises(PccloraError, match="a few-shot comparison, which keeps no model"):
+        RunFolder.open(tmp_path)
+
+
 def test_an_unfinished_run_says_how_to_go_on(folder):
     with pytest.raises(PccloraError, match="--resume"):
         folder.read_summary()

@@ -254,7 +254,7 @@ def test_a_signal_is_one_sentence(capsys, number, code, words):
     finally:
         signal.signal(number, before)
     assert stopped.value.code == code
-    assert capsys.readouterr().err == f"{words}; a run goes on from its last checkpoint by --resume\n"
+    assert capsys.readouterr().err == f"{words}\n"
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):
