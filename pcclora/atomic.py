@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.errors import PccloraError
-from pcclora.paths import exists, is_dir
+from pcclora.paths import exists, is_dir, read_text
 
 try:
     import fcntl
@@ -155,7 +155,7 @@ def load_json(path: Path) -> Any:
         PccloraError: If it is absent, damaged, nested without end, or holds numbers that JSON does not know.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PccloraError(f"{path}: cannot be read: {error}") from error
     return parse_json(text, path)

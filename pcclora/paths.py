@@ -1,4 +1,4 @@
-"""Whether there is a file or a folder, asked so that no path ends in another error than ours.
+"""Whether there is a file, and what stands in a text, asked so that no path ends in another error than ours.
 
 Python's own questions raise where the system refuses the path itself, as a name of 300 letters.
 """
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pcclora.errors import PccloraError
+
+MOST_TEXT = 2**28
+"""Bytes of a text that is read as a whole: lists of millions of names have fewer."""
 
 
 def is_file(path: Path) -> bool:
@@ -27,6 +30,30 @@ def is_dir(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Return whether there is anything of that name; raises as :func:`is_file`."""
     return _ask(path, Path.exists)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and is no file: a pipe is waited for without end, and ``/dev/zero`` read without end.
+
+    Raises:
+        PccloraError: If it is a folder, a device or a pipe.
+    """
+    if exists(path) and not is_file(path):
+        raise PccloraError(f"{path}: a folder, a device or a pipe, not a file")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a list, a table or a JSON file; a mark of the byte order is left out.
+
+    Raises:
+        PccloraError: If it is no file, or larger than any such file.
+        OSError: If it is absent or cannot be read.
+        UnicodeDecodeError: If it is not UTF-8.
+    """
+    check_regular(path)
+    if (size := path.stat().st_size) > MOST_TEXT:
+        raise PccloraError(f"{path}: {size:,} bytes; a text of settings, names or results has at most {MOST_TEXT:,}")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _ask(path: Path, question: Callable[[Path], bool]) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pcclora.atomic import replacing
 from pcclora.errors import PccloraError
+from pcclora.paths import check_regular
 
 SHA256 = "pcclora_sha256"
 """Entry of the header: a sha256 over the tensors and all other entries."""
@@ -99,7 +100,11 @@ def openable(path: Path) -> Iterator[str]:
 
     Args:
         path: Any; what is opened by the name inside stays open.
+
+    Raises:
+        PccloraError: If it is no file, but a folder, a device or a pipe.
     """
+    check_regular(path)
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
+from pcclora.paths import check_regular
 
 DIGITS = 32
 """Hexadecimal digits that are kept of a sha256: 128 bits are far more than chance can match."""
@@ -19,6 +20,7 @@ def digest_of_file(path: Path) -> str:
     Raises:
         PccloraError: If it cannot be read.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]

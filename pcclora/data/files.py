@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
-from pcclora.paths import exists, is_dir, is_file
+from pcclora.paths import check_regular, exists, is_dir, is_file, read_text
 
 DOWNLOAD_AGAIN = "download it again"
 
@@ -57,9 +57,12 @@ def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> Pcc
         remedy: What to do.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(256).lstrip().lower()
         size = path.stat().st_size
+    except PccloraError as error:
+        return error
     except OSError as error:
         return PccloraError(f"{path}: cannot be opened ({error.strerror or error}); check the path and its permissions")
     if not size:
@@ -79,7 +82,7 @@ def read_lines(path: Path) -> list[str]:
         PccloraError: If it is absent, empty, or no text.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     names = [line for line in lines if line]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pcclora.data.files import read_lines, refuse_channels_first, require_files, unreadable
 from pcclora.errors import PccloraError
 from pcclora.limits import check_unfolding
+from pcclora.paths import check_regular
 
 _KINDS = {"f": "floating-point", "iu": "whole", "fiu": "real"}
 
@@ -54,6 +55,7 @@ def read_h5(path: Path, keys: Mapping[str, str], *, optional: Sequence[str] = ()
     import h5py
 
     try:
+        check_regular(path)
         with h5py.File(path, "r") as file:
             found = sorted(file)
             for key in keys:

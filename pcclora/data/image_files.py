@@ -14,7 +14,7 @@ from pcclora.data.base import ByteArray
 from pcclora.data.files import unreadable
 from pcclora.errors import PccloraError
 from pcclora.limits import check_pixels
-from pcclora.paths import exists, is_file
+from pcclora.paths import check_regular
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
@@ -55,8 +55,7 @@ def read_image(path: str | Path, *, upright: bool = True, place: str = "") -> By
     """
     file = Path(path)
     try:
-        if exists(file) and not is_file(file):
-            raise PccloraError(f"{file}: a folder, a device or a pipe, not a file; name an image file")
+        check_regular(file)
         with _without_pillows_limit(), Image.open(file, formats=FORMATS) as image:
             _check_size(image, file)
             stored = str(image.tile)  # until it is loaded, the layout that the decoder will meet

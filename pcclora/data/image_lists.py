@@ -12,7 +12,7 @@ from pcclora.data.base import ImageDataset, ImageSample, IntArray, check_labels
 from pcclora.data.files import unreadable
 from pcclora.data.image_files import read_image
 from pcclora.errors import PccloraError, did_you_mean
-from pcclora.paths import is_dir
+from pcclora.paths import is_dir, read_text
 
 
 class SuiteTask(NamedTuple):
@@ -69,7 +69,7 @@ def read_listing(path: Path, *, remedy: str) -> Listing:
         PccloraError: If it is absent, empty or no text, or naming the first line that is of another form.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error, remedy) from error
     files, labels, places = [], [], []

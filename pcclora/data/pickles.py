@@ -15,6 +15,7 @@ import numpy as np
 from pcclora.data.files import unreadable
 from pcclora.errors import PccloraError
 from pcclora.limits import check_unfolding
+from pcclora.paths import check_regular
 
 MOST_DEEP = 50
 """Lists within lists that a file may have."""
@@ -38,6 +39,7 @@ def load_pickle(path: Path) -> Any:
         PccloraError: If it is absent or damaged, names anything else (a pickle can run any program, this does not), or
             stands for far more than it holds.
     """
+    check_regular(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

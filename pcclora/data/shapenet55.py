@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pcclora.data.arrays import ArrayDataset
 from pcclora.data.files import read_lines, require_files, require_folder, unreadable
 from pcclora.errors import PccloraError
+from pcclora.paths import check_regular
 from pcclora.registry import DATASETS
 
 SPLITS = ("train", "test")
@@ -44,6 +45,7 @@ class NpyClouds:
         return len(self.files)
 
     def __getitem__(self, index: int, /) -> NDArray[np.generic]:
+        check_regular(self.files[index])
         try:
             return np.asarray(np.load(self.files[index], mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:

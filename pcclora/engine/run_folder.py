@@ -32,7 +32,7 @@ from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
-from pcclora.paths import exists, is_file
+from pcclora.paths import exists, is_file, read_text
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -256,7 +256,7 @@ def default_output(task: str, parts: Sequence[str]) -> Path:
 
 def _read_text(path: Path, remedy: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PccloraError(f"{path}: cannot be read: {error}; {remedy}") from error
 

@@ -22,6 +22,7 @@ from pcclora.data.readers.numbers import (
     without_comment,
 )
 from pcclora.errors import PccloraError
+from pcclora.paths import check_regular
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
 _BY_SUFFIX = {
@@ -91,6 +92,7 @@ def checked(columns: tuple[str, ...], found: int, place: object) -> tuple[str, .
 
 
 def _read(path: Path) -> tuple[NDArray[np.float64], _Layout]:
+    check_regular(path)
     try:
         lines, encoding = count_lines(path), encoding_of(path)
         with path.open(encoding=encoding, errors="replace") as file:
