@@ -13,6 +13,9 @@ from pcclora.vis.plots import LONGEST, drawing, tidy_spines
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAMES = 1.6
+"""Inches of a panel that the names of the methods may take; it is as much wider as they are."""
+
 
 def draw_folds(results: Sequence[SettingResult], target: Path, *, title: str) -> None:
     """Draw one panel a setting; a grey line joins what the methods made of one fold.
@@ -31,6 +34,9 @@ def draw_folds(results: Sequence[SettingResult], target: Path, *, title: str) ->
     with drawing(target, 5.2 * columns + 0.4, tall * rows + 0.5) as figure:
         for place, result in enumerate(drawn):
             _panel(figure.add_subplot(rows, columns, place + 1), result)
+        names = (label for axes in figure.axes for label in axes.get_yticklabels())
+        widest = max(name.get_window_extent().width for name in names) / figure.dpi
+        figure.set_size_inches(figure.get_figwidth() + columns * max(widest - NAMES, 0), figure.get_figheight())
         figure.suptitle(visible(title, lines=True), fontsize=11)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pcclora.data import read_scan
@@ -71,6 +72,21 @@ DRAWN = {
     "folds": lambda path, _: draw_folds([folds()], path, title=NASTY[1]),
     "gallery": lambda path, cloud: draw_gallery([cloud], path, captions=[NASTY[1]], renderer="splat"),
 }
+
+
+def test_long_names_of_methods_leave_the_axis_its_label(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    result = next(iter(folds().methods.values()))
+    for names in (["a"], ["W" * 60, "b"]):
+        draw_folds([replace(folds(), methods=dict.fromkeys(names, result))] * 2, tmp_path / "a.png", title="t")
+        figure = drawn[-1]
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            for text in (axes.xaxis.label, axes.title):
+                inside = text.get_window_extent()
+                assert inside.x0 >= 0 and inside.x1 <= figure.bbox.width
+    assert drawn[1].get_figwidth() > drawn[0].get_figwidth() == 2 * 5.2 + 0.4
 
 
 @pytest.mark.parametrize("kind", DRAWN)
