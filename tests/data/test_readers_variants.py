@@ -1,5 +1,7 @@
 """Variants of formats that programs write beside the letter of them: none may lose a point, a face or a colour."""
 
+import base64
+import json
 import struct
 
 import numpy as np
@@ -145,3 +147,26 @@ def test_a_short_table_with_a_header_of_many_columns_is_read(tmp_path):
     rows = [[str(row + column) for column in range(13)] for row in (1, 2, 3)]
     (tmp_path / "a.csv").write_text("\n".join(map(",".join, [names, *rows])))
     np.testing.assert_array_equal(read_points(tmp_path / "a.csv"), [[1, 2, 3], [2, 3, 4], [3, 4, 5]])
+
+
+@pytest.mark.parametrize(("kind", "code"), [("<i2", 5122), ("u1", 5121)])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_quantised_points_of_gltf(kind, code, normalized, tmp_path):
+    values = np.array([[0, 0, 0], [50, 20, 0], [100, 40, 127], [7, 0, 1]])
+    rows = np.zeros((4, 4), kind)
+    rows[:, :3] = values
+    view = {"buffer": 0, "byteLength": rows.nbytes, "byteStride": rows.strides[0]}
+    accessor = {"bufferView": 0, "componentType": code, "count": 4, "type": "VEC3", "normalized": normalized}
+    tree = {
+        "asset": {"version": "2.0"},
+        "extensionsRequired": ["KHR_mesh_quantization"],
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "scale": [2, 2, 2]}],
+        "meshes": [{"primitives": [{"mode": 0, "attributes": {"POSITION": 0}}]}],
+        "accessors": [accessor],
+        "bufferViews": [view],
+        "buffers": [{"uri": f"data:a/b;base64,{base64.b64encode(rows.tobytes()).decode()}"}],
+    }
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    largest = np.iinfo(kind).max if normalized else 1
+    np.testing.assert_allclose(read_points(tmp_path / "a.gltf"), 2 * values / largest)

@@ -17,7 +17,7 @@ from pcclora.errors import PccloraError
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
-_HARMLESS = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "KHR_lights_")
+_HARMLESS = ("KHR_mesh_quantization", "KHR_materials_", "KHR_texture_", "EXT_texture_", "KHR_lights_")
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
 
 
@@ -87,7 +87,11 @@ class _Scene:
 
     def points(self, part: dict[str, Any]) -> NDArray[np.float64]:
         """Return the points (N, 3) of a primitive."""
-        return self._array(part["attributes"]["POSITION"]).astype(np.float64)
+        name = part["attributes"]["POSITION"]
+        values = self._array(name)
+        if values.dtype.kind in "iu" and self.tree["accessors"][name].get("normalized"):  # KHR_mesh_quantization
+            return np.maximum(values / np.iinfo(values.dtype).max, -1.0)
+        return values.astype(np.float64)
 
     def colors(self, part: dict[str, Any]) -> NDArray[Any] | None:
         """Return the colours (N, 3 or 4) of a primitive."""
