@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -35,6 +35,8 @@ from pcclora.registry import MODELS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from pcclora.engine.settings import ClassificationRun, PartSegmentationRun
 
 logger = logging.getLogger("pcclora")
 
@@ -123,7 +125,8 @@ def build_model(
 def tell_groups(config: AdaptationRun, report: LoadReport) -> None:
     """Log how many points and groups a network of a paper's size sees, beside those of the paper."""
     if report.groups:
-        logger.info("%s: %d points, %s", config.checkpoint, config.points, report.groups)
+        points = cast("ClassificationRun | PartSegmentationRun", config).points  # what is cut into groups has points
+        logger.info("%s: %d points, %s", config.checkpoint, points, report.groups)
 
 
 def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
