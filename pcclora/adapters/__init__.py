@@ -13,20 +13,36 @@ from pcclora.adapters.base import Adapter, AdapterConfig
 from pcclora.adapters.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.io import load_adapter, save_adapter
 from pcclora.adapters.lora import LoRA, LoRAConfig
+from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
+from pcclora.adapters.methods.arc import ARCConfig
+from pcclora.adapters.methods.dora import DoRAConfig
+from pcclora.adapters.methods.idpt import IDPTConfig
+from pcclora.adapters.methods.pointgst import PointGSTConfig
+from pcclora.adapters.methods.ssf import SSFConfig
+from pcclora.adapters.methods.vera import VeRAConfig
+from pcclora.adapters.methods.vpt import VPTDeepConfig
 from pcclora.adapters.peft_format import export_peft
 from pcclora.adapters.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.adapters.state import adapter_tensors, base_fingerprint, load_adapter_tensors
 
 __all__ = [
+    "ARCConfig",
+    "AdaptFormerConfig",
     "Adapter",
     "AdapterConfig",
     "BitFitConfig",
     "CLoRA",
     "CLoRAConfig",
+    "DoRAConfig",
     "FullConfig",
+    "IDPTConfig",
     "LinearConfig",
     "LoRA",
     "LoRAConfig",
+    "PointGSTConfig",
+    "SSFConfig",
+    "VPTDeepConfig",
+    "VeRAConfig",
     "adapter_tensors",
     "attach",
     "base_fingerprint",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pcclora.adapters.places import Place, Seen
 from pcclora.adapters.targets import Target, select
 from pcclora.errors import PccloraError
 
@@ -31,19 +32,28 @@ class AdapterConfig:
 class Adapter(nn.Module):
     """One method on one model.
 
-    A subclass creates its parameters in ``__init__``. If it acts on linear maps it passes ``targets`` and implements
-    :meth:`linear` and :meth:`merged_weight`; another kind of method leaves them alone and hooks the model elsewhere.
+    A subclass creates its parameters in ``__init__`` and has two kinds of seats. On linear maps (``targets``) it
+    implements :meth:`linear` and :meth:`merged`; around modules of a role (``places``) it implements :meth:`before` and
+    :meth:`after`. The host calls it while it is active, so it hooks nothing itself and leaves no trace otherwise.
 
     Args:
         config: The method's settings.
         model: What is adapted. Nothing of it is changed here, nor kept.
         targets: The linear maps that it acts on.
+        places: The modules that it acts around, from :func:`~pcclora.adapters.places.find_places`.
         also_trained: Names of further parameters of the model that it trains.
         also_moved: Names of further buffers that may change while it trains.
+
+    Attributes:
+        seen: What one forward leaves for its later places, and for :meth:`regularization`.
+        mergeable: Whether the weights can take up all that it does: so it is for a method without places.
+        starts_at_base: Whether the adapted model computes what the base does before anything is trained.
 
     Raises:
         PccloraError: If a tensor is both a target and trained as it is, or shared by two modules.
     """
+
+    starts_at_base: bool = True
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class Adapter(nn.Module):
         model: nn.Module,
         *,
         targets: Sequence[Target] = (),
+        places: Sequence[Place] = (),
         also_trained: Sequence[str] = (),
         also_moved: Sequence[str] = (),
     ) -> None:
@@ -58,6 +69,11 @@ class Adapter(nn.Module):
         self.config = config
         self.targets = tuple(targets)
         self.acts_on = frozenset(target.module for target in self.targets)
+        self.places_at: dict[str, tuple[Place, ...]] = {}
+        for place in places:
+            self.places_at[place.module] = (*self.places_at.get(place.module, ()), place)
+        self.seen = Seen()
+        self.mergeable = not places
         self.modules_to_save = saved_names(model, config.modules_to_save)
         parameters, buffers = tensors_inside(model, self.modules_to_save)
         self.trained_parameters = tuple(dict.fromkeys([*parameters, *also_trained]))
@@ -79,12 +95,35 @@ class Adapter(nn.Module):
         """
         raise NotImplementedError
 
-    def merged_weight(self, module: str, weight: Tensor) -> Tensor:
-        """Return the weight (d_out, d_in) with which the plain linear map does what :meth:`linear` does."""
+    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what the module at a place is given in place of its inputs."""
+        return inputs
+
+    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Return what the module at a place gives in place of its output."""
+        return output
+
+    def own_copy(self, name: str, original: Tensor) -> Tensor:
+        """Return what a trained tensor of the model starts from; it may be wider, as a head that reads more."""
+        return original.detach().clone()
+
+    @property
+    def merges_into(self) -> frozenset[str]:
+        """The modules whose weight and bias :meth:`merged` replaces: the targets'."""
+        return self.acts_on
+
+    def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the weight and bias with which a plain module does what the adapted one does.
+
+        Args:
+            module: Its name; one of :attr:`merges_into`.
+            weight: Its frozen weight.
+            bias: Its frozen bias, if it has one; one may appear.
+        """
         raise NotImplementedError
 
     def regularization(self) -> Tensor:
-        """Return what the method adds to the loss, a scalar; 0 for most."""
+        """Return what the method adds to the loss after a forward, a scalar; 0 for most."""
         return torch.zeros(())
 
 

@@ -18,6 +18,7 @@ The penalty never forms a d x d matrix. With G_hl = D_h^T D_l and S_h = Q_h (U_h
 gradients agree with the plain form to 1e-12 in float64 (tests/adapters/test_clora.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Literal, cast
@@ -112,8 +113,8 @@ class SharedBases(nn.Module):
         return low @ up.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
 
     def delta(self, members: slice) -> Tensor:
-        """Return s * sum_h D_h Q_h U_h of some targets, (n, d_in, d_out)."""
-        return self.scale * torch.einsum("hir,nhrs,hso->nio", self.D, self.cores(members), self.U)
+        """Return s * sum_h D_h Q_h U_h of some targets in torch's form, (n, d_out, d_in)."""
+        return self.scale * torch.einsum("hir,nhrs,hso->noi", self.D, self.cores(members), self.U)
 
     def overlap(self, form: str) -> Tensor:
         """Return SADE summed over the targets: for each, the sum over pairs h < l of how alike W_h and W_l are."""
@@ -156,30 +157,23 @@ class CLoRA(LowRankAdapter):
         """Return the width of a target's update: that of what it is added to."""
         return target.d_in if self.config.placement == "input" else target.d_out
 
-    def make_group(self, d_in: int, d_out: int, members: int) -> SharedBases:
-        """Return the bases and cores of all ``members`` targets of one shape."""
-        return SharedBases(d_in, d_out, members, self.config)
+    def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> SharedBases:
+        """Return the bases and cores of all targets of one shape."""
+        return SharedBases(targets[0].d_in, self.width(targets[0]), len(targets), self.config)
 
     def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute x W + s x dW + b (``weight``) or (x + s x dW) W + b (``input``)."""
-        if self.config.placement == "input":
-            (share,) = self.shares[module]
-            return F.linear(x + self._bases(share)(x, share.members), weight, bias)
-        y = F.linear(x, weight, bias)
-        for share in self.shares[module]:
-            y = share.add(y, self._bases(share)(x, share.members))
-        return y
+        if self.config.placement == "weight":
+            return super().linear(module, x, weight, bias)
+        (share,) = self.shares[module]
+        return F.linear(x + self._bases(share)(x, share.members), weight, bias)
 
-    def merged_weight(self, module: str, weight: Tensor) -> Tensor:
+    def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return W + s dW (``weight``) or (I + s dW) W (``input``), in torch's (d_out, d_in) form."""
-        if self.config.placement == "input":
-            (share,) = self.shares[module]
-            return weight + weight @ self._bases(share).delta(share.members)[0].T
-        merged = weight.clone()
-        for share in self.shares[module]:
-            for rows, delta in zip(share.rows, self._bases(share).delta(share.members), strict=True):
-                merged[rows] += delta.T
-        return merged
+        if self.config.placement == "weight":
+            return super().merged(module, weight, bias)
+        (share,) = self.shares[module]
+        return weight + weight @ self.deltas(share)[0], bias
 
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return D stacked, once for all slices of a shape, and Q U of each slice in its rows; rank p r a shape."""

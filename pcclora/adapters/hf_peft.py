@@ -135,7 +135,7 @@ class CLoraLinear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         for name in self._acting(check_adapters_to_merge(self, adapter_names)):
             weight = self.base_layer.weight
             with torch.no_grad():
-                merged = self._adapter(name).merged_weight(self.key, weight)
+                merged, _ = self._adapter(name).merged(self.key, weight, self.base_layer.bias)
             if safe_merge and not merged.isfinite().all():
                 raise PccloraError(f"'{self.key}': adapter '{name}' is not finite, so it is not merged; train it again")
             self.original, weight.data = weight.data, merged

@@ -9,9 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
 
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.linear import AdaptedLinear, adapt, restore
+from pcclora.adapters.places import After, Before
 from pcclora.errors import PccloraError
 
 
@@ -20,7 +22,7 @@ class AdapterHost(nn.ModuleDict):
 
     For each adapter ``aside[name]`` holds tensors of the model that are not in their places now: its own copies while
     it is inactive, the originals while it is active. Exchanging the two is what activation does. ``merged`` holds the
-    original weights while the active adapter is merged, ``loading`` the names that a base state brings while it loads.
+    original weights and biases while the active adapter is merged, ``loading`` what a base state brings while it loads.
 
     Args:
         model: What is adapted.
@@ -32,10 +34,12 @@ class AdapterHost(nn.ModuleDict):
         super().__init__()
         self.__dict__["model"] = model  # past __setattr__: the model is the parent, not a child
         self.active: str | None = None
-        self.merged: dict[str, Tensor] | None = None
+        self.merged: dict[str, Tensor | None] | None = None
         self.aside: dict[str, dict[str, Tensor]] = {}
         self.linears: dict[str, AdaptedLinear] = {}
+        self.hooks: dict[str, tuple[RemovableHandle, ...]] = {}
         self.loading: frozenset[str] | None = None
+        self.too_narrow: dict[str, Tensor] = {}
         self.required_grad = {name: p.requires_grad for name, p in model.named_parameters()}
         self.register_load_state_dict_post_hook(_forgive_missing_adapters)  # type: ignore[no-untyped-call]
         self.guards = [
@@ -50,6 +54,13 @@ class AdapterHost(nn.ModuleDict):
         adapter = self._adapter(self.active)
         return adapter if key in adapter.acts_on else None
 
+    def acting_at(self, module: str) -> Adapter | None:
+        """Return the active adapter if it acts around a module and is not merged."""
+        if self.active is None or self.merged is not None:
+            return None
+        adapter = self._adapter(self.active)
+        return adapter if module in adapter.places_at else None
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the input: an ``nn.Sequential`` calls its last child too."""
         return x
@@ -59,7 +70,7 @@ class AdapterHost(nn.ModuleDict):
         parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         aside: dict[str, Tensor] = {}
         for key in adapter.trained_parameters:
-            aside[key] = nn.Parameter(parameters[key].detach().clone())
+            aside[key] = nn.Parameter(adapter.own_copy(key, parameters[key]))
         for key in adapter.trained_buffers:
             aside[key] = buffers[key].detach().clone()
         self[name], self.aside[name] = adapter, aside
@@ -67,6 +78,13 @@ class AdapterHost(nn.ModuleDict):
             if target.module not in self.linears:
                 linear = self.model.get_submodule(target.module)
                 self.linears[target.module] = adapt(cast("nn.Linear", linear), self, target.module)
+        for module in adapter.places_at:
+            if module not in self.hooks:
+                place = self.model.get_submodule(module)
+                self.hooks[module] = (
+                    place.register_forward_pre_hook(Before(self.acting_at, module)),
+                    place.register_forward_hook(After(self.acting_at, module)),
+                )
 
     def activate(self, name: str | None) -> None:
         """Put one adapter in place, or with None the originals."""
@@ -88,16 +106,22 @@ class AdapterHost(nn.ModuleDict):
         needed = {key for other in self for key in self._adapter(other).acts_on}
         for key in [key for key in self.linears if key not in needed]:
             restore(self.linears.pop(key))
+        around = {module for other in self for module in self._adapter(other).places_at}
+        for module in [module for module in self.hooks if module not in around]:
+            self._unhook(module)
 
     def dissolve(self) -> None:
         """Leave the model as it is now, plain: nothing adapted, every parameter trained that was so before."""
         for linear in self.linears.values():
             restore(linear)
+        for module in [*self.hooks]:
+            self._unhook(module)
         for guard in self.guards:
             guard.remove()
         del self.model._modules["adapters"]
+        born = {key for key, original in (self.merged or {}).items() if original is None}  # a bias that merging made
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self.required_grad.get(name, parameter.requires_grad))
+            parameter.requires_grad_(name in born or self.required_grad.get(name, parameter.requires_grad))
         self.model.train(self.model.training)
 
     def merge(self) -> None:
@@ -105,14 +129,16 @@ class AdapterHost(nn.ModuleDict):
         adapter = self._adapter(self._required_active())
         if self.merged is not None:
             raise PccloraError(f"adapter '{self.active}' is merged already")
-        if not adapter.acts_on and any(True for _ in adapter.parameters()):
-            raise PccloraError(f"adapter '{self.active}' changes no linear map: it cannot be merged")
+        if not adapter.mergeable or (not adapter.merges_into and any(True for _ in adapter.parameters())):
+            method = type(adapter).__name__
+            raise PccloraError(f"adapter '{self.active}': no weight of the model can take up what {method} does")
         with torch.no_grad():
-            weights = {key: adapter.merged_weight(key, self.linears[key].weight) for key in adapter.acts_on}
+            found = {name: self._merged(adapter, name) for name in adapter.merges_into}
         self.merged = {}
-        for key, weight in weights.items():
-            self.merged[key] = self.linears[key].weight.data
-            self.linears[key].weight.data = weight.detach()
+        for name, tensors in found.items():
+            module = self.model.get_submodule(name)
+            for leaf, tensor in tensors.items():
+                self.merged[f"{name}.{leaf}"] = _put(module, leaf, tensor)
         self._freeze()
         self.model.eval()
 
@@ -120,8 +146,9 @@ class AdapterHost(nn.ModuleDict):
         """Put the original weights back, bit for bit."""
         if self.merged is None:
             raise PccloraError("no adapter is merged")
-        for key, weight in self.merged.items():
-            self.linears[key].weight.data = weight
+        for key, original in self.merged.items():
+            name, _, leaf = key.rpartition(".")
+            _put(self.model.get_submodule(name), leaf, original)
         self.merged = None
         self._freeze()
 
@@ -139,15 +166,25 @@ class AdapterHost(nn.ModuleDict):
 
     def original(self, key: str) -> Tensor:
         """Return a parameter or buffer of the model as it is without any adapter."""
-        module, _, leaf = key.rpartition(".")
-        if leaf == "weight" and self.merged is not None and module in self.merged:
-            return self.merged[module]
+        if self.merged is not None and (kept := self.merged.get(key)) is not None:
+            return kept
         aside: dict[str, Tensor] = self.aside[self.active] if self.active is not None else {}
         return aside[key] if key in aside else self._in_place(key)
 
     def copy_of(self, name: str, key: str) -> Tensor:
         """Return an adapter's own copy of a parameter or buffer of the model."""
         return self._in_place(key) if self.active == name else self.aside[name][key]
+
+    def _merged(self, adapter: Adapter, name: str) -> dict[str, Tensor | None]:
+        """Return weight and, where there is one now or was one, the bias that take the place of a module's own."""
+        module = self.model.get_submodule(name)
+        bias = cast("Tensor | None", getattr(module, "bias", None))
+        weight, merged_bias = adapter.merged(name, cast("Tensor", module.weight), bias)
+        return {"weight": weight} if merged_bias is bias else {"weight": weight, "bias": merged_bias}
+
+    def _unhook(self, module: str) -> None:
+        for handle in self.hooks.pop(module):
+            handle.remove()
 
     def _in_place(self, key: str) -> Tensor:
         place, leaf = self._place(key)
@@ -186,13 +223,33 @@ class AdapterHost(nn.ModuleDict):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for aside in self.aside.values():
             for key, tensor in aside.items():
-                if isinstance(tensor, nn.Parameter):
-                    tensor.data = fn(tensor.data)
-                else:
-                    aside[key] = fn(tensor)
+                aside[key] = _moved(tensor, fn)
         if self.merged is not None:
-            self.merged = {key: fn(weight) for key, weight in self.merged.items()}
+            self.merged = {key: None if kept is None else _moved(kept, fn) for key, kept in self.merged.items()}
         return self
+
+
+def _put(module: nn.Module, leaf: str, tensor: Tensor | None) -> Tensor | None:
+    """Put a tensor into a module's parameter, and return what was there; a parameter may appear, or go."""
+    parameter = cast("nn.Parameter | None", getattr(module, leaf))
+    before = None if parameter is None else parameter.data
+    if parameter is not None and tensor is not None:
+        parameter.data = tensor.detach()  # the parameter itself stays: an optimiser may hold it
+    else:
+        setattr(module, leaf, None if tensor is None else nn.Parameter(tensor.detach(), requires_grad=False))
+    return before
+
+
+def _moved(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a tensor on another device or of another type; a parameter stays itself where torch allows it."""
+    with torch.no_grad():
+        moved = fn(tensor)
+    if not isinstance(tensor, nn.Parameter):
+        return moved
+    if torch._has_compatible_shallow_copy_type(tensor, moved):
+        tensor.data = moved
+        return tensor
+    return nn.Parameter(moved, requires_grad=tensor.requires_grad)
 
 
 def _forgive_missing_adapters(host: nn.Module, incompatible: Any) -> None:
@@ -208,14 +265,23 @@ def _before_load(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) 
         raise PccloraError(f"adapter '{host.active}' is merged into the weights; unmerge it before loading others")
     brought = frozenset(key.removeprefix(prefix) for key in state if key.startswith(prefix))
     host.loading = None if any(key.startswith("adapters.") for key in brought) else brought
+    if host.loading is None or host.active is None:
+        return
+    # an adapter's own copy may be wider than the model's tensor: what the state brings is for the original then
+    for key, original in host.aside[host.active].items():
+        given = state.get(prefix + key)
+        if given is not None and given.shape == original.shape != host._in_place(key).shape:
+            host.too_narrow[key] = state.pop(prefix + key)
 
 
-def _after_load(model: nn.Module, _: Any) -> None:
+def _after_load(model: nn.Module, incompatible: Any) -> None:
     """Take what a base state put in the active adapter's places as the originals too."""
     host = cast("AdapterHost", model.adapters)
     if host.loading is not None and host.active is not None:
+        aside = host.aside[host.active]
         with torch.no_grad():
-            for key in host.loading.intersection(host.aside[host.active]):
-                place, leaf = host._place(key)
-                host.aside[host.active][key].copy_(place[leaf])
-    host.loading = None
+            for key in host.loading.intersection(aside):
+                aside[key].copy_(host.too_narrow[key] if key in host.too_narrow else host._in_place(key))
+        ends = tuple(host.too_narrow)
+        incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not (ends and key.endswith(ends))]
+    host.loading, host.too_narrow = None, {}

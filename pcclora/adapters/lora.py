@@ -5,6 +5,7 @@ Initialisation and order of operations are Hugging Face peft's, so on whole line
 (tests/adapters/test_peft.py). Unlike there, a target may be rows of a fused map.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import cast
@@ -14,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import AdapterConfig
-from pcclora.adapters.lowrank import LowRankAdapter, Share
-from pcclora.adapters.targets import attention_targets, find_targets
+from pcclora.adapters.lowrank import LowRankAdapter
+from pcclora.adapters.targets import Target, attention_targets, find_targets
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
@@ -96,30 +97,15 @@ class LoRA(LowRankAdapter):
         patterns = attention_targets(model) if config.target_modules is None else config.target_modules
         super().__init__(config, model, targets=find_targets(model, patterns))
 
-    def make_group(self, d_in: int, d_out: int, members: int) -> Factors:
-        """Return the factors of all ``members`` targets of one shape."""
-        return Factors(d_in, d_out, members, self.config)
-
-    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute x W + b + (alpha / r) (x A) B."""
-        y = F.linear(x, weight, bias)
-        for share in self.shares[module]:
-            y = share.add(y, self._factors(share)(x, share.members))
-        return y
-
-    def merged_weight(self, module: str, weight: Tensor) -> Tensor:
-        """Return W + (alpha / r) B A in the targets' rows."""
-        merged = weight.clone()
-        for share in self.shares[module]:
-            for rows, delta in zip(share.rows, self._factors(share).delta(share.members), strict=True):
-                merged[rows] += delta
-        return merged
+    def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Factors:
+        """Return the factors of all targets of one shape."""
+        return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
 
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slices' A stacked, and their B in their own rows and columns."""
         A, B = [], []
         for share in self.shares[module]:
-            factors = self._factors(share)
+            factors = cast("Factors", self.groups[share.group])
             for rows, a, b in zip(share.rows, factors.A[share.members], factors.B[share.members], strict=True):
                 A.append(a)
                 B.append(b.new_zeros(len(weight), self.config.r))
@@ -129,6 +115,3 @@ class LoRA(LowRankAdapter):
     def lora_alpha(self, rank: int) -> float:
         """Return that of the config, scaled with the rank."""
         return rank / self.config.r * self.config.lora_alpha  # exactly its own at its own rank
-
-    def _factors(self, share: Share) -> Factors:
-        return cast("Factors", self.groups[share.group])

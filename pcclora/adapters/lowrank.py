@@ -1,13 +1,14 @@
-"""What methods that change linear maps by low-rank products share: targets grouped by shape.
+"""What methods that add low-rank products to linear maps share: targets grouped by shape, the sum, the merge.
 
 All targets of one shape (d_in, d_out) form a group, and a group keeps one stacked tensor for each factor. The targets
 of one module stand side by side in it, so the slices of a fused map, which read the same input, are computed together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter
@@ -45,6 +46,9 @@ class Share:
 class LowRankAdapter(Adapter):
     """A method whose factors are stacked in ``groups``, one module for each shape of its targets.
 
+    A method of this kind is its group: a module that maps ``(x (..., d_in), members)`` to the targets' updates side by
+    side (..., n * d_out), and has ``delta(members)``, the same as matrices (n, d_out, d_in).
+
     Args:
         config: The method's settings.
         model: What is adapted.
@@ -64,16 +68,41 @@ class LowRankAdapter(Adapter):
                 self.shares.setdefault(module, []).append(Share(group, slice(places[0], places[-1] + 1), rows))
         self.groups = nn.ModuleDict()
         for group, inside in members.items():
-            self.groups[group] = self.make_group(inside[0].d_in, self.width(inside[0]), len(inside))
-            self.groups[group].to(model.get_parameter(f"{inside[0].module}.weight"))
+            weights = [model.get_parameter(f"{t.module}.weight").detach()[t.start : t.stop] for t in inside]
+            self.groups[group] = self.make_group(inside, weights).to(weights[0])
 
     def width(self, target: Target) -> int:
         """Return the width of a target's update."""
         return target.d_out
 
-    def make_group(self, d_in: int, d_out: int, members: int) -> nn.Module:
-        """Return the factors of all ``members`` targets of one shape."""
+    def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> nn.Module:
+        """Return the factors of all targets of one shape.
+
+        Args:
+            targets: Of one shape, the slices of one module side by side.
+            weights: The frozen weight (d_out, d_in) of each, for methods that start from it.
+        """
         raise NotImplementedError
+
+    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute x W + b, and add the updates to the targets' rows."""
+        y = F.linear(x, weight, bias)
+        for share in self.shares[module]:
+            y = share.add(y, self.groups[share.group](x, share.members))
+        return y
+
+    def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return W with the updates added to the targets' rows, and the bias as it is."""
+        merged = weight.clone()
+        for share in self.shares[module]:
+            for rows, delta in zip(share.rows, self.deltas(share), strict=True):
+                merged[rows] += delta
+        return merged, bias
+
+    def deltas(self, share: Share) -> Tensor:
+        """Return the updates of a module's targets of one shape, (n, d_out, d_in)."""
+        delta: Tensor = cast("Any", self.groups[share.group]).delta(share.members)
+        return delta
 
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the method does to one linear map as plain LoRA: its factors, all slices together.

@@ -47,7 +47,7 @@ def stage_outputs(model: Backbone, stage: Stage, clouds: Tensor) -> Tensor:
         clouds: (B, N, 3) on the model's device.
 
     Returns:
-        Features (B, F), or tokens and positions (B, 2, G, C).
+        Features (B, F), or tokens and centres side by side (B, G, C + 3).
     """
     parts = torch.split(clouds, CHUNK)
     return torch.cat([_run(model, stage, fill_up(part, CHUNK))[: len(part)] for part in parts])
@@ -71,7 +71,9 @@ class FromStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map clouds (B, N, 3), or what is kept of them, to logits (B, num_classes)."""
         held = x if self.cached else stage_outputs(self.model, self.stage, x)
-        return self.model.classify(held if self.stage == "features" else self.model.attend(*held.unbind(1)))
+        return self.model.classify(
+            held if self.stage == "features" else self.model.attend(held[..., :-3], held[..., -3:])
+        )
 
 
 def keep(loader: Any, compute: Callable[[Tensor], Tensor]) -> DataLoader[Any]:
@@ -119,7 +121,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _run(model: Backbone, stage: Stage, clouds: Tensor) -> Tensor:
-    return model.features(clouds) if stage == "features" else torch.stack(model.tokenize(clouds), dim=1)
+    return model.features(clouds) if stage == "features" else torch.cat(model.tokenize(clouds), dim=2)
 
 
 def _is_constant(model: Backbone, stage: Stage, cloud: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """What every backbone declares beside its forward; a new one inherits it and registers in ``MODELS`` (one file)."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -25,6 +27,9 @@ class Backbone(nn.Module):
         families: Whose released files it reads.
         fresh_tokens: Which of its tokens a pre-trained file of these families need not have.
         modules_to_save: Sub-modules and parameters that train beside an adapter.
+        places: Role -> pattern of the modules that play it, for methods that act around modules;
+            ``pcclora.adapters.places`` says what each role promises.
+        prefix_tokens: How many tokens come before those of groups or patches.
         parts: For the counting of operations: part -> the sub-modules that make it; all the rest is the ``trunk``.
     """
 
@@ -37,6 +42,8 @@ class Backbone(nn.Module):
     families: ClassVar[tuple[str, ...]] = ()
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
     modules_to_save: tuple[str, ...] = (HEAD, *CLS_TOKENS)
+    places: Mapping[str, str] = MappingProxyType({})
+    prefix_tokens: int = 0
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": (HEAD,)}
 
     def features(self, points: Tensor) -> Tensor:
@@ -44,10 +51,10 @@ class Backbone(nn.Module):
         return self.attend(*self.tokenize(points))
 
     def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Map clouds (B, N, 3) to tokens and positions, both (B, G, C): all that comes before the first block."""
+        """Map clouds (B, N, 3) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
         raise NotImplementedError
 
-    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
+    def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
         """Map what :meth:`tokenize` returns to features (B, F)."""
         raise NotImplementedError
 

@@ -103,7 +103,26 @@ def _backbone(create: Callable[[], Any], config: object) -> Backbone:
         )
     model.__class__ = _backbone_class(model.__class__)
     model.config, model.head_names, model.modules_to_save = config, heads, heads
+    model.places, model.prefix_tokens = _places(model, heads), getattr(model, "num_prefix_tokens", 0)
     return model  # type: ignore[no-any-return]
+
+
+def _places(model: Any, heads: tuple[str, ...]) -> dict[str, str]:
+    """Return the roles that a timm model's modules play: of plain ViTs and EVAs, whose blocks keep what is promised."""
+    kinds = {type(block).__name__ for block in getattr(model, "blocks", ())}
+    if not kinds or not kinds <= {"Block", "EvaBlock"} or not hasattr(model, "num_prefix_tokens"):
+        return {}
+    places = {"block": "blocks.*", "attention_norm": "blocks.*.norm1", "mlp_norm": "blocks.*.norm2"}
+    scaled = any(type(part).__name__ == "LayerScale" for block in model.blocks for part in block.children())
+    if not scaled and all(getattr(block, "gamma_1", None) is None for block in model.blocks):
+        places |= {"attention": "blocks.*.attn", "mlp": "blocks.*.mlp"}
+    if getattr(model, "rope", None) is None:  # else attention counts on one token a patch
+        places["tokens"] = "blocks.*"
+    if isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d):
+        places["patches"] = "patch_embed.proj"
+    if not isinstance(model.norm, nn.Identity):
+        places["norm"] = "norm"
+    return places | ({"head": heads[0]} if len(heads) == 1 else {})
 
 
 def _heads(model: Any) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ passes through its layer once (:class:`~pcclora.models.pointwise.PointwiseConv`)
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -21,7 +23,7 @@ from pcclora.models.backbone import Backbone
 from pcclora.models.pointwise import PointwiseConv
 from pcclora.models.propagation import FeaturePropagation
 from pcclora.models.transformer import Transformer
-from pcclora.models.trunk import PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
 
 
 class Encoded(NamedTuple):
@@ -104,6 +106,9 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
 
     head_names: tuple[str, ...] = ("label_conv", "propagation_0", "convs1", "bns1", "convs2", "bns2", "convs3")
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
+    places: Mapping[str, str] = MappingProxyType(
+        {"position": "pos_embed", **BLOCK_PLACES}
+    )  # the norm reads three blocks
     modules_to_save = head_names
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
 

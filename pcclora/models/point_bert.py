@@ -4,7 +4,9 @@ Yu et al., Point-BERT: Pre-training 3D Point Cloud Transformers with Masked Poin
 2111.14819). In eval mode the logits equal the original's to 1e-4 relative in float32.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -19,7 +21,7 @@ from pcclora.models.point_mae import PointMAE
 from pcclora.models.pointwise import PointwiseConv
 from pcclora.models.propagation import FeaturePropagation
 from pcclora.models.transformer import token_parameter
-from pcclora.models.trunk import PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
 from pcclora.models.upsampling import NORM_GROUPS, Upsampling
 from pcclora.ops import sample_farthest_points
 from pcclora.registry import MODELS
@@ -76,6 +78,10 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
         *("dgcnn_pro_1", "dgcnn_pro_2", "conv1", "bn1", "conv2"),
     )
     families: ClassVar[tuple[str, ...]] = ("Point-BERT",)
+    places: Mapping[str, str] = MappingProxyType(
+        {"position": "pos_embed", **BLOCK_PLACES}
+    )  # the norm reads three blocks
+    prefix_tokens = 1
     modules_to_save = (*head_names, *CLS_TOKENS)
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
 

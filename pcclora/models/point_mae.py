@@ -4,19 +4,22 @@ Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 
 the logits equal the original's to 1e-4 relative in float32 (tests/models/test_goldens.py).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pcclora.models.backbone import CLS_TOKENS, Backbone
+from pcclora.models.checkpoint_keys import HEAD
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
 from pcclora.models.masked_autoencoder import PointMAEPretrain
 from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.transformer import Transformer, token_parameter
-from pcclora.models.trunk import PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
 from pcclora.registry import MODELS
 
 
@@ -47,6 +50,10 @@ class PointMAE(Trunk, Backbone):
 
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
     fresh_tokens: ClassVar[tuple[str, ...]] = CLS_TOKENS
+    places: Mapping[str, str] = MappingProxyType(
+        {"position": "pos_embed", **BLOCK_PLACES, "norm": "norm", "head": HEAD}
+    )
+    prefix_tokens = 1
 
     def __init__(self, config: PointMAEConfig, *, num_classes: int, transformer: Transformer | None = None) -> None:
         super().__init__(config, transformer=transformer)
@@ -65,13 +72,13 @@ class PointMAE(Trunk, Backbone):
         return self.classify(self.features(points))
 
     def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Map clouds (B, N, 3) to the groups' tokens and positions, both (B, G, C)."""
+        """Map clouds (B, N, 3) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
         neighborhoods, centers = self.group(points)
-        return self.embed(neighborhoods), self.pos_embed(centers)
+        return self.embed(neighborhoods), centers
 
-    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
-        """Map the groups' tokens and positions, both (B, G, C), to what the head reads (B, 2 C)."""
-        x = self.encode(groups, centers, tokens=(self.cls_token,), positions=(self.cls_pos,))
+    def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
+        """Map the groups' tokens (B, G, C) and centres (B, G, 3) to what the head reads (B, 2 C)."""
+        x = self.encode(tokens, centers, prefix=(self.cls_token,), positions=(self.cls_pos,))
         return torch.cat([x[:, 0], x[:, 1:].max(dim=1).values], dim=-1)
 
     def pretrained(self, features: Tensor) -> Tensor:
@@ -79,12 +86,12 @@ class PointMAE(Trunk, Backbone):
         return features[:, self.config.dim * ("cls_token" in self.fresh_tokens) :]
 
     def encode(
-        self, groups: Tensor, centers: Tensor, *, tokens: tuple[Tensor, ...], positions: tuple[Tensor, ...]
+        self, tokens: Tensor, centers: Tensor, *, prefix: tuple[Tensor, ...], positions: tuple[Tensor, ...]
     ) -> Tensor:
-        """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) followed by the groups."""
-        B = len(groups)
-        x = torch.cat([*(token.expand(B, -1, -1) for token in tokens), groups], dim=1)
-        position = torch.cat([*(p.expand(B, -1, -1) for p in positions), centers], dim=1)
+        """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) with theirs, and of the groups."""
+        B = len(tokens)
+        x = torch.cat([*(token.expand(B, -1, -1) for token in prefix), tokens], dim=1)
+        position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
         normalised: Tensor = self.norm(self.blocks(x, position))
         return normalised
 

@@ -9,7 +9,9 @@ Qi et al., Contrast with Reconstruct (ICML 2023, arXiv 2302.02318). The two are 
   left out, Point-MAE's head (2 C). So load it IDPT, DAPT, PPT and PointGST.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -102,6 +104,11 @@ class ReCon(PointMAE):
 
     families: ClassVar[tuple[str, ...]] = ("ReCon",)
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
+    # inside a block the learnt tokens have a branch of their own: no sub-layer sees all tokens
+    places: Mapping[str, str] = MappingProxyType(
+        {role: PointMAE.places[role] for role in ("position", "block", "tokens", "norm", "head")}
+    )
+    prefix_tokens = TOKENS
 
     def __init__(self, config: ReConConfig, *, num_classes: int) -> None:
         super().__init__(config, num_classes=num_classes, transformer=two_streams(config))
@@ -112,12 +119,12 @@ class ReCon(PointMAE):
         """Return the classification head."""
         return point_mae_head((TOKENS + 1) * config.dim, num_classes, dropout=config.head_dropout)
 
-    def attend(self, groups: Tensor, centers: Tensor) -> Tensor:
-        """Map the groups' tokens and positions, both (B, G, C), to what the head reads (B, 4 C)."""
+    def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
+        """Map the groups' tokens (B, G, C) and centres (B, G, 3) to what the head reads (B, 4 C)."""
         x = self.encode(
-            groups,
+            tokens,
             centers,
-            tokens=(self.cls_token, self.img_token, self.text_token),
+            prefix=(self.cls_token, self.img_token, self.text_token),
             positions=(self.cls_pos, self.img_pos, self.text_pos),
         )
         return torch.cat([x[:, :TOKENS].flatten(1), x[:, TOKENS:].max(dim=1).values], dim=-1)
@@ -142,6 +149,10 @@ class ReConPartSegmenter(PointMAEPartSegmenter):
     """
 
     families: ClassVar[tuple[str, ...]] = ("ReCon",)
+    places: Mapping[str, str] = MappingProxyType(
+        {role: PointMAE.places[role] for role in ("position", "block", "tokens")}
+    )
+    prefix_tokens = TOKENS
     modules_to_save = (*PointMAEPartSegmenter.head_names, *CLS_TOKENS)
 
     def __init__(self, config: ReConConfig, *, num_parts: int, num_categories: int) -> None:

@@ -24,31 +24,38 @@ from pcclora.ops import gather, knn_points, sample_farthest_points
 CHUNK = 2**20  # numbers in the widest activation of a chunk: 4 MB, measured best at 64 groups of 32 points x 512
 
 
-def group_points(
-    points: Tensor, *, num_groups: int, group_size: int, skip_near_origin: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Cut clouds into overlapping groups of neighbours around farthest-point samples.
+class Grouping(nn.Module):
+    """Cuts clouds into overlapping groups of neighbours around farthest-point samples; a module without parameters.
 
     Args:
-        points: Clouds (B, N, 3), in the units of the data set (the unit sphere for all released models).
         num_groups: Number of groups G.
         group_size: Points K of a group; the centre is one of them.
         skip_near_origin: Sample as pointnet2_ops does; see :func:`pcclora.ops.sample_farthest_points`.
-
-    Returns:
-        Neighbourhoods (B, G, K, 3) relative to their centres, and centres (B, G, 3).
-
-    Raises:
-        PccloraError: If the shape is another, or a cloud has fewer points than groups or than a group needs.
     """
-    if points.ndim != 3 or points.shape[-1] != 3:
-        raise PccloraError(f"points of shape {tuple(points.shape)}: (B, N, 3) is expected; drop further channels first")
-    with torch.no_grad():
-        _, sampled = sample_farthest_points(points, K=num_groups, skip_near_origin=skip_near_origin)
-    centers = gather(points, sampled)
-    with torch.no_grad():
-        _, neighbors, _ = knn_points(centers, points, K=group_size)
-    return gather(points, neighbors) - centers.unsqueeze(2), centers
+
+    def __init__(self, num_groups: int, group_size: int, *, skip_near_origin: bool = False) -> None:
+        super().__init__()
+        self.num_groups, self.group_size, self.skip_near_origin = num_groups, group_size, skip_near_origin
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return neighbourhoods (B, G, K, 3) relative to their centres, and centres (B, G, 3).
+
+        Args:
+            points: Clouds (B, N, 3), in the units of the data set (the unit sphere for all released models).
+
+        Raises:
+            PccloraError: If the shape is another, or a cloud has fewer points than groups or than a group needs.
+        """
+        if points.ndim != 3 or points.shape[-1] != 3:
+            raise PccloraError(
+                f"points of shape {tuple(points.shape)}: (B, N, 3) is expected; drop further channels first"
+            )
+        with torch.no_grad():
+            _, sampled = sample_farthest_points(points, K=self.num_groups, skip_near_origin=self.skip_near_origin)
+        centers = gather(points, sampled)
+        with torch.no_grad():
+            _, neighbors, _ = knn_points(centers, points, K=self.group_size)
+        return gather(points, neighbors) - centers.unsqueeze(2), centers
 
 
 class MiniPointNet(nn.Module):

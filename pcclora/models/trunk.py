@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.sizes import oversized
-from pcclora.models.tokenizer import MiniPointNet, group_points
+from pcclora.models.tokenizer import Grouping, MiniPointNet
 from pcclora.models.transformer import Transformer, init_trunk
 
 
@@ -78,6 +78,17 @@ class PointMAEConfig:
         return self.num_groups or (128 if task == "partseg" else 64)
 
 
+BLOCK_PLACES = {
+    "block": "blocks.*",
+    "tokens": "blocks.*",
+    "attention": "blocks.*.attn",
+    "attention_norm": "blocks.*.norm1",
+    "mlp": "blocks.*.mlp",
+    "mlp_norm": "blocks.*.norm2",
+}
+"""Where the parts of a pre-norm block are, by the roles of :mod:`pcclora.adapters.places`."""
+
+
 class Trunk(nn.Module):
     """Tokeniser, position embedding, transformer, norm: what pre-training trains and fine-tuning keeps.
 
@@ -90,6 +101,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.config = config = replace(config, num_groups=config.groups_of(getattr(self, "task", "")))
         dim = config.dim
+        self.group = Grouping(config.num_groups, config.group_size, skip_near_origin=config.skip_near_origin)
         self.encoder = MiniPointNet(config.encoder_widths, dim if config.encoder_dim is None else config.encoder_dim)
         if config.encoder_dim is not None:
             self.reduce_dim = nn.Linear(config.encoder_dim, dim)
@@ -99,16 +111,6 @@ class Trunk(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
         self.apply(init_trunk)
-
-    def group(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut clouds (B, N, 3) into neighbourhoods (B, G, K, 3) and their centres (B, G, 3)."""
-        config = self.config
-        return group_points(
-            points,
-            num_groups=config.num_groups,
-            group_size=config.group_size,
-            skip_near_origin=config.skip_near_origin,
-        )
 
     def embed(self, neighborhoods: Tensor) -> Tensor:
         """Map neighbourhoods (B, G, K, 3) to tokens (B, G, C)."""

@@ -1,5 +1,6 @@
 """Every method with settings that fit every backbone, and what the promises' tests do with them."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,7 +10,17 @@ from torch import Tensor, nn
 
 import pcclora
 from pcclora import BitFitConfig, CLoRAConfig, FullConfig, LinearConfig, LoRAConfig
-from pcclora.adapters import Adapter
+from pcclora.adapters import (
+    Adapter,
+    AdaptFormerConfig,
+    ARCConfig,
+    DoRAConfig,
+    IDPTConfig,
+    PointGSTConfig,
+    SSFConfig,
+    VeRAConfig,
+    VPTDeepConfig,
+)
 from tests.adapters.backbones import BACKBONES, CLASSES
 
 Case = tuple[nn.Module, Adapter, Tensor]
@@ -40,11 +51,41 @@ CLORA: dict[str, dict[str, Any]] = {
 }
 LORA: dict[str, dict[str, Any]] = {"lora": {"lora_dropout": 0.1}, "lora_slices": {"sliced": True, "lora_alpha": 4.0}}
 SELECTIVE = {"linear": LinearConfig, "bitfit": BitFitConfig, "full": FullConfig}
-METHODS = [*CLORA, *LORA, *SELECTIVE]
+OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "dora": (DoRAConfig, {"r": 2}),
+    "dora_slices": (DoRAConfig, {"r": 2, "sliced": True}),
+    "vera": (VeRAConfig, {"r": 6}),
+    "vera_slices": (VeRAConfig, {"r": 6, "sliced": True}),
+    "arc": (ARCConfig, {"k": 3}),
+    "arc_paper": (ARCConfig, {"k": 3, "init": "paper"}),
+    "ssf": (SSFConfig, {}),
+    "ssf_paper": (SSFConfig, {"init": "paper"}),
+    "adaptformer": (AdaptFormerConfig, {"m": 3}),
+    "adaptformer_bare": (AdaptFormerConfig, {"m": 3, "bias": False, "dropout": 0.0}),
+    "vpt_deep": (VPTDeepConfig, {"prompts": 3}),
+    "idpt": (IDPTConfig, {"k": 4}),
+    "pointgst": (PointGSTConfig, {"r": 4, "local": 4}),
+}
+"""Every other method, with the settings that it is tried with; targets are put in by the backbone."""
+METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 
 TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
 
-every = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE for m in METHODS])
+NO_PLACE = {
+    "mlp": ("ssf", "adaptformer", "vpt_deep", "idpt", "pointgst"),
+    "timm_vit": ("idpt", "pointgst"),
+    "timm_split_vit": ("vpt_deep", "idpt", "pointgst"),  # its rotary positions count on one token a patch
+}
+"""What a backbone has no place for, by the beginning of the methods' names."""
+
+
+def refuses(method: str, backbone: str) -> bool:
+    """Whether a backbone has no place for a method."""
+    return method.startswith(NO_PLACE.get(backbone, ()))
+
+
+every = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE for m in METHODS if not refuses(m, b)])
+refused = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE for m in METHODS if refuses(m, b)])
 several = pytest.mark.parametrize(
     ("method", "backbone"),
     [
@@ -55,6 +96,15 @@ several = pytest.mark.parametrize(
         ("full", "fused_vit"),
         ("full", "mlp"),
         ("linear", "point_mae_tiny"),
+        ("dora_slices", "timm_vit"),
+        ("vera_slices", "point_mae_tiny"),
+        ("arc", "timm_split_vit"),
+        ("ssf", "point_mae_tiny"),
+        ("adaptformer", "timm_vit"),
+        ("vpt_deep", "point_mae_tiny"),
+        ("vpt_deep", "timm_vit"),
+        ("idpt", "point_mae_tiny"),
+        ("pointgst", "point_mae_tiny"),
     ],
 )
 
@@ -64,6 +114,8 @@ def config(method: str, backbone: str) -> Any:
     saved = ("head",) if backbone == "mlp" else None
     if method in SELECTIVE:
         return SELECTIVE[method](modules_to_save=saved)
+    if method in OTHERS:
+        return _other(method, backbone, saved)
     options = dict({**CLORA, **LORA}[method])
     targets = (SLICED if options.pop("sliced", False) else WHOLE)[backbone]
     if method in CLORA:
@@ -71,6 +123,13 @@ def config(method: str, backbone: str) -> Any:
     return (CLoRAConfig if method in CLORA else LoRAConfig)(
         r=2, target_modules=targets, modules_to_save=saved, **options
     )
+
+
+def _other(method: str, backbone: str, saved: tuple[str, ...] | None) -> Any:
+    kind, options = OTHERS[method][0], dict(OTHERS[method][1])
+    if any(field.name == "target_modules" for field in fields(kind)):
+        options["target_modules"] = (SLICED if options.pop("sliced", False) else WHOLE)[backbone]
+    return kind(modules_to_save=saved, **options)
 
 
 def attached(method: str, backbone: str, *, steps: int = 0, dtype: torch.dtype = torch.float32) -> Case:

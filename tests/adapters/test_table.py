@@ -12,11 +12,25 @@ import torch
 from torch import Tensor, nn
 
 import pcclora
-from pcclora import CLoRAConfig, LoRAConfig, PccloraError, list_models
+from pcclora import CLoRAConfig, LinearConfig, LoRAConfig, PccloraError, list_models
 from pcclora.adapters import Adapter, adapter_tensors
 from pcclora.adapters.folder import TENSORS
-from tests.adapters.backbones import BACKBONES, point_transformer
-from tests.adapters.cases import CLORA, LORA, TABLE, attached, config, every, is_the_base, output, same, state, train
+from tests.adapters.backbones import BACKBONES, CLASSES, point_transformer
+from tests.adapters.cases import (
+    CLORA,
+    LORA,
+    SELECTIVE,
+    TABLE,
+    attached,
+    config,
+    every,
+    is_the_base,
+    output,
+    refused,
+    same,
+    state,
+    train,
+)
 from tests.adapters.files import assert_refused, read, rewrite
 from tests.adapters.twins import naive_sade, products
 
@@ -28,9 +42,17 @@ saved = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE f
 @every
 def test_the_output_at_the_start_is_the_bases(method: str, backbone: str) -> None:
     base, x = BACKBONES[backbone]()
-    model, _, _ = attached(method, backbone)
-    assert torch.equal(output(model, x), output(base, x))
+    model, adapter, _ = attached(method, backbone)
+    assert torch.equal(output(model, x), output(base, x)) is adapter.starts_at_base
     assert model(x).requires_grad
+
+
+@refused
+def test_a_model_without_a_place_for_a_method_says_which_it_has(method: str, backbone: str) -> None:
+    model, _ = BACKBONES[backbone]()
+    with pytest.raises(PccloraError, match=r"has no place '\w+', where this method acts; it (has|declares no)"):
+        pcclora.attach(model, config(method, backbone))
+    assert is_the_base(model, backbone)
 
 
 @every
@@ -43,7 +65,56 @@ def test_training_moves_what_is_trained_and_nothing_else(method: str, backbone: 
     train(model, adapter, x, steps=4)
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert asked <= moved
-    assert moved <= asked | set(adapter.trained_buffers)
+    assert moved <= asked | set(adapter.trained_buffers) | {f"adapters.default.{n}" for n, _ in adapter.named_buffers()}
+
+
+@every
+def test_every_trained_tensor_has_had_a_gradient_after_two_steps(method: str, backbone: str) -> None:
+    model, adapter, x = attached(method, backbone)
+    asked = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    alive: set[str] = set()
+    for steps in (0, 1, 1):
+        train(model, adapter, x, steps=steps)
+        (
+            torch.nn.functional.cross_entropy(model(x), torch.arange(len(x)) % CLASSES) + adapter.regularization()
+        ).backward()
+        alive |= {name for name, p in asked.items() if p.grad is not None and p.grad.any()}
+        model.zero_grad()
+    assert alive == asked.keys()
+
+
+@every
+def test_the_answer_for_one_does_not_depend_on_the_others(method: str, backbone: str) -> None:
+    model, _, x = attached(method, backbone, steps=2)
+    together = output(model, x)
+    others = x.flip(0).roll(1, dims=1) if x.ndim == 3 else torch.randn_like(x)
+    for row in range(len(x)):
+        mixed = others.clone()
+        mixed[row] = x[row]
+        for batch, place in ((x[row : row + 1], 0), (mixed, row)):
+            difference = (output(model, batch)[place] - together[row]).abs().max()
+            assert difference <= 2e-6 * together.abs().max()
+
+
+@every
+def test_the_order_of_points_does_not_matter(method: str, backbone: str) -> None:
+    if backbone != "point_mae_tiny":
+        return
+    model, _, x = attached(method, backbone, steps=2)
+    order = torch.cat(
+        [torch.zeros(1, dtype=torch.long), 1 + torch.randperm(x.shape[1] - 1)]
+    )  # sampling starts at the first
+    torch.testing.assert_close(output(model, x[:, order]), output(model, x), rtol=1e-4, atol=1e-4)
+
+
+@every
+def test_a_training_step_needs_no_number_on_the_host(method: str, backbone: str) -> None:
+    model, adapter, x = attached(method, backbone)
+    model.to("meta").train()
+    loss = model(x.to("meta")).square().mean() + adapter.regularization()
+    loss.backward()
+    assert loss.device.type == "meta"
+    assert all(p.grad is not None and p.grad.device.type == "meta" for p in model.parameters() if p.requires_grad)
 
 
 @low_rank
@@ -81,13 +152,18 @@ def live(model: nn.Module, adapter: Adapter, x: Tensor) -> bool:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @every
 def test_merging_changes_no_output(method: str, backbone: str, dtype: torch.dtype, tolerance: float) -> None:
-    model, _, x = attached(method, backbone, steps=3, dtype=dtype)
+    model, adapter, x = attached(method, backbone, steps=3, dtype=dtype)
     apart = output(model, x)
     kept = state(model)
+    if not adapter.mergeable:
+        with pytest.raises(PccloraError, match=r"no weight of the model can take up what \w+ does"):
+            pcclora.merge(model)
+        assert same(state(model), kept)
+        return
     pcclora.merge(model)
     together = output(model, x)
     assert (together - apart).abs().max() <= tolerance * apart.abs().max()
-    if method in [*CLORA, *LORA]:
+    if method not in SELECTIVE:
         assert not same(state(model), kept)
     pcclora.unmerge(model)
     assert same(state(model), kept)
@@ -134,8 +210,10 @@ def test_a_base_state_loads_strictly_before_and_after_attaching(method: str, bac
     trained, _, _ = attached(method, backbone, steps=2)
     trained.load_state_dict(other.state_dict(), strict=True)
 
-    assert torch.equal(output(before, x), expected)
-    assert torch.equal(output(after, x), expected)
+    if before.adapters["default"].starts_at_base:
+        assert torch.equal(output(before, x), expected)
+        if not method.startswith("dora"):  # its lengths are those of the weights that it was attached to
+            assert torch.equal(output(after, x), expected)
     for model in (before, after, trained):
         with pcclora.disabled(model):
             assert torch.equal(output(model, x), expected)
@@ -154,12 +232,16 @@ def test_disabling_and_detaching_bring_the_originals_back(method: str, backbone:
     assert same(state(model), kept)
     again = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert list(map(id, again)) == list(map(id, asked))  # what an optimiser holds is still what trains
-    pcclora.merge(model)
-    merged = output(model, x)
-    with pcclora.disabled(model):
-        assert torch.equal(output(model, x), output(base, x))
-    assert torch.equal(output(model, x), merged)
-    pcclora.unmerge(model)
+    if model.adapters["default"].mergeable:
+        pcclora.merge(model)
+        merged = output(model, x)
+        with pcclora.disabled(model):
+            assert torch.equal(output(model, x), output(base, x))
+        assert torch.equal(output(model, x), merged)
+        pcclora.unmerge(model)
+    pcclora.attach(model, LinearConfig(modules_to_save=("head",) if backbone == "mlp" else None), name="other")
+    assert torch.equal(output(model, x), output(base, x))  # of an adapter that is not active there is no trace
+    pcclora.detach(model, "other")
     pcclora.detach(model)
     assert is_the_base(model, backbone)
     with pytest.raises(PccloraError, match="no adapter"):
@@ -169,12 +251,18 @@ def test_disabling_and_detaching_bring_the_originals_back(method: str, backbone:
 @every
 def test_detaching_a_merged_adapter_leaves_a_plain_model(method: str, backbone: str) -> None:
     model, adapter, x = attached(method, backbone, steps=3)
+    if not adapter.mergeable:
+        return
     trained = {name: model.get_parameter(name).detach().clone() for name in adapter.trained_parameters}
     pcclora.merge(model)
     merged = output(model, x)
     pcclora.detach(model)
     assert torch.equal(output(model, x), merged)
     plain, _ = BACKBONES[backbone]()
+    for name in model.state_dict().keys() - plain.state_dict().keys():  # a bias that merging made
+        owner, _, leaf = name.rpartition(".")
+        assert leaf == "bias" and method.startswith(("ssf", "arc"))
+        plain.get_submodule(owner).register_parameter(leaf, nn.Parameter(model.get_parameter(name).detach().clone()))
     plain.load_state_dict(model.state_dict(), strict=True)
     assert torch.equal(output(plain, x), merged)
     assert [type(module) for module in model.modules()] == [type(module) for module in plain.modules()]
@@ -196,9 +284,12 @@ def test_a_saved_adapter_comes_back_bit_for_bit(method: str, backbone: str, tmp_
     trained, again = (sum(p.numel() for p in m.parameters() if p.requires_grad) for m in (model, fresh))
     assert trained == again
     file, _ = read(tmp_path)
-    assert trained + sum(model.get_buffer(name).numel() for name in adapter.trained_buffers) == sum(
-        tensor.numel() for tensor in file.values()
-    )
+    kept = adapter.state_dict().keys() - {name for name, _ in adapter.named_parameters()}
+    moved = [
+        *(model.get_buffer(name) for name in adapter.trained_buffers),
+        *(adapter.state_dict()[key] for key in kept),
+    ]
+    assert trained + sum(map(torch.numel, moved)) == sum(tensor.numel() for tensor in file.values())
 
 
 @saved

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcclora.errors import PccloraError
-from pcclora.models.tokenizer import MiniPointNet, group_points
+from pcclora.models.tokenizer import Grouping, MiniPointNet
 
 
 def naive(encoder: MiniPointNet, neighborhoods: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def test_needs_fewer_operations():
 
 
 def test_groups_are_neighbours_around_their_centres(points):
-    neighborhoods, centers = group_points(points, num_groups=5, group_size=4)
+    neighborhoods, centers = Grouping(5, 4)(points)
     assert neighborhoods.shape == (4, 5, 4, 3) and centers.shape == (4, 5, 3)
     assert torch.equal(centers[:, 0], points[:, 0])
     assert torch.equal(neighborhoods[:, :, 0], torch.zeros(4, 5, 3))  # a centre is its own nearest neighbour
@@ -105,9 +105,9 @@ def test_groups_are_neighbours_around_their_centres(points):
 @pytest.mark.parametrize("shape", [(40, 3), (2, 40, 6), (2, 3, 40)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(PccloraError, match=r"\(B, N, 3\) is expected"):
-        group_points(torch.zeros(shape), num_groups=2, group_size=2)
+        Grouping(2, 2)(torch.zeros(shape))
 
 
 def test_too_few_points_are_refused(points):
     with pytest.raises(PccloraError):
-        group_points(points, num_groups=41, group_size=2)
+        Grouping(41, 2)(points)

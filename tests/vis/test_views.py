@@ -54,11 +54,11 @@ def test_tokens_are_those_of_the_model(chair):
     """The black points are the centres, and the coloured ones the members, of the tokeniser's own groups."""
     import torch
 
-    from pcclora.models.tokenizer import group_points
+    from pcclora.models.tokenizer import Grouping
 
     colours = token_colours(chair.points, Tokens(num_groups=12, group_size=16, points=600))
     drawn = torch.from_numpy(chair.points)[None]
-    groups, centres = group_points(drawn[:, farthest(chair.points, 600)], num_groups=12, group_size=16)
+    groups, centres = Grouping(12, 16)(drawn[:, farthest(chair.points, 600)])
     black, grey = ((colours == shade).all(axis=1) for shade in ((0, 0, 0), rgb(RIGHT)))
     assert points_of(chair.points[black]) == points_of(centres[0].numpy())
     members = (groups + centres[:, :, None])[0].reshape(-1, 3).numpy()

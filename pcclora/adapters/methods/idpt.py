@@ -1,0 +1,165 @@
+"""``idpt``: one prompt, computed from the cloud's own tokens, in front of the last block.
+
+Zha et al., Instance-aware Dynamic Prompt Tuning for Pre-trained Point Cloud Models (arXiv 2304.07221). In front of the
+last block a prompt P = F(x_1..G) comes behind the class token, with a position of its own; behind the last norm the
+head reads [class token, P, max of the groups], 3 C wide.
+
+F treats tokens as points in feature space: three EdgeConvs e_j = act(BN([x_j - x_i, x_i] W)) over the k nearest tokens
+(the token itself is one), max over them, each on the output of the one before; their outputs side by side pass through
+a last map with BN, and the max over the tokens is P.
+
+From the paper: all of it, k = 20. Ours: with W = [W1; W2] an edge is x_j W1 + x_i (W2 - W1), so both products run once
+a token and not once an edge: the same numbers up to rounding, k times fewer operations; BN and the max still see every
+edge. The prompt's position trains too: in the released code it stays at random, for its name lacks a word.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.places import Place, find_places, prefix_tokens, width
+from pcclora.errors import PccloraError
+from pcclora.registry import ADAPTERS
+
+
+@dataclass
+class IDPTConfig(AdapterConfig):
+    """Settings of IDPT.
+
+    Attributes:
+        k: Neighbours of a token in feature space, itself among them.
+    """
+
+    k: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        if self.k < 1:
+            raise PccloraError(f"k is {self.k}; at least 1 is needed")
+
+
+class EdgeConv(nn.Module):
+    """One layer on the graph of the k nearest tokens.
+
+    Args:
+        C: Width of a token.
+        k: Neighbours, the token itself among them.
+    """
+
+    def __init__(self, C: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.edge = nn.Linear(2 * C, C, bias=False)  # the first C inputs are x_j - x_i, the last x_i
+        self.norm = nn.BatchNorm1d(C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, G, C) to (B, G, C)."""
+        B, G, C = x.shape
+        with torch.no_grad():
+            near = torch.cdist(x, x).topk(min(self.k, G), dim=-1, largest=False).indices  # (B, G, k)
+        difference, itself = self.edge.weight[:, :C], self.edge.weight[:, C:]
+        of_neighbour, of_token = F.linear(x, difference), F.linear(x, itself - difference)
+        rows = (near + G * torch.arange(B, device=x.device)[:, None, None]).flatten()
+        edges = of_neighbour.flatten(0, 1)[rows].view(B, G, -1, C) + of_token[:, :, None]
+        normed = self.norm(edges.flatten(0, 2)).view(B, G, -1, C)
+        return F.leaky_relu(normed, 0.2).amax(dim=2)
+
+
+class PromptMaker(nn.Module):
+    """F: the tokens of a cloud -> its prompt.
+
+    Args:
+        C: Width of a token.
+        k: Neighbours.
+    """
+
+    def __init__(self, C: int, k: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([EdgeConv(C, k) for _ in range(3)])
+        self.join = nn.Linear(3 * C, C, bias=False)
+        self.norm = nn.BatchNorm1d(C)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, G, C) to a prompt (B, 1, C)."""
+        outputs, x = [], tokens
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x)
+        joined = self.join(torch.cat(outputs, dim=-1))
+        normed = self.norm(joined.flatten(0, 1)).view_as(joined)
+        return F.leaky_relu(normed, 0.2).amax(dim=1, keepdim=True)
+
+
+@ADAPTERS.register("idpt", config=IDPTConfig)
+class IDPT(Adapter):
+    """IDPT on one model.
+
+    Args:
+        config: Its settings.
+        model: What is adapted.
+
+    Raises:
+        PccloraError: If the model has no position, blocks, norm or head of the kind that this method needs.
+    """
+
+    config: IDPTConfig
+    starts_at_base = False  # a new token, and a head that reads it
+
+    def __init__(self, config: IDPTConfig, model: nn.Module) -> None:
+        head = find_places(model, ["head"])
+        blocks, others = find_places(model, ["tokens"]), find_places(model, ["position", "norm"])
+        super().__init__(config, model, places=[*blocks[-2:], *others, *head])
+        self.prefix, self.C = prefix_tokens(model), width(model, blocks[0])
+        self.reads, self.widened = _first_map(model, head[0].module)
+        if f"{self.widened}.weight" not in self.trained_parameters:
+            raise PccloraError(
+                f"'{self.widened}' reads the prompt, so it must train; name '{head[0].module}' to be saved"
+            )
+        self.maker = PromptMaker(self.C, config.k).to(model.get_parameter(f"{self.widened}.weight"))
+        self.position = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(1, 1, self.C), std=0.02).to(self.maker.join.weight)
+        )
+
+    def own_copy(self, name: str, original: Tensor) -> Tensor:
+        """Return the head's first map C inputs wider: as torch starts a map of that width, the others as they are."""
+        if name != f"{self.widened}.weight":
+            return super().own_copy(name, original)
+        wider = nn.Linear(self.reads + self.C, len(original), bias=False).weight
+        return wider.detach().to(original)
+
+    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Put the prompt into the last block, behind the prefix; give it to the head to read."""
+        if place.role == "head":
+            features: Tensor = inputs[0]
+            own = self.prefix * self.C
+            return (torch.cat([features[:, :own], self.seen.pop("prompt"), features[:, own:]], dim=1),)
+        if place.role != "tokens" or not place.last:
+            return inputs
+        x: Tensor = inputs[0]
+        position = self.seen.pop("position")
+        tokens = self.seen.pop("tokens", None)  # without the position; only a single block has none before it
+        prompt = self.maker(x[:, self.prefix :] - position if tokens is None else tokens) + self.position
+        return torch.cat([x[:, : self.prefix], prompt, x[:, self.prefix :]], dim=1), *inputs[1:]
+
+    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Remember the positions; take the prompt out behind the last norm."""
+        if place.role == "position":
+            self.seen["position"] = output
+        elif place.role == "tokens" and not place.last:
+            self.seen["tokens"] = output[:, self.prefix :]
+        elif place.role == "norm":
+            self.seen["prompt"] = output[:, self.prefix]
+            return torch.cat([output[:, : self.prefix], output[:, self.prefix + 1 :]], dim=1)
+        return output
+
+
+def _first_map(model: nn.Module, head: str) -> tuple[int, str]:
+    """Return how many features a head reads, and the name of the linear map that reads them."""
+    for name, module in model.get_submodule(head).named_modules():
+        if isinstance(module, nn.Linear):
+            return module.in_features, f"{head}.{name}".rstrip(".")
+    raise PccloraError(f"'{head}' has no linear map that could read more features")

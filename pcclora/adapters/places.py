@@ -1,0 +1,153 @@
+"""Places: modules of a model by their role, so that a method can act around them without knowing the model.
+
+As a model declares what trains beside an adapter (``modules_to_save``), it declares its ``places``: role -> pattern of
+module names. A role is a promise of what goes in and comes out:
+
+==================  ================================================================================================
+``position``        centres (B, G, 3) -> positions (B, G, C); called once a forward, before the first block
+``block``           all tokens (B, T, C), their position added before -> the same; the first ``prefix_tokens`` of them
+                    are no patches
+``tokens``          as ``block``, and further tokens may be put in, which are taken out behind it
+``patches``         images (B, 3, S, S) -> (B, C, H, W), by a convolution
+``attention``       normalised tokens -> what is added to them
+``attention_norm``  all tokens -> normalised, in front of ``attention``
+``mlp``             normalised tokens -> what is added to them
+``mlp_norm``        all tokens behind the attention -> normalised, in front of ``mlp``
+``norm``            all tokens behind the last block -> normalised
+``head``            features (B, F) -> logits
+==================  ================================================================================================
+
+A model that breaks a promise does not declare the role: ReCon's two streams have no ``mlp_norm`` of all tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from pcclora.adapters.targets import select
+from pcclora.errors import PccloraError
+
+if TYPE_CHECKING:
+    from pcclora.adapters.base import Adapter
+
+
+@dataclass(frozen=True)
+class Place:
+    """One module in its role.
+
+    Attributes:
+        role: What it is to the model.
+        module: Its name.
+        index: Which of its role, from 0 in the model's order.
+        count: How many of its role there are.
+    """
+
+    role: str
+    module: str
+    index: int
+    count: int
+
+    @property
+    def last(self) -> bool:
+        """Whether none of its role comes after it."""
+        return self.index == self.count - 1
+
+
+class Seen(dict[str, Any]):
+    """What one forward leaves at a place for later ones; a copy or a pickle of it is empty, as before a forward."""
+
+    def __deepcopy__(self, _: Any) -> "Seen":
+        return Seen()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Seen, ()
+
+
+def find_places(model: nn.Module, roles: Sequence[str]) -> tuple[Place, ...]:
+    """Return the places of a model that play some roles.
+
+    Args:
+        model: Declares ``places``.
+        roles: Which are wanted; each once.
+
+    Raises:
+        PccloraError: If the model has no place of a role, with those that it has, or a role is asked for twice.
+    """
+    if len(set(roles)) < len(roles):
+        raise PccloraError(f"roles {', '.join(roles)}: one is asked for twice")
+    declared: dict[str, str] = getattr(model, "places", {})
+    names = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
+    found: list[Place] = []
+    for role in roles:
+        if role not in declared:
+            has = f"it has {', '.join(declared)}" if declared else "it declares no places"
+            raise PccloraError(f"{type(model).__name__} has no place '{role}', where this method acts; {has}")
+        modules = select([declared[role]], names, what=f"place '{role}'")
+        found += [Place(role, module, index, len(modules)) for index, module in enumerate(modules)]
+    return tuple(found)
+
+
+def has_place(model: nn.Module, role: str) -> bool:
+    """Tell whether a model has a place of a role."""
+    return role in getattr(model, "places", {})
+
+
+def prefix_tokens(model: nn.Module) -> int:
+    """Return how many tokens come before those of patches or groups: class token and its like.
+
+    Raises:
+        PccloraError: If the model does not say it.
+    """
+    count = getattr(model, "prefix_tokens", None)
+    if not isinstance(count, int):
+        raise PccloraError(
+            f"{type(model).__name__} does not say by prefix_tokens how many tokens come before its patches"
+        )
+    return count
+
+
+def width(model: nn.Module, place: Place) -> int:
+    """Return the width C of a block's tokens: that of the first norm inside."""
+    sizes = (p.numel() for p in model.get_submodule(place.module).parameters() if p.ndim == 1)
+    size = next(sizes, None)
+    if size is None:
+        raise PccloraError(f"'{place.module}' has no norm inside, so the width of its tokens is not known")
+    return size
+
+
+class PlaceHook:
+    """Asks the active adapter before and after a module; an object, so that a copied model asks its own adapters.
+
+    Args:
+        acting_at: Module name -> the active adapter if it acts there.
+        module: The name.
+    """
+
+    def __init__(self, acting_at: "Callable[[str], Adapter | None]", module: str) -> None:
+        self.acting_at, self.module = acting_at, module
+
+
+class Before(PlaceHook):
+    """Called by torch before the module."""
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what the module is given."""
+        adapter = self.acting_at(self.module)
+        if adapter is not None:
+            for place in adapter.places_at[self.module]:
+                inputs = adapter.before(place, inputs)
+        return inputs
+
+
+class After(PlaceHook):
+    """Called by torch after the module."""
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Return what the module's caller is given."""
+        adapter = self.acting_at(self.module)
+        if adapter is not None:
+            for place in adapter.places_at[self.module]:
+                output = adapter.after(place, inputs, output)
+        return output

@@ -1,0 +1,241 @@
+"""Each method computes what the original code does: with the golden's tensors the logits are the golden's."""
+
+import json
+import re
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pcclora
+from pcclora.adapters import (
+    Adapter,
+    AdaptFormerConfig,
+    ARCConfig,
+    DoRAConfig,
+    IDPTConfig,
+    PointGSTConfig,
+    SSFConfig,
+    VeRAConfig,
+    VPTDeepConfig,
+)
+from pcclora.models import create_model
+
+State = Mapping[str, Tensor]
+TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def golden(goldens) -> Callable[[str], tuple[State, Mapping[str, Tensor]]]:
+    """Name -> the golden's weights by the originals' keys, and its arrays."""
+
+    def read(name: str) -> tuple[State, Mapping[str, Tensor]]:
+        sys.path.insert(0, str(goldens))
+        try:
+            make = runpy.run_path(str(goldens / "method_state.py"))["method_state"]
+        finally:
+            sys.path.remove(str(goldens))
+        keys = json.loads((goldens / f"{name}.keys.json").read_text())
+        with np.load(goldens / f"{name}.npz") as arrays:
+            return make(name, keys), {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    return read
+
+
+def point_mae() -> nn.Module:
+    return create_model("point_mae", num_classes=15, num_groups=128).eval()
+
+
+def tiny_vit() -> nn.Module:
+    pytest.importorskip("timm")
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    return create_model("timm/vit_tiny_patch16_224", num_classes=10, **sizes).eval()
+
+
+def load_trunk(model: nn.Module, state: State) -> None:
+    """Put the golden's weights into the model's own parameters, under their own names; a wider head stays as it is."""
+    own = model.state_dict()
+    named = {key.replace("blocks.blocks.", "blocks."): value for key, value in state.items()}
+    usable = {key: named[key] for key in own if key in named and not key.startswith("adapters.")}
+    assert len(usable) >= 0.9 * sum(not key.startswith("adapters.") for key in own)
+    with torch.no_grad():
+        for key, value in usable.items():
+            dict([*model.named_parameters(), *model.named_buffers()])[key].copy_(value)
+
+
+def fill(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
+    """Give the adapter all of its tensors, and none twice."""
+    own = adapter.state_dict()
+    assert tensors.keys() == {key for key in own if not key.endswith("num_batches_tracked")}
+    for key, value in tensors.items():
+        own[key].copy_(value.view_as(own[key]))
+
+
+def relative(computed: Tensor, expected: Tensor) -> float:
+    return float((computed - expected).norm() / expected.norm())
+
+
+def stacked(state: State, pattern: str, count: int) -> Tensor:
+    return torch.stack([state[pattern.format(i=i)] for i in range(count)])
+
+
+def test_vpt_deep_of_points(golden):
+    state, arrays = golden("vpt_deep_cls")
+    model = point_mae()
+    adapter = pcclora.attach(model, VPTDeepConfig(prompts=10)).eval()
+    load_trunk(model, state)
+    fill(
+        adapter,
+        {
+            "prompts": stacked(state, "cls_prompt_list.{i}", 12),
+            "positions": stacked(state, "cls_prompt_pos_list.{i}", 12),
+        },
+    )
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 360_463
+
+
+def test_vpt_deep_of_images(golden):
+    state, arrays = golden("vit_vpt_deep")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, VPTDeepConfig(prompts=4)).eval()
+    load_trunk(model, state)
+    prompts = [state["transformer.prompt_embeddings"], state["transformer.deep_prompt_embeddings"]]
+    fill(adapter, {"prompts": torch.cat(prompts)})
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_adaptformer(golden):
+    state, arrays = golden("vit_adaptformer")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, AdaptFormerConfig(m=8, scale=0.1)).eval()
+    load_trunk(model, state)
+    names = {
+        "down": "down_proj.weight",
+        "down_bias": "down_proj.bias",
+        "up": "up_proj.weight",
+        "up_bias": "up_proj.bias",
+    }
+    own = {f"bottlenecks.{k}": stacked(state, "blocks.{i}.adaptmlp." + v, 3) for k, v in names.items()}
+    fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_ssf(golden):
+    state, arrays = golden("vit_ssf")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, SSFConfig()).eval()
+    load_trunk(model, state)
+    places = {
+        "patch_embed.proj": "patch_embed.ssf_{}_1", "norm": "ssf_{}_1", "norm1": "ssf_{}_1", "norm2": "ssf_{}_2",
+        "attn.qkv": "attn.ssf_{}_1", "attn.proj": "attn.ssf_{}_2", "mlp.fc1": "mlp.ssf_{}_1", "mlp.fc2": "mlp.ssf_{}_2",
+    }  # fmt: skip
+    own = {}
+    for key in adapter.state_dict():
+        kind, _, path = key.partition(".")
+        block = re.match(r"blocks/\d+/", path)
+        prefix, name = (block[0].replace("/", "."), path[block.end() :]) if block else ("", path)
+        own[key] = state[prefix + places[name.replace("/", ".")].format(kind.removesuffix("s"))]
+    fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_arc(golden):
+    state, arrays = golden("vit_arc")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, ARCConfig(k=10)).eval()
+    load_trunk(model, state)
+    own = {}
+    for kind, name in (("qkv_48", "att"), ("fc1_48", "mlp")):
+        own[f"bases.{kind}"] = state[f"transformer.{name}_down_projection"]
+        own[f"scales.{kind}"] = stacked(state, f"transformer.layer.{{i}}.{name}_adapter.adapter_rescale", 3)
+        own[f"shifts.{kind}"] = stacked(state, f"transformer.layer.{{i}}.{name}_adapter.adapter_bias", 3)
+    fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+WHOLE = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
+
+
+def test_dora(golden):
+    state, arrays = golden("vit_dora")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, DoRAConfig(r=4, lora_alpha=8.0, target_modules=WHOLE)).eval()
+    load_trunk(model, {key.removeprefix("base_model.model.").replace(".base_layer", ""): v for key, v in state.items()})
+    own = {}
+    for group, name in (("48x144", "qkv"), ("48x48", "proj")):
+        at = f"base_model.model.blocks.{{i}}.attn.{name}."
+        own[f"groups.{group}.A"] = stacked(state, _found(state, at + "lora_A"), 3)
+        own[f"groups.{group}.B"] = stacked(state, _found(state, at + "lora_B"), 3)
+        own[f"groups.{group}.m"] = stacked(state, _found(state, at + "lora_magnitude_vector"), 3)
+    fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_vera(golden):
+    state, arrays = golden("vit_vera")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, VeRAConfig(r=8, target_modules=WHOLE)).eval()
+    load_trunk(model, {key.removeprefix("base_model.model.").replace(".base_layer", ""): v for key, v in state.items()})
+    A, B = (state[_found(state, f"base_model.{name}")] for name in ("vera_A", "vera_B"))
+    own = {}
+    for group, name in (("48x144", "qkv"), ("48x48", "proj")):
+        at = f"base_model.model.blocks.{{i}}.attn.{name}."
+        own[f"groups.{group}.l"] = stacked(state, _found(state, at + "vera_lambda_d"), 3)
+        own[f"groups.{group}.b"] = stacked(state, _found(state, at + "vera_lambda_b"), 3)
+        vectors = adapter.groups[group]
+        vectors.A.copy_(A), vectors.B.copy_(B[: len(vectors.B)])
+    fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def _found(state: State, start: str) -> str:
+    """Return the whole key that begins so, with ``{i}`` for the block."""
+    (end,) = {key[len(start.format(i=0)) :] for key in state if key.startswith(start.format(i=0))}
+    return start + end
+
+
+def test_idpt(golden):
+    state, arrays = golden("idpt_cls")
+    model = point_mae()
+    adapter = pcclora.attach(model, IDPTConfig()).eval()
+    load_trunk(model, state)
+    own = {"position": state["prompt_pos"], "maker.join.weight": state["blocks.cls.conv5.0.weight"]}
+    norms = {"maker.norm": "conv5.1"} | {f"maker.layers.{n}.norm": f"conv{n + 1}.1" for n in range(3)}
+    for n in range(3):
+        own[f"maker.layers.{n}.edge.weight"] = state[f"blocks.cls.conv{n + 1}.0.weight"]
+    for ours, theirs in norms.items():
+        for leaf in ("weight", "bias", "running_mean", "running_var"):
+            own[f"{ours}.{leaf}"] = state[f"blocks.cls.{theirs}.{leaf}"]
+    fill(adapter, own)
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 1_696_783 + 384  # and the prompt's position
+
+
+def test_pointgst(golden):
+    state, arrays = golden("pointgst_spec_cls")
+    model = point_mae()
+    adapter = pcclora.attach(model, PointGSTConfig()).eval()
+    load_trunk(model, state)
+    names = {"down": "down", "norm1": "norm_ly1", "norm2": "norm_ly2", "spectral": "adapt1", "up": "up"}
+    own = {
+        f"branches.{i}.{ours}.{leaf}": state[f"blocks.blocks.{i}.gft_adapter.{theirs}.{leaf}"]
+        for i in range(12)
+        for ours, theirs in names.items()
+        for leaf in ("weight", "bias")
+    }
+    fill(adapter, own)
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 622_831
