@@ -37,7 +37,7 @@ class AdapterHost(nn.ModuleDict):
         self.merged: dict[str, Tensor | None] | None = None
         self.aside: dict[str, dict[str, Tensor]] = {}
         self.linears: dict[str, AdaptedLinear] = {}
-        self.hooks: dict[str, tuple[RemovableHandle, ...]] = {}
+        self.hooks: list[RemovableHandle] = []
         self.loading: frozenset[str] | None = None
         self.too_narrow: dict[str, Tensor] = {}
         self.required_grad = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -53,13 +53,6 @@ class AdapterHost(nn.ModuleDict):
             return None
         adapter = self._adapter(self.active)
         return adapter if key in adapter.acts_on else None
-
-    def acting_at(self, module: str) -> Adapter | None:
-        """Return the active adapter if it acts around a module and is not merged."""
-        if self.active is None or self.merged is not None:
-            return None
-        adapter = self._adapter(self.active)
-        return adapter if module in adapter.places_at else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input: an ``nn.Sequential`` calls its last child too."""
@@ -78,13 +71,6 @@ class AdapterHost(nn.ModuleDict):
             if target.module not in self.linears:
                 linear = self.model.get_submodule(target.module)
                 self.linears[target.module] = adapt(cast("nn.Linear", linear), self, target.module)
-        for module in adapter.places_at:
-            if module not in self.hooks:
-                place = self.model.get_submodule(module)
-                self.hooks[module] = (
-                    place.register_forward_pre_hook(Before(self.acting_at, module)),
-                    place.register_forward_hook(After(self.acting_at, module)),
-                )
 
     def activate(self, name: str | None) -> None:
         """Put one adapter in place, or with None the originals."""
@@ -95,6 +81,7 @@ class AdapterHost(nn.ModuleDict):
         self.active = name
         if name is not None:
             self._exchange(name)
+        self._hook()
         self._freeze()
         self.train(self.model.training)
 
@@ -106,17 +93,12 @@ class AdapterHost(nn.ModuleDict):
         needed = {key for other in self for key in self._adapter(other).acts_on}
         for key in [key for key in self.linears if key not in needed]:
             restore(self.linears.pop(key))
-        around = {module for other in self for module in self._adapter(other).places_at}
-        for module in [module for module in self.hooks if module not in around]:
-            self._unhook(module)
 
     def dissolve(self) -> None:
         """Leave the model as it is now, plain: nothing adapted, every parameter trained that was so before."""
         for linear in self.linears.values():
             restore(linear)
-        for module in [*self.hooks]:
-            self._unhook(module)
-        for guard in self.guards:
+        for guard in (*self.hooks, *self.guards):
             guard.remove()
         del self.model._modules["adapters"]
         born = {key for key, original in (self.merged or {}).items() if original is None}  # a bias that merging made
@@ -139,6 +121,7 @@ class AdapterHost(nn.ModuleDict):
             module = self.model.get_submodule(name)
             for leaf, tensor in tensors.items():
                 self.merged[f"{name}.{leaf}"] = _put(module, leaf, tensor)
+        self._hook()
         self._freeze()
         self.model.eval()
 
@@ -150,6 +133,7 @@ class AdapterHost(nn.ModuleDict):
             name, _, leaf = key.rpartition(".")
             _put(self.model.get_submodule(name), leaf, original)
         self.merged = None
+        self._hook()
         self._freeze()
 
     def train(self, mode: bool = True) -> "AdapterHost":
@@ -182,9 +166,18 @@ class AdapterHost(nn.ModuleDict):
         weight, merged_bias = adapter.merged(name, cast("Tensor", module.weight), bias)
         return {"weight": weight} if merged_bias is bias else {"weight": weight, "bias": merged_bias}
 
-    def _unhook(self, module: str) -> None:
-        for handle in self.hooks.pop(module):
+    def _hook(self) -> None:
+        """Let the active adapter be asked at its places, and no other: a place costs nothing while none acts there."""
+        for handle in self.hooks:
             handle.remove()
+        self.hooks = []
+        if self.active is None or self.merged is not None:
+            return
+        adapter = self._adapter(self.active)
+        for module in adapter.places_at:
+            place = self.model.get_submodule(module)
+            self.hooks.append(place.register_forward_pre_hook(Before(adapter, module)))
+            self.hooks.append(place.register_forward_hook(After(adapter, module)))
 
     def _in_place(self, key: str) -> Tensor:
         place, leaf = self._place(key)

@@ -20,7 +20,7 @@ module names. A role is a promise of what goes in and comes out:
 A model that breaks a promise does not declare the role: ReCon's two streams have no ``mlp_norm`` of all tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,15 +118,15 @@ def width(model: nn.Module, place: Place) -> int:
 
 
 class PlaceHook:
-    """Asks the active adapter before and after a module; an object, so that a copied model asks its own adapters.
+    """Asks an adapter before or after a module; an object, so that a copied model asks its own copy of the adapter.
 
     Args:
-        acting_at: Module name -> the active adapter if it acts there.
-        module: The name.
+        adapter: The active one.
+        module: The module's name.
     """
 
-    def __init__(self, acting_at: "Callable[[str], Adapter | None]", module: str) -> None:
-        self.acting_at, self.module = acting_at, module
+    def __init__(self, adapter: "Adapter", module: str) -> None:
+        self.adapter, self.places = adapter, adapter.places_at[module]
 
 
 class Before(PlaceHook):
@@ -134,10 +134,8 @@ class Before(PlaceHook):
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return what the module is given."""
-        adapter = self.acting_at(self.module)
-        if adapter is not None:
-            for place in adapter.places_at[self.module]:
-                inputs = adapter.before(place, inputs)
+        for place in self.places:
+            inputs = self.adapter.before(place, inputs)
         return inputs
 
 
@@ -146,8 +144,6 @@ class After(PlaceHook):
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Return what the module's caller is given."""
-        adapter = self.acting_at(self.module)
-        if adapter is not None:
-            for place in adapter.places_at[self.module]:
-                output = adapter.after(place, inputs, output)
+        for place in self.places:
+            output = self.adapter.after(place, inputs, output)
         return output

@@ -58,6 +58,12 @@ class ViT(nn.Module):
     """A vision transformer on tokens: class token, blocks, head with a BatchNorm of its own."""
 
     modules_to_save = ("head", "cls_token")
+    prefix_tokens = 1
+    places = {
+        **dict.fromkeys(("block", "tokens"), "blocks.*"),
+        **{"attention": "blocks.*.attn", "attention_norm": "blocks.*.norm1"},
+        **{"mlp": "blocks.*.mlp", "mlp_norm": "blocks.*.norm2", "norm": "norm", "head": "head"},
+    }
 
     def __init__(self, depth: int = 2) -> None:
         super().__init__()

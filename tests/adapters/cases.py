@@ -73,6 +73,7 @@ TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of it
 
 NO_PLACE = {
     "mlp": ("ssf", "adaptformer", "vpt_deep", "idpt", "pointgst"),
+    "fused_vit": ("idpt", "pointgst"),
     "timm_vit": ("idpt", "pointgst"),
     "timm_split_vit": ("vpt_deep", "idpt", "pointgst"),  # its rotary positions count on one token a patch
 }

@@ -61,9 +61,11 @@ class SSF(Adapter):
         self.scales, self.shifts = nn.ParameterDict(), nn.ParameterDict()
         for name in [*(target.module for target in targets), *(place.module for place in places)]:
             weight = cast("Tensor", model.get_submodule(name).weight)
-            noise = 0.0 if config.init == "identity" else 0.02
-            self.scales[_key(name)] = nn.Parameter(torch.normal(1.0, noise, weight.shape[:1]).to(weight))
-            self.shifts[_key(name)] = nn.Parameter(torch.normal(0.0, noise, weight.shape[:1]).to(weight))
+            noise = torch.zeros(2, len(weight))
+            if config.init == "paper":
+                noise.normal_(std=0.02)
+            self.scales[_key(name)] = nn.Parameter((1 + noise[0]).to(weight))
+            self.shifts[_key(name)] = nn.Parameter(noise[1].to(weight))
 
     def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute g * (x W + b) + h."""
