@@ -6,6 +6,7 @@ are three maps, of timm's own making. All are float32, in eval mode, and the sam
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ class ViT(nn.Module):
 
     modules_to_save = ("head", "cls_token")
     prefix_tokens = 1
-    places = {
+    places: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("block", "tokens"), "blocks.*"),
         **{"attention": "blocks.*.attn", "attention_norm": "blocks.*.norm1"},
         **{"mlp": "blocks.*.mlp", "mlp_norm": "blocks.*.norm2", "norm": "norm", "head": "head"},

@@ -76,7 +76,7 @@ def fill(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
 
 
 def relative(computed: Tensor, expected: Tensor) -> float:
-    return float((computed - expected).norm() / expected.norm())
+    return float(((computed - expected).norm() / expected.norm()).detach())
 
 
 def stacked(state: State, pattern: str, count: int) -> Tensor:
