@@ -50,8 +50,7 @@ def test_it_says_its_task(path):
 
 @pytest.mark.parametrize("path", GRIDS, ids=str)
 def test_each_point_of_a_grid_is_a_run(path):
-    adapters = ("clora",) if path.stem == "grid" else ("linear", "bitfit", "lora", "clora", "full")
-    runs = [run for run in RUNS if run.parent == path.parent and run.stem.endswith(adapters)]
+    runs = [run for run in RUNS if run.parent == path.parent and (path.stem != "grid" or run.stem.endswith("clora"))]
     points = read_grid(ROOT / path)
     assert runs and len(set(points)) == len(points) >= 4
     for run in runs:
@@ -73,7 +72,7 @@ def test_a_comparison_resolves_every_setting(path, monkeypatch):
 )
 def test_the_matrix_is_whole(task, dataset):
     have = {path.stem for path in RUNS if path.parts[1:3] == (task, dataset)}
-    assert have == {
+    assert have >= {
         f"{m}_{a}" for m in ("point_mae", "point_bert", "recon") for a in ("full", "linear", "lora", "clora")
     }
 
@@ -81,7 +80,7 @@ def test_the_matrix_is_whole(task, dataset):
 @pytest.mark.parametrize("dataset", ["vtab1k", "fgvc"])
 def test_the_suites_have_every_method(dataset):
     have = {path.stem for path in RUNS if path.parts[1:3] == ("image", dataset)}
-    assert have == {f"vit_base_{a}" for a in ("linear", "bitfit", "lora", "clora", "full")}
+    assert have >= {f"vit_base_{a}" for a in ("linear", "bitfit", "lora", "clora", "full")}
 
 
 DEFAULTS = {
@@ -126,8 +125,9 @@ def test_it_trains(path, tmp_path):
 
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))
-    levels = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
-    tiny = TINY_IMAGES.get(path.stem[:8]) or [*TINY, *levels, "train.batch_size=8"]
+    fitting = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
+    fitting += ["adapter.local=4"] if path.stem.endswith("pointgst") else []
+    tiny = TINY_IMAGES.get(path.stem[:8]) or [*TINY, *fitting, "train.batch_size=8"]
     config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*tiny, *SHORT])
     run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
     assert run.finished

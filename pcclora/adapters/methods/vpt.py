@@ -15,6 +15,7 @@ from math import sqrt
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
@@ -73,12 +74,11 @@ class VPTDeep(Adapter):
         self.positions: nn.Parameter | None = None
         if has_place(model, "position"):
             self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty_like(prompts), std=0.02).to(like))
-        self.dropout = nn.Dropout(config.dropout)
 
     def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the block's prompts behind the prefix tokens."""
         x, *rest = inputs
-        prompts = self.dropout(self.prompts[place.index])
+        prompts = F.dropout(self.prompts[place.index], self.config.dropout, self.training)
         if self.positions is not None:
             prompts = prompts + self.positions[place.index]
         prompts = prompts.expand(len(x), -1, -1)
