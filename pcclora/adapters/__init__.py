@@ -1,4 +1,7 @@
-"""The adaptation core: it knows ``nn.Module``, and neither points nor pixels."""
+"""The adaptation core: it knows ``nn.Module``, and neither points nor pixels.
+
+A method of your own needs what is here and nothing else: see ``docs/adapters.md``.
+"""
 
 from pcclora.adapters.attach import (
     attach,
@@ -13,6 +16,7 @@ from pcclora.adapters.base import Adapter, AdapterConfig
 from pcclora.adapters.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.io import load_adapter, save_adapter
 from pcclora.adapters.lora import LoRA, LoRAConfig
+from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.dora import DoRAConfig
@@ -22,8 +26,10 @@ from pcclora.adapters.methods.ssf import SSFConfig
 from pcclora.adapters.methods.vera import VeRAConfig
 from pcclora.adapters.methods.vpt import VPTDeepConfig
 from pcclora.adapters.peft_format import export_peft
+from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.adapters.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.adapters.state import adapter_tensors, base_fingerprint, load_adapter_tensors
+from pcclora.adapters.targets import Target, attention_targets, find_targets
 
 __all__ = [
     "ARCConfig",
@@ -39,21 +45,30 @@ __all__ = [
     "LinearConfig",
     "LoRA",
     "LoRAConfig",
+    "LowRankAdapter",
+    "Place",
     "PointGSTConfig",
     "SSFConfig",
+    "Target",
     "VPTDeepConfig",
     "VeRAConfig",
     "adapter_tensors",
     "attach",
+    "attention_targets",
     "base_fingerprint",
     "detach",
     "disabled",
     "export_peft",
+    "find_places",
+    "find_targets",
+    "has_place",
     "load_adapter",
     "load_adapter_tensors",
     "merge",
+    "prefix_tokens",
     "print_trainable_parameters",
     "save_adapter",
     "set_adapter",
+    "token_width",
     "unmerge",
 ]

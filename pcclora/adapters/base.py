@@ -7,7 +7,7 @@ of its own, so that adapters can be exchanged and the originals come back.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,13 @@ class AdapterConfig:
 
     Attributes:
         modules_to_save: Names (``*`` for one segment) of modules and parameters that train beside the adapter and are
-            kept in its file. None takes what the model declares in its attribute ``modules_to_save``, if it has one.
+            kept in its file, or roles of the model's ``places``, as ``head``. None takes what the model declares in
+            its attribute ``modules_to_save``, if it has one.
+
+    ``shown`` names the settings that tell one run of a method from another, for tables.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ()
 
     modules_to_save: tuple[str, ...] | None = None
 
@@ -132,13 +137,16 @@ def saved_names(model: nn.Module, patterns: Sequence[str] | None) -> tuple[str, 
 
     Args:
         model: Where to look.
-        patterns: Names of modules or parameters; None takes the model's own ``modules_to_save``.
+        patterns: Names of modules or parameters, or roles that no module has as its name; None takes the model's own
+            ``modules_to_save``.
 
     Raises:
         PccloraError: If a pattern matches nothing.
     """
     wanted = getattr(model, "modules_to_save", ()) if patterns is None else patterns
     modules = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
+    roles = {role: module for role, module in getattr(model, "places", {}).items() if role not in modules}
+    wanted = [roles.get(name, name) for name in wanted]
     return tuple(select(wanted, [*modules, *parameter_names(model)], what="modules_to_save"))
 
 

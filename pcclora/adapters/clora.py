@@ -21,7 +21,7 @@ gradients agree with the plain form to 1e-12 in float64 (tests/adapters/test_clo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,8 @@ class CLoRAConfig(AdapterConfig):
         target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
             attention for ``weight``, ``qkv`` and ``fc1`` for ``input``.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("r", "bases", "placement", "diversity", "share_cores")
 
     r: int = 8
     bases: int = 4

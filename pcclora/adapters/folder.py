@@ -7,10 +7,11 @@ peft and for people; of an adapter that peft wrote it is all that there is.
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from pcclora.tensor_file import SHA256, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 _FORMAT = "1"
-_SETTINGS = "pcclora_config"
+_SETTINGS, _DERIVED = "pcclora_config", "pcclora_derived"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,19 @@ class AdapterFiles:
         """That of the base weights, if the file has one."""
         return self.header.get("pcclora_base_sha256")
 
+    @property
+    def derived(self) -> Any:
+        """What :func:`~pcclora.adapters.state.derived` said of the tensors that are made again, if there were any."""
+        return parse_json(self.header.get(_DERIVED, "{}"), f"{self.path / TENSORS}: {_DERIVED} in its header")
 
-def write_files(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], fingerprint: str) -> None:
+
+def write_files(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    fingerprint: str,
+    derived: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> None:
     """Write or replace both files.
 
     Args:
@@ -62,6 +74,7 @@ def write_files(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, T
         config: Settings, in plain JSON types.
         tensors: By their names in the file.
         fingerprint: Of the base weights.
+        derived: Figures of tensors that are made again from the settings and the base, not stored.
 
     Raises:
         PccloraError: If a tensor is not finite, or the files cannot be written.
@@ -76,6 +89,7 @@ def write_files(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, T
         "torch_version": torch.__version__,
         _SETTINGS: json.dumps(config, sort_keys=True),
         "pcclora_base_sha256": fingerprint,
+        **({_DERIVED: json.dumps(derived, sort_keys=True)} if derived else {}),
     }
     make_folder(folder)
     write_tensors(folder / TENSORS, tensors, header)

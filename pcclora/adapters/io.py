@@ -6,23 +6,52 @@ The files are those of :mod:`pcclora.adapters.folder`. LoRA and CLoRA that peft 
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pcclora.adapters import peft_clora, peft_format
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.clora import CLoRA
 from pcclora.adapters.folder import TENSORS, AdapterFiles, read_files, write_files
 from pcclora.adapters.host import AdapterHost
-from pcclora.adapters.lora import LoRA
-from pcclora.adapters.state import adapter_tensors, base_fingerprint, fit, load_adapter_tensors
+from pcclora.adapters.state import (
+    adapter_tensors,
+    base_fingerprint,
+    check_derived,
+    derived,
+    fit,
+    load_adapter_tensors,
+)
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
+
+
+class PeftForm(Protocol):
+    """How a method's file looks where Hugging Face peft has the method too; a module of its own for each."""
+
+    def is_native_to_peft(self, model: nn.Module, adapter: Adapter) -> bool:
+        """Tell whether an adapter is exactly what peft has."""
+
+    def as_peft(
+        self, model: nn.Module, name: str, config: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+        """Return the settings, given in our words, and the tensors of an adapter as peft has them."""
+
+    def from_peft(self, model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors of :meth:`as_peft`'s names under the names that the adapter has for them."""
+
+    def read_config(self, files: AdapterFiles, model: nn.Module) -> Any:
+        """Return the settings of a folder in this form."""
+
+
+PEFT_FORMS: Mapping[str, PeftForm] = MappingProxyType({"LORA": peft_format, "CLORA": peft_clora})
+"""By the ``peft_type`` of their files."""
 
 
 def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = None) -> None:
@@ -38,13 +67,12 @@ def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = Non
     """
     name, adapter = active_adapter(model, name)
     fingerprint = base_fingerprint(model, exclude=host_of(model).aside[name])
-    if isinstance(adapter, LoRA) and peft_format.is_native_to_peft(model, adapter):
-        config, tensors = peft_format.as_peft(model, name, adapter)
-    elif peft_clora.is_native_to_peft(model, adapter):
-        config, tensors = _describe(adapter), peft_clora.as_peft(model, name)
-    else:
-        config, tensors = _describe(adapter), adapter_tensors(model, name)
-    write_files(Path(folder), config, tensors, fingerprint)
+    config: Mapping[str, Any] = _describe(adapter)
+    tensors = adapter_tensors(model, name)
+    for form in PEFT_FORMS.values():
+        if form.is_native_to_peft(model, adapter):
+            config, tensors = form.as_peft(model, name, config)
+    write_files(Path(folder), config, tensors, fingerprint, derived(adapter))
 
 
 def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default") -> Adapter:
@@ -98,13 +126,13 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
     """Check the tensors and the base, then load."""
     _, adapter = active_adapter(model, name)
     tensors, place = files.tensors, files.path / TENSORS
-    if peft_format.is_peft(tensors) and isinstance(adapter, CLoRA):
-        tensors = peft_clora.from_peft(model, name, fit(tensors, peft_clora.as_peft(model, name), where=str(place)))
-    elif peft_format.is_peft(tensors):
-        lora = cast("LoRA", adapter)
-        tensors = peft_format.from_peft(lora, fit(tensors, peft_format.as_peft(model, name, lora)[1], where=str(place)))
+    if peft_format.is_peft(tensors):
+        form = _peft_form(files)
+        _, expected = form.as_peft(model, name, {})
+        tensors = form.from_peft(model, name, fit(tensors, expected, where=str(place)))
     else:
         fit(tensors, adapter_tensors(model, name), where=str(place))
+    check_derived(adapter, files.derived, where=str(place))
     here = base_fingerprint(model, exclude=host_of(model).aside[name])
     if files.fingerprint is None:
         warnings.warn(f"{place} has no fingerprint: that its base weights are these is not checked", stacklevel=3)
@@ -119,8 +147,7 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
 def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
     place = files.settings
     if peft_format.is_peft(files.tensors):
-        form = peft_clora if files.config.get("peft_type") == "CLORA" else peft_format
-        return form.read_config(files, model)
+        return _peft_form(files).read_config(files, model)
     if files.fingerprint is None:
         raise PccloraError(f"{files.path / TENSORS}: written neither by save_adapter nor by peft")
     values = dict(files.config)
@@ -133,6 +160,10 @@ def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
     from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
 
     return from_dict(entry.config, values, source=str(place))
+
+
+def _peft_form(files: AdapterFiles) -> PeftForm:
+    return PEFT_FORMS.get(str(files.config.get("peft_type")), PEFT_FORMS["LORA"])
 
 
 def _describe(adapter: Adapter) -> dict[str, Any]:

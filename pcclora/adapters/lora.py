@@ -8,7 +8,7 @@ Initialisation and order of operations are Hugging Face peft's, so on whole line
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ class LoRAConfig(AdapterConfig):
         target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
             attention.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("r",)
 
     r: int = 8
     lora_alpha: float = 8.0

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,10 +24,10 @@ def is_native_to_peft(model: nn.Module, adapter: Adapter) -> bool:
     return isinstance(adapter, CLoRA) and obstacle(model, adapter) is None
 
 
-def as_peft(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the tensors of a CLoRA adapter under peft's names."""
+def as_peft(model: nn.Module, name: str, config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """Return the settings as they are, and the tensors of a CLoRA adapter under peft's names."""
     tensors = adapter_tensors(model, name)
-    return {key: tensors[own] for own, key in _names(tensors).items()}
+    return config, {key: tensors[own] for own, key in _names(tensors).items()}
 
 
 def from_peft(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,10 +7,11 @@ LoRA on whole linear maps is written under peft's own names, and peft's folders 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mode
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
     reason = obstacle(model, adapter) or _lost(model, adapter)
     if reason is not None:
         raise PccloraError(f"adapter '{name}': {reason}; attach with other modules_to_save, or merge instead")
-    config, tensors = as_peft(model, name, adapter)
+    config, tensors = as_peft(model, name)
     write_files(Path(folder), config, tensors, base_fingerprint(model, exclude=host_of(model).aside[name]))
 
 
@@ -83,9 +84,12 @@ def obstacle(model: nn.Module, adapter: Adapter) -> str | None:
     return None
 
 
-def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def as_peft(
+    model: nn.Module, name: str, _: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the settings and the tensors of a low-rank adapter in peft's form."""
     host = host_of(model)
+    adapter = cast("LowRankAdapter", host[name])
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     with torch.no_grad():
@@ -98,8 +102,9 @@ def as_peft(model: nn.Module, name: str, adapter: LowRankAdapter) -> tuple[dict[
     return _config(model, adapter, ranks), tensors
 
 
-def from_peft(adapter: LoRA, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_peft(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors of :func:`as_peft`'s names under the names that the adapter has for them."""
+    adapter = cast("LoRA", host_of(model)[name])
     members: dict[str, dict[int, Tensor]] = {}
     for module, (share,) in adapter.shares.items():
         for factor in "AB":

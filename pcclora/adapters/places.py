@@ -108,7 +108,7 @@ def prefix_tokens(model: nn.Module) -> int:
     return count
 
 
-def width(model: nn.Module, place: Place) -> int:
+def token_width(model: nn.Module, place: Place) -> int:
     """Return the width C of a block's tokens: that of the first norm inside."""
     sizes = (p.numel() for p in model.get_submodule(place.module).parameters() if p.ndim == 1)
     size = next(sizes, None)

@@ -4,7 +4,7 @@ The tensors are ``adapter.state_dict()`` and, under the names they have in the m
 it trains (head, class token, biases) with the buffers that move along. Shared bases are in it once.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from pcclora.adapters.attach import active_adapter, host_of
 from pcclora.adapters.base import buffer_names, parameter_names
 from pcclora.adapters.host import AdapterHost
 from pcclora.errors import PccloraError
+from pcclora.forms import check_form
 from pcclora.tensor_file import digest
 
 
@@ -97,6 +98,49 @@ def _fitting(tensor: Tensor, place: Tensor, where: str) -> Tensor:
             "or use an earlier file"
         )
     return fitting
+
+
+def derived(adapter: nn.Module) -> dict[str, list[float]]:
+    """Return figures of what an adapter makes again instead of storing it, such as random or factorised matrices.
+
+    They differ between any two matrices that are not the same up to rounding, which differs between machines.
+
+    Args:
+        adapter: Its buffers that a state dict does not hold are meant.
+
+    Returns:
+        Of each its norm and its product with a fixed wave.
+    """
+    stored, figures = adapter.state_dict().keys(), {}
+    for key, tensor in adapter.named_buffers():
+        if key not in stored:
+            values = tensor.detach().double().cpu().flatten()
+            wave = torch.cos(torch.arange(len(values), dtype=torch.float64))
+            figures[key] = [float(values.norm()), float(values @ wave)]
+    return figures
+
+
+def check_derived(adapter: nn.Module, found: Mapping[str, Sequence[float]], *, where: str) -> None:
+    """Refuse a file whose adapter was trained beside other derived tensors than those that were made here.
+
+    Args:
+        adapter: As its settings and base weights make it here.
+        found: What :func:`derived` gave where it was saved.
+        where: The file, for messages.
+
+    Raises:
+        PccloraError: If one is another.
+    """
+    here = derived(adapter)
+    check_form(found, {key: [float] for key in here}, where, remedy="copy or download it again")
+    for key, figures in here.items():
+        if len(found[key]) != len(figures) or any(
+            abs(a - b) > 1e-4 * figures[0] for a, b in zip(figures, found[key], strict=True)
+        ):
+            raise PccloraError(
+                f"{where}: was trained with another '{key}', which is not stored but made again from the settings and "
+                "the base; use the versions of the libraries that its header names"
+            )
 
 
 def _some(names: Collection[str]) -> str:

@@ -22,7 +22,7 @@ METHODS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "prototype": ("classifier=prototype",),
         "nearest": ("classifier=nearest",),
-        "linear": ("adapter=linear", "adapter.modules_to_save=[cls_head_finetune]"),
+        "linear": ("adapter=linear", "adapter.modules_to_save=[head]"),
         "lora": ("adapter=lora",),
         "clora": ("adapter=clora",),
         "full": ("adapter=full", "train.lr=0.001"),

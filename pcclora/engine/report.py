@@ -1,16 +1,17 @@
 """A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from pcclora.adapters import AdapterConfig
 from pcclora.engine.search import describe_choice
 from pcclora.engine.segmented import SegmentedCloud
+from pcclora.registry import ADAPTERS
 
 WIDTH = 80
 CONSTANT = "most frequent part"
-ADAPTER_KEYS = ("r", "bases", "placement", "diversity", "share_cores")
 
 
 def run_table(summary: Mapping[str, Any], folder: Path) -> str:
@@ -154,8 +155,12 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def adapter_of(adapter: Mapping[str, Any]) -> str:
-    """Return an adapter's name and what of its settings belongs into a table."""
-    return " ".join([adapter["name"], *(f"{key}={adapter[key]}" for key in ADAPTER_KEYS if key in adapter)])
+    """Return an adapter's name and what of its settings belongs into a table: what its method says; all, if unknown."""
+    name = adapter["name"]
+    known: Iterable[str] = [key for key in adapter if key != "name"]
+    if ADAPTERS.names(name):
+        known = cast("type[AdapterConfig]", ADAPTERS.get(name).config).shown
+    return " ".join([name, *(f"{key}={adapter[key]}" for key in known if key in adapter)])
 
 
 def label_of(metric: str) -> str:

@@ -12,14 +12,14 @@ so that the output is the base's), dropout 0.1 behind the ReLU, m = 64 and s = 0
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.places import Place, find_places, width
+from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -34,6 +34,8 @@ class AdaptFormerConfig(AdapterConfig):
         dropout: Behind the ReLU, in training.
         bias: Whether both maps have biases.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("m", "scale")
 
     m: int = 64
     scale: float = 0.1
@@ -90,7 +92,7 @@ class AdaptFormer(Adapter):
         norms, blocks = find_places(model, ["mlp_norm"]), find_places(model, ["block"])
         super().__init__(config, model, places=[*norms, *blocks])
         like = next(model.get_submodule(norms[0].module).parameters())
-        self.bottlenecks = Bottlenecks(len(blocks), width(model, blocks[0]), config).to(like)
+        self.bottlenecks = Bottlenecks(len(blocks), token_width(model, blocks[0]), config).to(like)
 
     def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Remember the tokens in front of the MLP's norm."""

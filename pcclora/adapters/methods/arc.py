@@ -14,7 +14,7 @@ Xavier-uniform in front of the MLP (``init="paper"``). Ours: rho zero everywhere
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ class ARCConfig(AdapterConfig):
         target_modules: Patterns of whole linear maps; None takes every ``qkv`` and every first map of an MLP. Maps of
             one name (``qkv``, ``fc1``) share their bases.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("k", "init")
 
     k: int = 50
     dropout: float = 0.0

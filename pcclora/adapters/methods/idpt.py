@@ -14,14 +14,14 @@ edge. The prompt's position trains too: in the released code it stays at random,
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.places import Place, find_places, prefix_tokens, width
+from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -33,6 +33,8 @@ class IDPTConfig(AdapterConfig):
     Attributes:
         k: Neighbours of a token in feature space, itself among them.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("k",)
 
     k: int = 20
 
@@ -113,7 +115,7 @@ class IDPT(Adapter):
         head = find_places(model, ["head"])
         blocks, others = find_places(model, ["tokens"]), find_places(model, ["position", "norm"])
         super().__init__(config, model, places=[*blocks[-2:], *others, *head])
-        self.prefix, self.C = prefix_tokens(model), width(model, blocks[0])
+        self.prefix, self.C = prefix_tokens(model), token_width(model, blocks[0])
         self.reads, self.widened = _first_map(model, head[0].module)
         if f"{self.widened}.weight" not in self.trained_parameters:
             raise PccloraError(

@@ -16,14 +16,14 @@ diagonal, which splits ties, and have their largest entry positive; equal centre
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.places import Place, find_places, prefix_tokens, width
+from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -36,6 +36,8 @@ class PointGSTConfig(AdapterConfig):
         r: Width of the bottleneck.
         local: Centres of a local graph; it divides the number of groups.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("r", "local")
 
     r: int = 36
     local: int = 32
@@ -123,7 +125,7 @@ class PointGST(Adapter):
         places, blocks = find_places(model, ["position", "mlp_norm"]), find_places(model, ["block"])
         super().__init__(config, model, places=[*places, *blocks])
         like = next(model.get_submodule(blocks[0].module).parameters())
-        C, prefix = width(model, blocks[0]), prefix_tokens(model)
+        C, prefix = token_width(model, blocks[0]), prefix_tokens(model)
         self.branches = nn.ModuleList([SpectralBottleneck(C, config.r, prefix) for _ in blocks]).to(like)
 
     def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ methods for points.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ class SSFConfig(AdapterConfig):
     Attributes:
         init: ``identity`` starts at the base; ``paper`` draws scales and shifts from normals of std 0.02.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("init",)
 
     init: Literal["identity", "paper"] = "identity"
 

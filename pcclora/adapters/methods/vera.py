@@ -12,6 +12,7 @@ adapter's file. They are drawn again, bit for bit on every machine, from the see
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ class VeRAConfig(AdapterConfig):
         target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
             attention.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("r",)
 
     r: int = 256
     seed: int = 0

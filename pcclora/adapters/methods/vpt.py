@@ -12,14 +12,14 @@ code lets them pass through the last norm and leaves them out at the head.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, width
+from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -32,6 +32,8 @@ class VPTDeepConfig(AdapterConfig):
         prompts: Number p of prompts of each block; papers choose it task by task, from 1 to 200.
         dropout: Of the prompts, in training.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("prompts",)
 
     prompts: int = 10
     dropout: float = 0.0
@@ -62,7 +64,7 @@ class VPTDeep(Adapter):
         super().__init__(config, model, places=blocks)
         self.prefix = prefix_tokens(model)
         like = next(model.get_submodule(blocks[0].module).parameters())
-        C = width(model, blocks[0])
+        C = token_width(model, blocks[0])
         prompts = torch.empty(len(blocks), config.prompts, C)
         patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
         if patch is None:
