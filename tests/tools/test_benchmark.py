@@ -43,7 +43,12 @@ def test_adapters_beside_peft(benchmark, monkeypatch):
     for name, value in {"DIM": 24, "DEPTH": 1, "HEADS": 2, "TOKENS": 5, "BATCH": 2, "RANK": 2}.items():
         monkeypatch.setattr(benchmarks.adapters, name, value)
     rows = {(row.case, row.method): row for row in benchmarks.adapters.measure(1)}
-    assert {("train step", "clora"), ("train step", "peft r=32"), ("sade", "plain")} <= rows.keys()
+    assert {
+        ("train step", "clora"),
+        ("train step", "peft r=32"),
+        ("sade", "plain"),
+        ("idle places", "four idle"),
+    } <= rows.keys()
     assert all(row.minimum >= 0 for row in rows.values())
 
 

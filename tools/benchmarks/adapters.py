@@ -1,4 +1,4 @@
-"""One training step of an adapted transformer, beside Hugging Face peft; and what SADE costs beside its plain form.
+"""One training step of an adapted transformer, beside Hugging Face peft; what SADE costs, and what idle adapters do.
 
 CLoRA with p bases of rank r is compared with LoRA of rank p * r, which has updates of the same rank. The transformer is
 Point-MAE's, four blocks of it, on 16 clouds of 65 tokens: tokeniser and head are the same for all and left out.
@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 import pcclora
 from benchmarks.timing import Row, race
-from pcclora.adapters import Adapter, CLoRAConfig, LinearConfig, LoRAConfig
+from pcclora.adapters import (
+    Adapter,
+    AdaptFormerConfig,
+    CLoRAConfig,
+    LinearConfig,
+    LoRAConfig,
+    PointGSTConfig,
+    SSFConfig,
+    VPTDeepConfig,
+)
 from pcclora.models.transformer import Transformer
 
 DIM, DEPTH, HEADS, TOKENS, BATCH = 384, 4, 6, 65, 16
@@ -57,7 +66,7 @@ def measure(rounds: int) -> list[Row]:
     if importlib.util.find_spec("peft") is not None:
         reference = "peft r=32"
         calls[reference] = _step(_peft(base), None, x)
-    return race("train step", calls, rounds=rounds, reference=reference) + _penalty(base, rounds)
+    return race("train step", calls, rounds=rounds, reference=reference) + _penalty(base, rounds) + _idle(rounds)
 
 
 def _adapted(base: nn.Module, config: object) -> tuple[nn.Module, Adapter]:
@@ -101,3 +110,15 @@ def _penalty(base: nn.Module, rounds: int) -> list[Row]:
     torch.testing.assert_close(plain(), adapter.regularization(), rtol=1e-4, atol=0)
     calls = {"gram blocks": lambda: adapter.regularization().backward(), "plain": lambda: plain().backward()}
     return race("sade", calls, rounds=rounds, reference="plain")
+
+
+def _idle(rounds: int) -> list[Row]:
+    """A forward of the smallest backbone for one cloud, with adapters around its modules that are not active."""
+    x, calls = torch.rand(1, 1024, 3), {}
+    idle = (VPTDeepConfig(), AdaptFormerConfig(m=8), SSFConfig(), PointGSTConfig())
+    for method, configs in {"none idle": (), "one idle": idle[:1], "four idle": idle}.items():
+        model = pcclora.create_model("point_mae_tiny", num_classes=16).eval()
+        for number, config in enumerate((*configs, LinearConfig())):
+            pcclora.attach(model, config, name=f"adapter{number}")
+        calls[method] = torch.no_grad()(lambda model=model: model(x))
+    return race("idle places", calls, rounds=20 * rounds, reference="none idle")
