@@ -1,74 +1,7 @@
 #!/usr/bin/env python3
-"""Evaluate a finished run again: on its own test set, on other data, with votes; or a released file as it is.
+"""The same as `pcclora evaluate`, from a checkout."""
 
-python tools/evaluate.py --run runs/cls/...
-python tools/evaluate.py --run runs/cls/... --checkpoint MOVED.pth votes=10
-python tools/evaluate.py --run runs/cls/... data=folder data.root=MY_SCANS --output results
-python tools/evaluate.py --run runs/cls/... --new-files        only scans that came after the training
-python tools/evaluate.py --config configs/cls/modelnet40/point_mae_full.yaml --checkpoint FILE data.root=DATA
-accelerate launch --multi_gpu --num_processes 2 tools/evaluate.py --run ...
-"""
-
-import argparse
-from pathlib import Path
-
-from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
-
-# isort: split
-from pcclora.atomic import refuse_existing
-from pcclora.engine import cli, console
-from pcclora.engine.environment import is_main_process
-from pcclora.engine.report import evaluation_table
-from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import AdaptationRun
-from pcclora.engine.tasks import load_run_config
-from pcclora.engine.trained_run import evaluate_released, evaluate_run, write_evaluation
-from pcclora.errors import PccloraError
-from pcclora.vis import draw_test
-
-
-def main() -> None:
-    """Parse, build, call."""
-    parser = cli.make_parser(__doc__)
-    cli.add_trained_run_options(parser, required=False)
-    parser.add_argument("--config", type=Path, help="without --run: evaluate the released file of --checkpoint by this")
-    parser.add_argument("--split", default="test", help="split of the data set (default: test)")
-    parser.add_argument("--new-files", action="store_true", help="test on the objects that no side of the run has seen")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="also write numbers, predictions and matrix there")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="another protocol or data set, as votes=10")
-    arguments = cli.parse(parser)
-    if (arguments.run is None) == (arguments.config is None) or (arguments.config and not arguments.checkpoint):
-        raise PccloraError("give --run DIR for a finished run, or --config FILE --checkpoint FILE for a released file")
-    if arguments.new_files and (not arguments.run or arguments.split != "test"):
-        raise PccloraError("--new-files: takes all that the run has not seen; it needs --run DIR, and no --split")
-    if arguments.dry_run:
-        cli.show_dry_run(_released(arguments) if arguments.config else cli.config_of(arguments), arguments)
-        return
-    if arguments.output and is_main_process():
-        refuse_existing(arguments.output)
-    if arguments.config:
-        result = evaluate_released(_released(arguments), split=arguments.split)
-    else:
-        result = evaluate_run(
-            RunFolder.open(arguments.run),
-            checkpoint=arguments.checkpoint,
-            split=arguments.split,
-            overrides=arguments.overrides,
-            new_files=arguments.new_files,
-        )
-    if not is_main_process():
-        return
-    table = evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint))
-    if arguments.output:
-        write_evaluation(result, arguments.output)
-        draw_test(RunFolder(arguments.output), result.summary)
-    console.write(table, kept=arguments.output)
-
-
-def _released(arguments: argparse.Namespace) -> AdaptationRun:
-    overrides = [*arguments.overrides, f"checkpoint={arguments.checkpoint}"]
-    return load_run_config(arguments.config, overrides)
-
+from pcclora.tools.command import run
 
 if __name__ == "__main__":
-    cli.run_tool(main)
+    run("evaluate")

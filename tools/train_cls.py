@@ -1,27 +1,7 @@
 #!/usr/bin/env python3
-"""Adapt a pre-trained backbone to a classification data set.
+"""The same as `pcclora train-cls`, from a checkout."""
 
-python tools/train_cls.py                                  the embedded default: CLoRA on procedural shapes
-python tools/train_cls.py adapter=lora adapter.r=4 train.epochs=10
-python tools/train_cls.py --config configs/cls/modelnet40/point_mae_clora.yaml data.root=DATA checkpoint=FILE
-python tools/train_cls.py --seeds 0 1 2 --jobs 2           mean and sample standard deviation of three runs
-python tools/train_cls.py --resume runs/cls/...            go on after an interruption, bit for bit
-accelerate launch --multi_gpu --num_processes 2 tools/train_cls.py ...
-"""
-
-from pcclora.engine import process  # noqa: F401 - first: what a signal does while the rest is imported
-
-# isort: split
-from pcclora.engine import cli
-from pcclora.engine.tasks import TASKS
-from pcclora.engine.train_tool import train_by_arguments
-from pcclora.vis import draw_run
-
-
-def main() -> None:
-    """Train, draw, print."""
-    train_by_arguments(TASKS["cls"], __doc__, draw=draw_run, then="python tools/predict.py FILE...")
-
+from pcclora.tools.command import run
 
 if __name__ == "__main__":
-    cli.run_tool(main, resumes=True)
+    run("train-cls")

@@ -25,8 +25,9 @@ from pcclora.data.pickles import load_pickle
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 from pcclora.paths import is_dir
+from pcclora.shipped import card
 
-CARD = "see datasets/modelnet40_fewshot/README.md"
+CARD = f"see {card('modelnet40_fewshot')}"
 SIDES = {"train": "support", "test": "query"}
 
 

@@ -16,8 +16,9 @@ from pcclora.data.files import require_folder, unreadable
 from pcclora.data.image_lists import ListedImages, Listing, SuiteConfig, SuiteTask, find_task, is_class
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 
-CARD = "see datasets/fgvc/README.md"
+CARD = f"see {card('fgvc')}"
 TASKS = {
     "cub_200_2011": SuiteTask(200, "FGVC"),
     "nabirds": SuiteTask(555, "FGVC"),

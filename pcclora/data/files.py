@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.commands import spelled
 from pcclora.errors import PccloraError
 from pcclora.paths import check_regular, exists, is_dir, is_file, read_text
+from pcclora.shipped import card
 
 DOWNLOAD_AGAIN = "download it again"
 
@@ -145,11 +147,11 @@ def check_points(points: NDArray[Any], place: object) -> NDArray[np.floating]:
     return points
 
 
-def where_to_get_it(script: str) -> str:
-    """Return what the card beside a script says on where its data can be had.
+def where_to_get_it(dataset: str) -> str:
+    """Return what the card of a data set says on where it can be had.
 
     Args:
-        script: Its ``__file__``; the card is the README.md in the same folder.
+        dataset: Its name, as ``modelnet40``.
     """
-    card = Path(script).with_name("README.md").read_text(encoding="utf-8")
-    return "## Where to get it" + card.split("## Where to get it")[1].split("\n## ")[0].rstrip()
+    text = card(dataset).read_text(encoding="utf-8")
+    return "## Where to get it" + spelled(text).split("## Where to get it")[1].split("\n## ")[0].rstrip()

@@ -1,7 +1,7 @@
 """ModelNet40 and ModelNet10 in the forms that they are passed around in, and any data set in the same h5 layout.
 
 Wu et al., "3D ShapeNets: A Deep Representation for Volumetric Shapes", CVPR 2015. Forms, fastest first: a file made by
-datasets/modelnet40/prepare.py; the ``*_ply_hdf5_*`` files of PointNet; the ``*pts_fps.dat`` pickles of Point-BERT and
+``pcclora prepare modelnet40``; the ``*_ply_hdf5_*`` files of PointNet; the ``*pts_fps.dat`` pickles of Point-BERT and
 Point-MAE; the ``modelnet40_normal_resampled`` text tree of PointNet++. Clouds are centred and scaled as the peers do.
 """
 
@@ -22,8 +22,9 @@ from pcclora.data.prepared import open_prepared
 from pcclora.data.readers import read_text
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 
-CARD = "see datasets/modelnet40/README.md for where it can be had"
+CARD = f"see {card('modelnet40')} for where it can be had"
 SPLITS = ("train", "test")
 MODELNET10 = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet")
 MODELNET40 = tuple(
@@ -101,7 +102,7 @@ def find_form(root: Path, classes: int, split: str) -> str:
 
 
 def prepared_file(root: Path, classes: int, split: str) -> Path:
-    """Return what prepare.py calls its file."""
+    """Return what ``pcclora prepare`` calls its file."""
     return root / f"modelnet{classes}_{split}.safetensors"
 
 

@@ -22,9 +22,10 @@ from pcclora.data.seg_classes import number_parts
 from pcclora.data.up_axis import turn_upright
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 from pcclora.text import same_name
 
-CARD = "see datasets/part_folder/README.md"
+CARD = f"see {card('part_folder')}"
 
 
 @dataclass

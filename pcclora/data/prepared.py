@@ -25,7 +25,7 @@ from pcclora.forms import check_form
 
 VERSION = 2
 """Of the files that are written; those of version 1 have no checksum."""
-REMEDY = "delete it and run prepare.py again"
+REMEDY = "delete it and run pcclora prepare again"
 _FORMAT = "pcclora clouds"
 
 
@@ -134,7 +134,7 @@ def read_header(path: Path, form: dict[str, Any], kind: str) -> tuple[dict[str, 
         raise
     old = metadata.get("format") == f"{kind} 1"
     if metadata.get("format") != f"{kind} {VERSION}" and not old:
-        raise PccloraError(f"{path}: not a file of this version's prepare.py; {REMEDY}")
+        raise PccloraError(f"{path}: not a file of this version's pcclora prepare; {REMEDY}")
     if tensor_file.SHA256 not in metadata:
         if not old:
             raise PccloraError(f"{path}: its checksum is gone: it is damaged; {REMEDY}")

@@ -18,8 +18,9 @@ from pcclora.data.files import refuse_channels_first, require_files, require_fol
 from pcclora.data.hdf5 import read_h5
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 
-CARD = "root is the folder of main_split and main_split_nobg, see datasets/scanobjectnn/README.md"
+CARD = f"root is the folder of main_split and main_split_nobg, see {card('scanobjectnn')}"
 SPLITS = {"train": "training", "test": "test"}
 CLASS_NAMES = tuple("bag bin box cabinet chair desk display door shelf table bed pillow sink sofa toilet".split())
 PARTS = Parts(("background", "object"), ((0, 1),) * len(CLASS_NAMES))

@@ -15,9 +15,10 @@ from pcclora.data.files import read_lines, require_files, require_folder, unread
 from pcclora.errors import PccloraError
 from pcclora.paths import check_regular
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 
 SPLITS = ("train", "test")
-CARD = "see datasets/shapenet55/README.md"
+CARD = f"see {card('shapenet55')}"
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 Yi et al., "A Scalable Active Framework for Region Annotation in 3D Shape Collections" (SIGGRAPH Asia 2016), in the form
 of PointNet++, ``shapenetcore_partanno_segmentation_benchmark_v0_normal``: a text file an object, of seven columns. The
-labels and the split are the official ones. Forms: a file made by datasets/shapenetpart/prepare.py, or the text tree.
+labels and the split are the official ones. Forms: a file made by ``pcclora prepare shapenetpart``, or the text tree.
 """
 
 import warnings
@@ -119,7 +119,7 @@ def _open_prepared(file: Path, split: str, config: ShapeNetPartConfig) -> Shapes
     if len(made.names) < made.listed and not config.incomplete:
         raise PccloraError(
             f"{file}: made of {len(made.names)} of {made.listed} listed objects; complete the download and run "
-            "prepare.py again, or use what is there with data.incomplete=true"
+            "pcclora prepare again, or use what is there with data.incomplete=true"
         )
     _warn_of_absent(f"shapenetpart {split}", len(made.names), made.listed)
     places = [f"{file}[{name}]" for name in made.names]
@@ -132,7 +132,7 @@ def _warn_of_absent(what: str, present: int, listed: int) -> None:
 
 
 def prepared_file(root: Path, split: str) -> Path:
-    """Return what prepare.py calls its file."""
+    """Return what ``pcclora prepare`` calls its file."""
     return root / f"shapenetpart_{split}.safetensors"
 
 

@@ -11,8 +11,9 @@ from pcclora.data.files import read_lines, require_files, unreadable
 from pcclora.data.readers import read_text
 from pcclora.data.seg_classes import find_parts, read_seg_classes, shapenetpart_parts
 from pcclora.errors import PccloraError
+from pcclora.shipped import card
 
-CARD = "see datasets/shapenetpart/README.md"
+CARD = f"see {card('shapenetpart')}"
 COLUMNS = "x y z, normal, part label: the form that is called v0_normal"
 
 

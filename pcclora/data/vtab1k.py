@@ -12,8 +12,9 @@ from pcclora.data.files import require_folder
 from pcclora.data.image_lists import ListedImages, SuiteConfig, SuiteTask, find_task, read_listing
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.shipped import card
 
-CARD = "see datasets/vtab1k/README.md"
+CARD = f"see {card('vtab1k')}"
 TASKS = {
     "cifar": SuiteTask(100, "Natural"),
     "caltech101": SuiteTask(102, "Natural"),

@@ -107,7 +107,7 @@ class ClassTask(Task):
 class Classification(ClassTask, PointCloudTask):
     """One class a cloud."""
 
-    name, title, schema, tool = "cls", "classification", ClassificationRun, "tools/train_cls.py"
+    name, title, schema, tool = "cls", "classification", ClassificationRun, "pcclora train-cls"
 
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the points."""

@@ -1,29 +1,16 @@
-"""The options that all tools share, and how they end.
-
-=========  ==========================================================================================
-exit code  after
-=========  ==========================================================================================
-0          all that was asked for; also where the reader of the output had enough of it, as ``head``,
-           or a finished run's table could not be printed (standard error says so)
-1          some folds of a few-shot comparison failed, and are named; or an error of our own
-2          bad input, a full disk, an output that cannot be written: one message, ``error: ...``
-129        SIGHUP: the terminal has gone
-130, 143   SIGINT (Ctrl-C), SIGTERM: the run goes on from its last checkpoint by ``--resume``
-=========  ==========================================================================================
-"""
+"""The options that all tools share."""
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from pcclora.commands import spelled
 from pcclora.config import load_config, to_yaml
 from pcclora.engine import console
-from pcclora.engine.process import Stopped, stoppable
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
@@ -34,7 +21,17 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser for options and words in any order; what stands behind ``--`` are words, whatever they begin with."""
+    """A parser for options and words in any order; what stands behind ``--`` are words, whatever they begin with.
+
+    Args:
+        description: The tool's docstring, which names commands as ``pcclora NAME``.
+        prog: What it is called in usage; the program's own name without it.
+    """
+
+    def __init__(self, description: str | None, *, prog: str | None = None) -> None:
+        super().__init__(
+            prog, description=spelled(description or ""), formatter_class=argparse.RawDescriptionHelpFormatter
+        )
 
     def parse_words(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """Parse the command line."""
@@ -64,7 +61,7 @@ def make_parser(description: str | None) -> Parser:
     Args:
         description: The tool's docstring.
     """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     parser.add_argument(
         "--plugin", type=Path, action="append", default=[], help="Python file that registers components"
     )
@@ -145,51 +142,3 @@ def show_dry_run(config: object | None, arguments: argparse.Namespace) -> None:
     lines = yaml.safe_dump(plain).splitlines() if plain else []
     shown = "".join(f"# {line}\n" for line in ("dry run: nothing was done", *lines))
     console.write(shown + (to_yaml(config) if config is not None else ""))
-
-
-def run_tool(main: Callable[[], None], *, resumes: bool = False) -> None:
-    """Run a tool's main function: messages to stderr, and an exit code of the table above.
-
-    Args:
-        main: It.
-        resumes: What it makes can be gone on with by ``--resume``; who has ended it is told so.
-    """
-    with console.prepared(), stoppable() as stops:
-        try:
-            main()
-            _leave_together()
-        except (Exception, KeyboardInterrupt) as error:
-            # a signal ends workers too, and their end may have become another error before the signal's own arrives
-            stopped = stops.last or error
-            if isinstance(stopped, KeyboardInterrupt):
-                word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
-                console.complain(f"{word}; a run goes on from its last checkpoint by --resume" if resumes else word)
-                sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
-            if (problem := _of_the_surroundings(error)) is None:
-                raise
-            console.complain(f"error: {problem}")
-            sys.exit(2)
-
-
-def _of_the_surroundings(error: BaseException) -> str | None:
-    """Return what is to be said of bad input, a lack of memory, or a file that the system denies; of no other error."""
-    if isinstance(error, PccloraError):
-        return str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return f"not enough memory: {error}"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}; is there such a file, and may you use it?"
-    return None
-
-
-def _leave_together() -> None:
-    """End the processes of ``accelerate launch``: one that just exits takes the connections from the others."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.barrier()
-        distributed.destroy_process_group()
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
-        # gloo's threads can abort an orderly exit: "terminate called without an active exception"
-        os._exit(0)

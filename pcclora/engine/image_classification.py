@@ -22,7 +22,7 @@ class ImageClassification(ClassTask):
     """One class an image."""
 
     name, title, schema, holds = "image", "image classification", ImageRun, "images"
-    tool = "tools/train_image.py"
+    tool = "pcclora train-image"
 
     def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the images."""

@@ -32,7 +32,7 @@ class PartSegmentation(PointCloudTask):
     """Negative log-likelihood of each point's part."""
 
     name, title, schema = "partseg", "part segmentation", PartSegmentationRun
-    tool, head = "tools/train_partseg.py", "partseg"
+    tool, head = "pcclora train-partseg", "partseg"
     figures = FIGURES
     labels_points = True
 

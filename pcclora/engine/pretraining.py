@@ -1,4 +1,4 @@
-"""One pre-training run: masked autoencoding, all parameters, no adapter. What ``tools/pretrain.py`` calls."""
+"""One pre-training run: masked autoencoding, all parameters, no adapter. What ``pcclora pretrain`` calls."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext

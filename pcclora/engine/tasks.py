@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pcclora.commands import spelled
 from pcclora.config import load_config, read_yaml
 from pcclora.engine.classification import Classification
 from pcclora.engine.image_classification import ImageClassification
@@ -32,7 +33,7 @@ def check_kind(task: Task, what: str, holds: str) -> None:
     """
     if holds != task.holds:
         tools = " or ".join(own.tool for own in TASKS.values() if own.holds == holds)
-        raise PccloraError(f"{what} is for {holds}, and {task.title} here is about {task.holds}; use {tools}")
+        raise PccloraError(f"{what} is for {holds}, and {task.title} here is about {task.holds}; use {spelled(tools)}")
 
 
 def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:

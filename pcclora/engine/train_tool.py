@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pcclora.commands import spelled
 from pcclora.engine import cli, console
 from pcclora.engine.environment import agree, is_main_process
 from pcclora.engine.report import run_table
@@ -74,7 +75,7 @@ def train_parsed(task: Task, arguments: argparse.Namespace, *, draw: Callable[[R
     if is_main_process():
         runs = sorted(output.glob("seed_*")) if holds_seeds(output) else [output]
         _show(output, runs, draw)
-        console.write(f"next: {then} --run {shlex.quote(str(runs[0]))}\n", kept=output)
+        console.write(f"next: {spelled(then)} --run {shlex.quote(str(runs[0]))}\n", kept=output)
 
 
 def _show(output: Path, runs: Sequence[Path], draw: Callable[[RunFolder], None]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pcclora.commands import spelled
 from pcclora.data import PointCloudDataset, read_scan
 from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
@@ -48,7 +49,8 @@ def labelled_file(path: Path) -> SegmentedCloud:
     """
     scan = read_scan(path)
     if scan.labels is None and scan.colors is None:
-        raise PccloraError(f"{path}: has neither labels nor colours to show; segment it: tools/predict.py --run DIR")
+        segment = spelled("pcclora predict --run DIR")
+        raise PccloraError(f"{path}: has neither labels nor colours to show; segment it: {segment}")
     values, labels = np.unique(scan.labels, return_inverse=True) if scan.labels is not None else ((), None)
     return SegmentedCloud(
         points=scan.points,

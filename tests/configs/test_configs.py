@@ -44,7 +44,7 @@ def test_its_name_says_backbone_and_adapter(path):
 
 @pytest.mark.parametrize("path", [p for p in RUNS if p.parts[1] in ("partseg", "image")], ids=str)
 def test_it_says_its_task(path):
-    """Without it ``tools/evaluate.py`` and ``tools/results.py`` would take the file for one of classification."""
+    """Without it ``pcclora evaluate`` and ``pcclora results`` would take the file for one of classification."""
     assert f"\ntask: {path.parts[1]}\n" in (ROOT / path).read_text()
 
 

@@ -91,9 +91,9 @@ def test_both_spellings_may_be_there_if_they_hold_the_same(tmp_path):
 
 
 def test_absent_folders_and_folds(tmp_path):
-    with pytest.raises(PccloraError, match=r"does not exist; see datasets/modelnet40_fewshot/README\.md"):
+    with pytest.raises(PccloraError, match=r"does not exist; see .*datasets/modelnet40_fewshot/README\.md"):
         read(tmp_path / "no")
-    with pytest.raises(PccloraError, match="has neither 3way_2shot nor 3way2shot; see datasets"):
+    with pytest.raises(PccloraError, match="has neither 3way_2shot nor 3way2shot; see .*datasets"):
         read(tmp_path)
     save(tmp_path, official(), fold=3)
     save(tmp_path, official(), fold=10)

@@ -1,5 +1,4 @@
 import pickle
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,9 @@ from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 from pcclora.registry import DATASETS
 from pcclora.tensor_file import write_tensors
+from pcclora.tools.prepare.modelnet40 import main
 
 DATASETS_FOLDER = Path(__file__).resolve().parents[2] / "datasets"
-main = runpy.run_path(str(DATASETS_FOLDER / "modelnet40" / "prepare.py"))["main"]
 
 
 def wrong(main, *arguments):
@@ -81,13 +80,13 @@ def test_a_damaged_prepared_file_is_refused(text_tree):
     path = text_tree / "modelnet40_train.safetensors"
     for content in (b"", b"<html>", bytes(range(64))):
         path.write_bytes(content)
-        with pytest.raises(PccloraError, match=r"run prepare\.py again|web page"):
+        with pytest.raises(PccloraError, match=r"run pcclora prepare again|web page"):
             open_split(text_tree)
     assert "delete it and run prepare.py again" in wrong(main, text_tree, "--incomplete", "--check")
     path.unlink()
     main([str(text_tree), "--incomplete", "--points", "32"])
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(PccloraError, match=r"prepare\.py again"):
+    with pytest.raises(PccloraError, match=r"pcclora prepare again"):
         open_split(text_tree)
     with pytest.raises(PccloraError, match="normalize=false"):
         open_split(text_tree, normalize=False)
@@ -121,7 +120,7 @@ def test_any_flipped_bit_is_found(tmp_path, place, bit):
     content = bytearray(path.read_bytes())
     content[place % len(content)] ^= 1 << bit
     path.write_bytes(content)
-    with pytest.raises(PccloraError, match=r"a\.safetensors.*run prepare\.py again"):
+    with pytest.raises(PccloraError, match=r"a\.safetensors.*run pcclora prepare again"):
         open_prepared(path)
 
 
@@ -154,8 +153,8 @@ def as_it_is_now(path, **changes):
         ({"places": '["x", "y"]'}, "2 names for 3 clouds"),
         ({"places": "null"}, "places is None, a list is needed"),
         ({"places": "{"}, "'places': cannot be read"),
-        ({"format": "pcclora parts 2"}, "not a file of this version's prepare.py"),
-        ({"format": "pcclora clouds 3"}, "not a file of this version's prepare.py"),
+        ({"format": "pcclora parts 2"}, "not a file of this version's pcclora prepare"),
+        ({"format": "pcclora clouds 3"}, "not a file of this version's pcclora prepare"),
     ],
 )
 def test_what_a_prepared_file_cannot_hold_is_refused(tmp_path, changes, message):
@@ -171,7 +170,7 @@ def test_a_file_of_before_there_was_a_checksum_is_read_with_a_warning(tmp_path):
     tensors = {"points": np.ones((1, 4, 3), np.float32), "labels": np.zeros(1, np.int64)}
     metadata = {"class_names": '["a"]', "places": '["x"]', "format": "pcclora clouds 1"}
     save_file(tensors, path, metadata=metadata)
-    with pytest.warns(UserWarning, match=r"a\.safetensors: has no checksum.*run prepare\.py again"):
+    with pytest.warns(UserWarning, match=r"a\.safetensors: has no checksum.*run pcclora prepare again"):
         assert open_prepared(path).labels.tolist() == [0]
     save_file(tensors, path, metadata=metadata | {"format": "pcclora clouds 2"})
     with pytest.raises(PccloraError, match="its checksum is gone"):

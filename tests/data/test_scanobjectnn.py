@@ -1,6 +1,5 @@
 """ScanObjectNN in exactly the official form: data (M, 2048, 3), label (M,), mask (M, 2048) with -1 background."""
 
-import runpy
 from pathlib import Path
 
 import h5py
@@ -13,8 +12,8 @@ from pcclora.data import ScanObjectNNConfig, make_loader, normalize_unit_sphere
 from pcclora.data.scanobjectnn import CLASS_NAMES, VARIANTS, expected_counts, variant_file
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.tools.prepare.scanobjectnn import main as prepare
 
-prepare = runpy.run_path(str(Path(__file__).resolve().parents[2] / "datasets" / "scanobjectnn" / "prepare.py"))["main"]
 COUNT, POINTS = 4, 32
 
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import runpy
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from pcclora.data.seg_classes import SHAPENETPART, number_parts
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 from pcclora.tensor_file import read_tensors, write_tensors
+from pcclora.tools.prepare import shapenetpart as prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-prepare = runpy.run_path(str(ROOT / "datasets" / "shapenetpart" / "prepare.py"))
 SYNSETS = (
     "02691156 02773838 02954340 02958343 03001627 03261776 03467517 03624134 "
     "03636649 03642806 03790512 03797390 03948459 04099429 04225987 04379243"
@@ -80,7 +79,7 @@ def test_train_with_val_takes_an_object_of_both_lists_once(tree):
 
 
 def test_a_prepared_file_holds_the_same_samples_to_the_bit(tree, capsys):
-    prepare["main"]([str(tree), "--incomplete"])
+    prepare.main([str(tree), "--incomplete"])
     assert "3 objects of 2 categories in the form 'text'; wrote" in capsys.readouterr().out
     for split, settings in (("train", {"train_with_val": True}), ("test", {"normalize": False})):
         slow, fast = (open_split(tree, split, form=form, **settings) for form in ("text", "auto"))
@@ -92,25 +91,25 @@ def test_a_prepared_file_holds_the_same_samples_to_the_bit(tree, capsys):
             assert ours.points.dtype == np.float32 and ours.part_labels.dtype == np.int64
     copy = pickle.loads(pickle.dumps(fast))
     np.testing.assert_array_equal(copy[0].points, fast[0].points)
-    prepare["main"]([str(tree), "--incomplete"])
+    prepare.main([str(tree), "--incomplete"])
     assert "nothing to do" in capsys.readouterr().out
 
 
 def test_prepare_verifies_the_official_counts(tree):
     before = sorted(tree.rglob("*"))
     with pytest.raises(PccloraError, match=r"train: 3 objects, 12137 are expected \(Airplane 0 for 1958"):
-        prepare["main"]([str(tree)])
-    prepare["main"]([str(tree), "--incomplete", "--check"])
+        prepare.main([str(tree)])
+    prepare.main([str(tree), "--incomplete", "--check"])
     assert sorted(tree.rglob("*")) == before
 
 
 def test_the_counts_are_those_of_the_official_lists_and_of_the_card(shared_data):
     folder = shared_data / "shapenetpart_real_files" / "train_test_split"
-    for split, expected in prepare["EXPECTED"].items():
+    for split, expected in prepare.EXPECTED.items():
         listed = json.loads((folder / f"shuffled_{split}_file_list.json").read_text())
         assert tuple(sum(f"/{synset}/" in path for path in listed) for synset in SYNSETS) == expected
     card = (ROOT / "datasets" / "shapenetpart" / "README.md").read_text()
-    for name, *counts in zip(SHAPENETPART, *prepare["EXPECTED"].values(), strict=True):
+    for name, *counts in zip(SHAPENETPART, *prepare.EXPECTED.values(), strict=True):
         (row,) = [line for line in card.splitlines() if line.startswith(f"| {name} |")]
         assert row.endswith("| " + " | ".join(f"{count:,}" for count in counts) + " |")
 
@@ -171,7 +170,7 @@ DAMAGE = {
     "absent": (lambda tree: (tree / "02954340/aa.txt").unlink(), r"1 of 3 files are absent: .*aa\.txt; complete"),
     "no split": (
         lambda tree: (tree / "train_test_split/shuffled_train_file_list.json").unlink(),
-        r"1 of 2 files are absent: .*shuffled_train_file_list\.json; see datasets/shapenetpart",
+        r"1 of 2 files are absent: .*shuffled_train_file_list\.json; see .*datasets/shapenetpart",
     ),
     "no categories": (lambda tree: (tree / "synsetoffset2category.txt").unlink(), r"synsetoffset2category\.txt"),
     "cut list": (
@@ -231,34 +230,34 @@ def test_damage_is_one_error_and_writes_nothing(kind, tree):
     with pytest.raises(PccloraError, match=message):
         samples(open_split(tree))
     with nullcontext() if kind == "absent" else pytest.raises(PccloraError, match="train: "):
-        prepare["main"]([str(tree), "--incomplete"])
+        prepare.main([str(tree), "--incomplete"])
     assert (tree / "shapenetpart_train.safetensors").exists() == (kind == "absent")
 
 
 def test_a_file_prepared_from_a_part_of_the_objects_says_so(tree):
     (tree / "02954340" / "aa.txt").unlink()
     with pytest.warns(UserWarning, match="1 of 3 objects are absent"):
-        prepare["main"]([str(tree), "--incomplete"])
+        prepare.main([str(tree), "--incomplete"])
     with pytest.raises(PccloraError, match=r"made of 2 of 3 listed objects.*data\.incomplete=true"):
         open_split(tree)
     with pytest.warns(UserWarning, match="1 of 3 objects are absent"):
         assert len(open_split(tree, incomplete=True)) == 2
     np.savetxt(tree / "02954340" / "aa.txt", np.full((40, 7), 6.0), fmt="%.6f")
-    prepare["main"]([str(tree), "--incomplete"])
+    prepare.main([str(tree), "--incomplete"])
     assert len(open_split(tree)) == 3
 
 
 def test_a_damaged_prepared_file_is_refused(tree):
-    prepare["main"]([str(tree), "--incomplete"])
+    prepare.main([str(tree), "--incomplete"])
     path = tree / "shapenetpart_train.safetensors"
     for content in (path.read_bytes()[:-10], b"", bytes(range(64))):
         path.write_bytes(content)
-        with pytest.raises(PccloraError, match=r"shapenetpart_train.safetensors.*run prepare\.py again"):
+        with pytest.raises(PccloraError, match=r"shapenetpart_train.safetensors.*run pcclora prepare again"):
             open_split(tree)
-    with pytest.raises(PccloraError, match=r"train: .*delete it and run prepare\.py again"):
-        prepare["main"]([str(tree), "--incomplete"])
+    with pytest.raises(PccloraError, match=r"train: .*delete it and run pcclora prepare again"):
+        prepare.main([str(tree), "--incomplete"])
     path.unlink()  # the remedy
-    prepare["main"]([str(tree), "--incomplete"])
+    prepare.main([str(tree), "--incomplete"])
     tensors, header = read_tensors(path, remedy="")
     ends, listed = tensors["ends"], header["listed"]
     for name, value, message in (

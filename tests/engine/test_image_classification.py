@@ -125,11 +125,11 @@ def test_weights_of_a_model_of_the_api_are_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("file", "override", "words"),
     [
-        ("image", "data={name: procedural, train: 16, test: 16}", ["procedural", "images", "tools/train_cls.py"]),
+        ("image", "data={name: procedural, train: 16, test: 16}", ["procedural", "images", "use pcclora train-cls"]),
         ("image", "model={name: point_mae_tiny}", ["point_mae_tiny", "images"]),
-        ("cls", "data={name: digits}", ["digits", "point clouds", "tools/train_image.py"]),
-        ("cls", "model={name: vit_mini}", ["vit_mini", "point clouds", "tools/train_image.py"]),
-        ("partseg", "data={name: digits}", ["digits", "point clouds", "tools/train_image.py"]),
+        ("cls", "data={name: digits}", ["digits", "point clouds", "use pcclora train-image"]),
+        ("cls", "model={name: vit_mini}", ["vit_mini", "point clouds", "use pcclora train-image"]),
+        ("partseg", "data={name: digits}", ["digits", "point clouds", "use pcclora train-image"]),
     ],
 )
 def test_another_kind_of_data_or_model_is_refused(tmp_path, file, override, words):

@@ -1,8 +1,6 @@
 """The segmenters are the published networks, computed in fewer operations: the same numbers, gradients, statistics."""
 
 import copy
-import importlib
-import sys
 
 import pytest
 import torch
@@ -13,18 +11,16 @@ from pcclora.errors import PccloraError
 from pcclora.metrics import count_macs
 from pcclora.models import create_model, list_models
 from pcclora.ops import gather, knn_points, sample_farthest_points
+from pcclora.tools.benchmarks import partseg
 
 CATEGORY = torch.tensor([0, 2, 1, 2])
 POINTS = [name for name in list_models() if not name.startswith("vit_")]
 
 
 @pytest.fixture
-def literal(root, monkeypatch):
+def literal():
     """The benchmark's network, which is spelled out layer by layer on channels (B, C, N)."""
-    monkeypatch.syspath_prepend(root / "tools")
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        monkeypatch.delitem(sys.modules, name)
-    return importlib.import_module("benchmarks.partseg")
+    return partseg
 
 
 def literal_upsampling(layers, query, of_query, points, of_points):

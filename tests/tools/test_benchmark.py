@@ -1,7 +1,6 @@
 """The benchmark measures what it says, at sizes small enough for a test."""
 
 import csv
-import importlib
 import sys
 from pathlib import Path
 
@@ -9,18 +8,17 @@ import pytest
 import torch
 
 from pcclora.errors import PccloraError
+from pcclora.tools import benchmark as tool
+from pcclora.tools import benchmarks
 
 
 @pytest.fixture
-def benchmark(root, monkeypatch):
-    monkeypatch.syspath_prepend(root / "tools")
+def benchmark(monkeypatch):
     monkeypatch.setenv("PCCLORA_BACKEND", "auto")  # the benchmark sets it
-    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmark", "benchmarks")]:
-        monkeypatch.delitem(sys.modules, name)
-    ops = importlib.import_module("benchmarks.ops")
+    ops = benchmarks.ops
     for name, value in {"SIZES": ((64, 8),), "B": 2, "K": 4}.items():
         monkeypatch.setattr(ops, name, value)
-    return importlib.import_module("benchmark")
+    return tool
 
 
 def test_ops_by_every_method_in_80_columns(benchmark, monkeypatch, capsys, tmp_path):
@@ -38,23 +36,18 @@ def test_ops_by_every_method_in_80_columns(benchmark, monkeypatch, capsys, tmp_p
 
 
 def test_adapters_beside_peft(benchmark, monkeypatch):
-    import benchmarks.adapters
-
+    adapters = benchmarks.adapters
     for name, value in {"DIM": 24, "DEPTH": 1, "HEADS": 2, "TOKENS": 5, "BATCH": 2, "RANK": 2}.items():
-        monkeypatch.setattr(benchmarks.adapters, name, value)
-    rows = {(row.case, row.method): row for row in benchmarks.adapters.measure(1)}
-    assert {
-        ("train step", "clora"),
-        ("train step", "peft r=32"),
-        ("sade", "plain"),
-        ("idle places", "four idle"),
-    } <= rows.keys()
+        monkeypatch.setattr(adapters, name, value)
+    rows = {(row.case, row.method): row for row in adapters.measure(1)}
+    steps = {("train step", "clora"), ("train step", "peft r=32")}
+    assert steps | {("sade", "plain"), ("idle places", "four idle")} <= rows.keys()
     assert all(row.minimum >= 0 for row in rows.values())
 
 
 @pytest.fixture
 def partseg(benchmark, monkeypatch):
-    partseg = importlib.import_module("benchmarks.partseg")
+    partseg = benchmarks.partseg
     widths = {"dim": 24, "depth": 3, "heads": 3, "encoder_widths": (6, 8, 10), "part_widths": (12, 10, 8, 6)}
     sizes = {
         "N": 64,
@@ -76,14 +69,14 @@ def test_part_segmentation_beside_its_literal_form(partseg, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
 def test_peak_memory_grows_with_the_batch(partseg):
-    measure_peak = importlib.import_module("benchmarks.resources").measure_peak
+    measure_peak = benchmarks.resources.measure_peak
     small, large = (measure_peak(partseg.prepare, "literal", B) for B in (1, 2048))
     assert 0 <= small < large
 
 
 @pytest.fixture
 def image(benchmark, monkeypatch):
-    image = importlib.import_module("benchmarks.image")
+    image = benchmarks.image
     small = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
     for name, value in {"MODEL": image.MODEL | small, "SIZE": 32, "BATCH": 2, "RANK": 2}.items():
         monkeypatch.setattr(image, name, value)
@@ -109,7 +102,7 @@ def test_clora_trains_as_many_numbers_as_its_formula_says(image):
 
 
 def test_a_step_counts_forward_and_backward_products(image):
-    count = importlib.import_module("benchmarks.resources").count_call_macs
+    count = benchmarks.resources.count_call_macs
     x, weight = torch.rand(5, 3), torch.rand(4, 3, requires_grad=True)
     assert count(lambda: (x @ weight.T).sum()) == 5 * 3 * 4
     assert count(lambda: (x @ weight.T).sum().backward()) == 2 * 5 * 3 * 4
@@ -117,7 +110,7 @@ def test_a_step_counts_forward_and_backward_products(image):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
 def test_peak_memory_is_measured_in_a_process_of_its_own(benchmark):
-    resources = importlib.import_module("benchmarks.resources")
+    resources = benchmarks.resources
     assert 190 < resources.peak_mb(allocate, 200) < 260
 
 
@@ -127,8 +120,6 @@ def allocate(megabytes):
 
 
 def test_methods_that_disagree_are_not_timed(benchmark):
-    import benchmarks.ops
-
     with pytest.raises(AssertionError, match="peer and torch differ"):
         benchmarks.ops._require_equal({"torch": torch.zeros(2), "peer": torch.ones(2)})
 
@@ -148,8 +139,6 @@ def test_what_cannot_be_measured_is_named_after_what_can(benchmark, monkeypatch,
 
 @pytest.mark.slow
 def test_import_time_is_paired(benchmark):
-    import benchmarks.imports
-
     alone, with_pcclora, difference = benchmarks.imports.measure(1)
     assert difference.samples[0] == with_pcclora.samples[0] - alone.samples[0]
     assert with_pcclora.samples[0] > 0

@@ -1,6 +1,5 @@
 """How the tools end: what they say where it cannot be said, what a signal does, and who else is let in."""
 
-import ast
 import io
 import logging
 import os
@@ -15,13 +14,12 @@ import numpy as np
 import pytest
 
 from pcclora.engine import console
-from pcclora.engine.cli import run_tool
+from pcclora.engine.ending import run_tool
 from pcclora.engine.lock import locked
 from pcclora.errors import PccloraError
 from tests.tools.test_tools import TINY, call, train
 
 ROOT = Path(__file__).parents[2]
-TOOLS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "datasets").glob("*/prepare.py")])
 linux = pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full or /proc")
 
 
@@ -288,16 +286,6 @@ def test_a_signal_while_the_rest_is_imported(number):
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, preexec_fn=_heard)
     assert done.returncode == 128 + number
     assert done.stderr.endswith("ed before anything was begun\n") and len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_what_takes_seconds_is_imported_after_the_guard(tool):
-    imports = [node for node in ast.parse(tool.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    ours = [node for node in imports if "pcclora" in (getattr(node, "module", None) or "")]
-    assert (ours[0].module, ours[0].names[0].name) == ("pcclora.engine", "process")
-    before = imports[: imports.index(ours[0])]
-    names = {name.name if isinstance(node, ast.Import) else node.module for node in before for name in node.names}
-    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def children(pid):

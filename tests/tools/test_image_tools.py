@@ -1,4 +1,4 @@
-"""``tools/train_image.py`` and what follows it, as a user calls them."""
+"""``pcclora train-image`` and what follows it, as a user calls them."""
 
 import json
 
@@ -129,7 +129,7 @@ def test_one_data_set_is_searched_and_its_table_says_so(tmp_path, capsys):
     [
         (["model=timm/vit_tinny_patch16_224"], ["vit_tinny_patch16_224", "did you mean", "vit_tiny_patch16_224"]),
         (["data=vtab1k", "data.root=DATA", "data.task=kiti"], ["kiti", "kitti"]),
-        (["data=procedural"], ["procedural", "tools/train_cls.py"]),
+        (["data=procedural"], ["procedural", "use python tools/train_cls.py"]),
         (["--tasks", "all"], ["'digits' is one task"]),
         (["--grid", "absent.yaml"], ["absent.yaml: no such file"]),
         (["normalization=cifar"], ["normalization"]),

@@ -1,4 +1,4 @@
-"""tools/visualize.py as a user calls it, on a small run, a data set and a file."""
+"""``pcclora visualize`` as a user calls it, on a small run, a data set and a file."""
 
 import runpy
 import sys

@@ -7,12 +7,12 @@ Point-MAE's, four blocks of it, on 16 clouds of 65 tokens: tokeniser and head ar
 import copy
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import pcclora
-from benchmarks.timing import Row, race
 from pcclora.adapters import (
     Adapter,
     AdaptFormerConfig,
@@ -24,6 +24,7 @@ from pcclora.adapters import (
     VPTDeepConfig,
 )
 from pcclora.models.transformer import Transformer
+from pcclora.tools.benchmarks.timing import Row, race
 
 DIM, DEPTH, HEADS, TOKENS, BATCH = 384, 4, 6, 65, 16
 RANK, BASES = 8, 4
@@ -98,17 +99,18 @@ def _step(model: nn.Module, adapter: Adapter | None, x: Tensor) -> Callable[[], 
 
 def _penalty(base: nn.Module, rounds: int) -> list[Row]:
     """Forward and backward of SADE for one step, by Gram blocks and through d x d products."""
-    _, adapter = _adapted(base, CLoRAConfig(r=RANK, bases=BASES))
+    adapter: Any = _adapted(base, CLoRAConfig(r=RANK, bases=BASES))[1]
     (bases,) = adapter.groups.values()
     nn.init.normal_(bases.U)
 
     def plain() -> Tensor:
         W = torch.einsum("hir,mhrs,hso->mhio", bases.D, bases.Q, bases.U)
         pairs = [(W[:, h].mT @ W[:, k]).square().sum() for h in range(BASES) for k in range(h + 1, BASES)]
-        return adapter.config.diversity * torch.stack(pairs).sum() / len(W)
+        penalty: Tensor = adapter.config.diversity * torch.stack(pairs).sum() / len(W)
+        return penalty
 
     torch.testing.assert_close(plain(), adapter.regularization(), rtol=1e-4, atol=0)
-    calls = {"gram blocks": lambda: adapter.regularization().backward(), "plain": lambda: plain().backward()}
+    calls = {"gram blocks": lambda: adapter.regularization().backward(), "plain": lambda: plain().backward()}  # type: ignore[no-untyped-call]
     return race("sade", calls, rounds=rounds, reference="plain")
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import clock_of, sample
+from pcclora.tools.benchmarks.timing import clock_of, sample
 
 Prepare = Callable[..., tuple[Callable[[], object], Callable[[], object]]]
 MMAP_THRESHOLD = -3  # glibc's name of the size from which memory goes back to the system when it is freed

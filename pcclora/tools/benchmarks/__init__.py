@@ -1,9 +1,9 @@
-"""What `tools/benchmark.py` measures. One file a group, with `measure(rounds) -> list[Row]`; GROUPS names them."""
+"""What `pcclora benchmark` measures. One file a group, with `measure(rounds) -> list[Row]`; GROUPS names them."""
 
 from collections.abc import Callable
 
-from benchmarks import adapters, image, imports, ops, partseg
-from benchmarks.timing import Row
+from pcclora.tools.benchmarks import adapters, image, imports, ops, partseg
+from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "import": imports.measure,

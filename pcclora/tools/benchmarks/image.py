@@ -10,15 +10,16 @@ import copy
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import pcclora
-from benchmarks.resources import bound, count_call_macs, peak_mb
-from benchmarks.timing import Row, clock_of, race
 from pcclora.adapters import CLoRAConfig, LinearConfig, LoRAConfig
+from pcclora.tools.benchmarks.resources import bound, count_call_macs, peak_mb
+from pcclora.tools.benchmarks.timing import Row, clock_of, race
 
 MODEL: dict[str, Any] = {"name": "timm/vit_base_patch16_224", "num_classes": 100}
 SIZE, BATCH = 224, 8
@@ -52,9 +53,11 @@ def methods() -> dict[str, Callable[[nn.Module], nn.Module]]:
         f"lora r={BASES * RANK}": whole,
         "linear": LinearConfig(modules_to_save=HEAD),
     }
-    made = {name: lambda model, config=config: _attached(model, config) for name, config in ours.items()}
+    made: dict[str, Callable[[nn.Module], nn.Module]] = {
+        name: partial(_attached, config=config) for name, config in ours.items()
+    }
     if importlib.util.find_spec("peft") is not None:
-        made |= {f"peft r={r}": lambda model, r=r: _peft(model, r) for r in (BASES * RANK, RANK)}
+        made |= {f"peft r={r}": partial(_peft, r=r) for r in (BASES * RANK, RANK)}
     return made
 
 
@@ -102,7 +105,7 @@ def step(model: nn.Module, images: Tensor) -> Callable[[], None]:
 
     def call() -> None:
         optimizer.zero_grad()
-        loss_of(model, images).backward()
+        loss_of(model, images).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return call
@@ -111,7 +114,8 @@ def step(model: nn.Module, images: Tensor) -> Callable[[], None]:
 def loss_of(model: nn.Module, images: Tensor) -> Tensor:
     """Return a loss of all logits, and the adapter's own penalty."""
     loss: Tensor = model(images).logsumexp(dim=1).mean()
-    return loss + sum(adapter.regularization() for adapter in getattr(model, "adapters", {}).values())
+    penalty: Tensor | int = sum(adapter.regularization() for adapter in getattr(model, "adapters", {}).values())
+    return loss + penalty
 
 
 def prepare(method: str, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -119,7 +123,7 @@ def prepare(method: str, device: str) -> tuple[Callable[[], object], Callable[[]
     model = methods()[method](bare(device))
 
     def warm_up() -> None:
-        loss_of(model, batch(1, device)).backward()
+        loss_of(model, batch(1, device)).backward()  # type: ignore[no-untyped-call]
         model.zero_grad()
 
     return warm_up, step(model, batch(BATCH, device))

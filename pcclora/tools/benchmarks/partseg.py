@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pcclora
-from benchmarks.resources import bound, peak_mb
-from benchmarks.timing import Row, race
 from pcclora.metrics import count_macs
 from pcclora.ops import knn_points
+from pcclora.tools.benchmarks.resources import bound, peak_mb
+from pcclora.tools.benchmarks.timing import Row, race
 
 N, GROUPS, BATCHES = 2048, 128, (1, 8)
 MODEL: dict[str, Any] = {"task": "partseg", "num_groups": GROUPS}
@@ -32,7 +32,7 @@ def measure(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for B in BATCHES:
         model, points, category = problem(B)
-        forms = {"ours": model, "literal": literal_of(model)}
+        forms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ours": model, "literal": literal_of(model)}
         ours, theirs = (torch.no_grad()(form)(points, category) for form in forms.values())
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
         calls = {method: _inference(form, points, category) for method, form in forms.items()}
@@ -43,10 +43,10 @@ def measure(rounds: int) -> list[Row]:
     return rows
 
 
-def problem(B: int) -> tuple[nn.Module, Tensor, Tensor]:
+def problem(B: int) -> tuple[Any, Tensor, Tensor]:
     """Return the model in eval mode, clouds (B, N, 3) and their categories (B,)."""
     torch.manual_seed(0)
-    model = pcclora.create_model("point_mae", **MODEL).eval()
+    model: Any = pcclora.create_model("point_mae", **MODEL).eval()
     return model, F.normalize(torch.randn(B, N, 3), dim=2), torch.arange(B) % model.num_categories
 
 
@@ -79,7 +79,8 @@ def mini_pointnet(encoder: Any, neighborhoods: Tensor) -> Tensor:
     local = encoder.first_conv(neighborhoods.flatten(0, 1).transpose(1, 2))
     pooled = local.max(dim=2, keepdim=True).values
     joined = torch.cat([pooled.expand(-1, -1, K), local], dim=1)
-    return encoder.second_conv(joined).max(dim=2).values.view(B, G, -1)
+    tokens: Tensor = encoder.second_conv(joined).max(dim=2).values.view(B, G, -1)
+    return tokens
 
 
 def propagate(module: Any, query: Tensor, centers: Tensor, features: Tensor, *, code: Tensor | None = None) -> Tensor:
@@ -88,7 +89,7 @@ def propagate(module: Any, query: Tensor, centers: Tensor, features: Tensor, *, 
     weight = 1 / (dists + 1e-8)
     weight = weight / weight.sum(dim=2, keepdim=True)  # (B, N, 3)
     neighbors = features.gather(2, idx.flatten(1).unsqueeze(1).expand(-1, features.shape[1], -1))
-    x = (neighbors.unflatten(2, idx.shape[1:]) * weight.unsqueeze(1)).sum(dim=3)
+    x = (neighbors.view(*neighbors.shape[:2], *idx.shape[1:]) * weight.unsqueeze(1)).sum(dim=3)
     beside = query if code is None else torch.cat([code, query], dim=2)
     x = torch.cat([beside.transpose(1, 2), x], dim=1)
     for layer, norm in zip(module.mlp_convs, module.mlp_bns, strict=True):

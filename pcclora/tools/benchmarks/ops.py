@@ -10,12 +10,13 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Row, race, sample
 from pcclora.ops import knn_points, native, sample_farthest_points
+from pcclora.tools.benchmarks.timing import Row, race, sample
 
 B, K = 32, 32
 SIZES = ((1024, 64), (2048, 128), (8192, 512))  # (N, G)
@@ -83,7 +84,7 @@ def _ours(call: Callable[[], object]) -> dict[str, Callable[[], object]]:
     return torch_alone | {"native": lambda: by("auto")} if native.available() else torch_alone
 
 
-def _kd_tree(nanoflann: ModuleType, points: object) -> object:
+def _kd_tree(nanoflann: ModuleType, points: object) -> Any:
     tree = nanoflann.KDTree(n_neighbors=K, metric="L2")
     tree.fit(points)
     return tree

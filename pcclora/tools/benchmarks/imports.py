@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks.timing import Row
+from pcclora.tools.benchmarks.timing import Row
 
 CODE = "import time; import {}; print(time.process_time())"
 

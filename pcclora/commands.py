@@ -1,0 +1,53 @@
+"""The names of the commands, and how a text names one: as the user has called the present one.
+
+``pcclora train-cls`` and, in a checkout, ``python tools/train_cls.py`` are the same; ``pcclora prepare fgvc`` and
+``python datasets/fgvc/prepare.py`` too.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+COMMANDS = {
+    "train-cls": "adapt a backbone to classes of point clouds",
+    "train-partseg": "adapt a backbone to parts of point clouds",
+    "train-image": "adapt a vision transformer to photographs",
+    "fewshot": "compare methods on episodes of a few objects a class",
+    "predict": "classes of scans or photographs, parts of scans, by a run",
+    "evaluate": "test a finished run again, on other data, with votes",
+    "visualize": "see segmented objects: window, picture, web page, PLY",
+    "results": "train settings side by side and print their table",
+    "pretrain": "pre-train a backbone by masked autoencoding",
+    "benchmark": "measure pcclora beside its peers on this machine",
+    "episodes": "write few-shot episodes in the official form",
+    "prepare": "check a copy of a data set, make slow files fast",
+}
+"""Name -> what it does, in one line."""
+
+RESUMING = frozenset(("train-cls", "train-partseg", "train-image", "fewshot", "pretrain"))
+"""What can be gone on with by ``--resume`` where it was ended."""
+
+_FILES = {name: name.replace("-", "_") for name in COMMANDS} | {"episodes": "write_episodes"}
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_INSTALLED = r'("\$\(command -v pcclora\)"|\bpcclora)'  # the first is how `accelerate launch` finds it
+_NAMED = re.compile(rf"{_INSTALLED} (?:prepare (\w+)|({'|'.join(COMMANDS)})(?![\w-]))")
+
+
+def spelled(text: str) -> str:
+    """Return a text in which each ``pcclora NAME`` is as the user would call it: a file, if this process is one.
+
+    Args:
+        text: As ``next: pcclora predict FILE``.
+    """
+    return _NAMED.sub(_as_file, text) if _is_a_file_of_the_checkout() else text
+
+
+def _is_a_file_of_the_checkout() -> bool:
+    file = Path(sys.argv[0]).resolve()
+    return file.suffix == ".py" and any(file.is_relative_to(_CHECKOUT / room) for room in ("tools", "datasets"))
+
+
+def _as_file(found: re.Match[str]) -> str:
+    installed, dataset, name = found.groups()
+    file = f"datasets/{dataset}/prepare.py" if dataset else f"tools/{_FILES[name]}.py"
+    return f"python {file}" if installed == "pcclora" else file

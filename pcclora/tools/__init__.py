@@ -1,0 +1,1 @@
+"""The commands, one file each: parse, build, call. ``command.py`` finds them by name."""
