@@ -110,7 +110,8 @@ def read_clouds(
     tables = [read_h5(path, keys) for path in files]
     for path, table in zip(files, tables, strict=True):
         shape = table["data"].shape
-        refuse_channels_first(shape, f"{path}: 'data'")
+        if len(shape) == 3:
+            refuse_channels_first(shape, f"{path}: 'data'")
         if len(shape) != 3 or shape[2] < 3 or shape[1:2] != tables[0]["data"].shape[1:2]:
             raise PccloraError(
                 f"{path}: 'data' must be (samples, points, 3) with as many points in every file, found {shape}"

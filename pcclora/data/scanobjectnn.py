@@ -127,7 +127,8 @@ def scanobjectnn(config: ScanObjectNNConfig, *, split: str) -> ScanObjectNN:
     require_files([file], f"scanobjectnn {config.variant} {split}", CARD)
     arrays = read_h5(file, {"data": "f", "label": "fiu", "mask": "fiu"}, optional=["mask"])
     clouds, mask = arrays["data"], arrays.get("mask")
-    refuse_channels_first(clouds.shape, f"{file}: 'data'")
+    if clouds.ndim == 3:
+        refuse_channels_first(clouds.shape, f"{file}: 'data'")
     if clouds.ndim != 3 or clouds.shape[2] < 3:
         raise PccloraError(f"{file}: 'data' must be (samples, points, 3), found {clouds.shape}; {CARD}")
     if mask is not None and mask.shape != clouds.shape[:2]:
