@@ -1,7 +1,7 @@
 """A finished run used again: its model rebuilt from the base checkpoint and the adapter's files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,15 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
     return RunEvaluation(evaluation, dataset.names, summary | evaluation.details())
 
 
-def write_evaluation(result: RunEvaluation, output: Path) -> None:
-    """Write summary.json and the predictions into a new folder.
+def write_evaluation(
+    result: RunEvaluation, output: Path, *, draw: Callable[[RunFolder, Mapping[str, Any]], None] | None = None
+) -> None:
+    """Write summary.json and the predictions into a new folder, which appears whole or not at all.
+
+    Args:
+        result: What was measured.
+        output: The folder.
+        draw: Adds the pictures of a folder and its summary.
 
     Raises:
         PccloraError: If something is there already.
@@ -157,6 +164,8 @@ def write_evaluation(result: RunEvaluation, output: Path) -> None:
     with creating_folder(output) as temporary:
         write_json(temporary / "summary.json", result.summary)
         result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
+        if draw:
+            draw(RunFolder(temporary), result.summary)
 
 
 def _same_choice(one: Any, other: Any) -> bool:

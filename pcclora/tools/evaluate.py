@@ -56,8 +56,7 @@ def main() -> None:
         return
     table = evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint))
     if arguments.output:
-        write_evaluation(result, arguments.output)
-        draw_test(RunFolder(arguments.output), result.summary)
+        write_evaluation(result, arguments.output, draw=draw_test)
     console.write(table, kept=arguments.output)
 
 

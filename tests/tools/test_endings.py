@@ -255,6 +255,19 @@ def test_a_signal_is_one_sentence(capsys, number, code, words):
     assert capsys.readouterr().err == f"{words}\n"
 
 
+def test_an_evaluation_that_is_ended_while_it_draws_leaves_nothing(run, tmp_path, monkeypatch, capsys):
+    def end(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    output = tmp_path / "tested"
+    with monkeypatch.context() as patch:
+        patch.setattr("pcclora.vis.draw_test", end)
+        assert call("evaluate", "--run", run, "--output", output) == 143
+    assert not list(tmp_path.iterdir())
+    assert call("evaluate", "--run", run, "--output", output) == 0
+    assert {file.name for file in output.iterdir()} == {"summary.json", "predictions.csv", "confusion.png"}
+
+
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
