@@ -68,10 +68,15 @@ class Suite:
         """Read what a folder was begun with.
 
         Raises:
-            PccloraError: If suite.json is absent or damaged.
+            PccloraError: If suite.json is absent or damaged, or names what is no task.
         """
         held, form = read_json(output / "suite.json"), {"tasks": [str], "points": [[str]], "seeds": [int]}
         check_form(held, form, output / "suite.json", remedy="begin the suite again, in another folder")
+        known = {"", *(task for table in SUITES.values() for task in table)}
+        if strange := [task for task in held["tasks"] if task not in known]:  # each is a folder's name: none leads out
+            raise PccloraError(
+                f"{output / 'suite.json'}: '{strange[0]}' is no task; begin the suite again, in another folder"
+            )
         return cls(tuple(held["tasks"]), tuple(map(tuple, held["points"])), tuple(held["seeds"]))
 
     def write(self, output: Path) -> None:

@@ -95,6 +95,13 @@ def test_a_damaged_search_or_suite_is_named(tmp_path, name, text):
         read_search(tmp_path / name) if name == "search.json" else Suite.read(tmp_path)
 
 
+@pytest.mark.parametrize("task", ["../../elsewhere", "/tmp", "svhn/..", "nonsense"])
+def test_no_task_of_a_strange_suite_leads_out_of_its_folder(tmp_path, task):
+    (tmp_path / "suite.json").write_text(json.dumps({"tasks": ["svhn", task], "points": [], "seeds": []}))
+    with pytest.raises(PccloraError, match=f"suite.json: '{task}' is no task; begin the suite again"):
+        Suite.read(tmp_path)
+
+
 def test_the_first_of_the_best_is_chosen(tmp_path):
     points = [("train.lr=0.1",), ("train.lr=0.01",), ("train.lr=0.001",), ("train.lr=9",)]
     for point, accuracy in zip(points, (0.25, 0.5, 0.5, None), strict=True):
