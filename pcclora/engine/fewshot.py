@@ -88,11 +88,18 @@ class Workers:
         scheduler: Address of a Dask scheduler whose workers are used instead; each must have one thread and see the
             same folders.
         plugins: Files that each of them must run first.
+
+    Raises:
+        PccloraError: If ``jobs`` is below 0.
     """
 
     jobs: int = 0
     scheduler: str = ""
     plugins: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.jobs < 0:
+            raise PccloraError(f"--jobs {self.jobs}: choose 1 or more, or 0 for one a core")
 
 
 def begin(config: FewShotRun, output: Path) -> None:
@@ -282,9 +289,9 @@ def _joblib(workers: Workers, folds: int) -> Iterator[tuple[int, int | None]]:
     import torch
     from joblib import cpu_count, parallel_config
 
-    if workers.jobs < 0 or not single_process():
+    if not single_process():
         raise PccloraError(
-            f"--jobs {workers.jobs}: choose 1 or more, and no accelerate launch: folds are parallel already"
+            "accelerate launch: folds are parallel already; start tools/fewshot.py by itself, with --jobs"
         )
     if workers.scheduler:
         with _dask(workers.scheduler) as count, parallel_config(backend="dask"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
-from pcclora.config import to_yaml
+from pcclora.config import LARGEST_SEED, to_yaml
 from pcclora.engine.environment import is_main_process, make_accelerator
 from pcclora.engine.parallel import call_at_once, check_jobs
 from pcclora.engine.run_folder import RunFolder
@@ -44,8 +44,9 @@ def train_seeds(
     Raises:
         PccloraError: If the folder holds something, or the seeds cannot be used.
     """
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise PccloraError(f"--seeds {' '.join(map(str, seeds))}: give each seed once, from 0 up")
+    if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds) <= max(seeds) <= LARGEST_SEED:
+        words = " ".join(map(str, seeds))
+        raise PccloraError(f"--seeds {words}: give each seed once, from 0 to {LARGEST_SEED}")
     check_jobs(jobs)
     config = anchored(config)
     accelerator = make_accelerator(config.train)

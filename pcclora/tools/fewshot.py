@@ -32,11 +32,11 @@ def main() -> None:
     if arguments.dry_run:
         cli.show_dry_run(config, arguments)
         return
+    workers = Workers(jobs=arguments.jobs, scheduler=arguments.scheduler, plugins=tuple(arguments.plugin))
     names = [config.source, MODELS.name_of(config.model)]
     output = arguments.resume or arguments.output or default_output("fewshot", names)
     if not arguments.resume:
         begin(config, output)
-    workers = Workers(jobs=arguments.jobs, scheduler=arguments.scheduler, plugins=tuple(arguments.plugin))
     failed = run_folds(config, output, workers, save_adapters=arguments.save_adapters)
     results = write_summary(config, read_folds(config, output), output)
     draw_folds(results, output / "folds.png", title=" · ".join(names))

@@ -95,7 +95,7 @@ def test_a_damaged_search_or_suite_is_named(tmp_path, name, text):
         read_search(tmp_path / name) if name == "search.json" else Suite.read(tmp_path)
 
 
-@pytest.mark.parametrize("task", ["../../elsewhere", "/tmp", "svhn/..", "nonsense"])
+@pytest.mark.parametrize("task", ["../../elsewhere", "/elsewhere", "svhn/..", "nonsense"])
 def test_no_task_of_a_strange_suite_leads_out_of_its_folder(tmp_path, task):
     (tmp_path / "suite.json").write_text(json.dumps({"tasks": ["svhn", task], "points": [], "seeds": []}))
     with pytest.raises(PccloraError, match=f"suite.json: '{task}' is no task; begin the suite again"):

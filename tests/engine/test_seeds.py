@@ -2,8 +2,10 @@
 
 import pytest
 
-from pcclora.engine.seeds import resume_seeds
+from pcclora.engine.seeds import resume_seeds, train_seeds
+from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
+from tests.tools.test_tools import TINY
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,9 @@ def test_damaged_seeds_are_named(tmp_path, text, message):
     with pytest.raises(PccloraError, match=rf"seeds\.json: .*{message}"):
         resume_seeds(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["seeds.json"]
+
+
+def test_a_seed_that_no_run_can_have_begins_nothing(tmp_path):
+    with pytest.raises(PccloraError, match=r"--seeds 1 9223372036854775808: .* from 0 to 9223372036854775807"):
+        train_seeds(load_run_config(TINY / "cls.yaml"), tmp_path / "seeds", seeds=[1, 2**63])
+    assert not (tmp_path / "seeds").exists()

@@ -117,6 +117,7 @@ def test_bad_input_is_one_message(tmp_path, capsys, words, message):
     printed = capsys.readouterr().err
     assert "error: " in printed and message in printed and "Traceback" not in printed
     assert not list(tmp_path.glob("run/folds"))
+    assert (tmp_path / "run").exists() == ("--scheduler" in words)  # it may answer later
 
 
 def test_a_comparison_is_never_overwritten_nor_made_another(run, capsys):
