@@ -51,7 +51,7 @@ def _of_the_surroundings(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"not enough memory: {error}"
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
         return f"{os.fsdecode(error.filename)}: {error.strerror}; is there such a file, and may you use it?"
     return None
 

@@ -201,8 +201,8 @@ def predict_files(
         dataset = Files(files, classes, how)
         warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
-    evaluate = task_of(config).evaluator(config, dataset, accelerator)
     try:
+        evaluate = task_of(config).evaluator(config, dataset, accelerator)
         evaluation = cast("ClassEvaluation", evaluate(model.to(accelerator.device)))
     except PccloraError:
         if isinstance(dataset, Photos):  # the first that cannot be read has ended it; now name all
