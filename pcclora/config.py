@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import Registry
+from pcclora.shipped import find_config
 from pcclora.yaml_words import Written, read_tree, read_word, to_text, values_of, words_of
 
 T = TypeVar("T")
@@ -42,7 +43,8 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
 
     Args:
         schema: The dataclass that describes the run.
-        file: A YAML file, or None for the defaults.
+        file: A YAML file or the name of one that is shipped, as ``cls/modelnet40/point_mae_clora``; None for the
+            defaults.
         overrides: ``key=value`` strings, as ``adapter.r=4``; a bare ``adapter=lora`` names the component, before or
             after its keys. They win over the file.
 
@@ -52,7 +54,7 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
     Raises:
         PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
     """
-    values = read_tree(file) if file is not None else {}
+    values = read_tree(find_config(file)) if file is not None else {}
     errors: list[str] = []
     _apply_all(values, overrides, errors)
     return _checked(schema, values, str(file or "configuration"), errors)
@@ -98,7 +100,7 @@ def read_yaml(file: str | Path, *, words: bool = False) -> dict[str, Any]:
     Raises:
         PccloraError: If the file is absent, is no such YAML, or is not a mapping.
     """
-    return cast("dict[str, Any]", (words_of if words else values_of)(read_tree(file)))
+    return cast("dict[str, Any]", (words_of if words else values_of)(read_tree(find_config(file))))
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -3,9 +3,14 @@
 A checkout has them beside the package, an installed package inside it.
 """
 
+import os
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+
+from pcclora.commands import spelled
+from pcclora.errors import PccloraError
 
 
 def shipped(room: Literal["configs", "datasets"]) -> Path:
@@ -22,3 +27,38 @@ def card(dataset: str) -> Path:
         dataset: Its name, as ``modelnet40``.
     """
     return shipped("datasets") / dataset / "README.md"
+
+
+def config_names() -> list[str]:
+    """Return what the configurations are called, as ``cls/modelnet40/point_mae_clora``."""
+    folder = shipped("configs")
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+
+
+def shipped_config(name: str) -> Path:
+    """Return the file of a configuration.
+
+    Args:
+        name: One of :func:`config_names`.
+
+    Raises:
+        PccloraError: If there is none of this name; it says which are nearest.
+    """
+    names = config_names()
+    if name in names:
+        return shipped("configs") / f"{name}.yaml"
+    close = get_close_matches(name.removeprefix("configs/").removesuffix(".yaml"), names, n=3, cutoff=0.5)
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
+    raise PccloraError(
+        f"{name}: no such file, and no configuration of this name{meant} {spelled('pcclora configs')} lists all"
+    )
+
+
+def find_config(named: str | Path) -> Path:
+    """Return the file that ``--config`` and its like mean: one that is there, else the configuration of that name.
+
+    Raises:
+        PccloraError: If there is neither.
+    """
+    path = Path(named)
+    return path if os.path.isfile(path) else shipped_config(path.as_posix())  # of any length, unlike Path.is_file

@@ -1,16 +1,15 @@
 """The options that all tools share."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
-from pcclora.commands import spelled
 from pcclora.config import load_config, to_yaml
 from pcclora.engine import console
+from pcclora.engine.parser import Parser
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
@@ -18,41 +17,6 @@ from pcclora.paths import is_file
 from pcclora.registry import load_plugin
 
 T = TypeVar("T")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser for options and words in any order; what stands behind ``--`` are words, whatever they begin with.
-
-    Args:
-        description: The tool's docstring, which names commands as ``pcclora NAME``.
-        prog: What it is called in usage; the program's own name without it.
-    """
-
-    def __init__(self, description: str | None, *, prog: str | None = None) -> None:
-        super().__init__(
-            prog, description=spelled(description or ""), formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-
-    def parse_words(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse the command line."""
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        end = words.index("--") if "--" in words else len(words)
-        return self.parse_intermixed_args([*words[:end], *map(_Word, words[end + 1 :])])
-
-    def _parse_optional(self, arg_string: str) -> Any:
-        return None if isinstance(arg_string, _Word) else super()._parse_optional(arg_string)
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if file is None or file is sys.stdout:
-            console.write(message)
-        else:
-            console.complain(message.rstrip("\n"))
-
-
-class _Word(str):
-    """A word of the command line that is no option."""
-
-    __slots__ = ()
 
 
 def make_parser(description: str | None) -> Parser:
@@ -71,7 +35,9 @@ def make_parser(description: str | None) -> Parser:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a tool that makes a run."""
-    parser.add_argument("--config", type=Path, help="YAML file; without it the embedded default")
+    parser.add_argument(
+        "--config", type=Path, help="YAML file or a name of `pcclora configs`; without it the embedded default"
+    )
     parser.add_argument("--output", type=Path, help="folder of the run; it must not exist")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as adapter=lora adapter.r=4 train.epochs=10")

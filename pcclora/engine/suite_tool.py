@@ -20,7 +20,12 @@ from pcclora.registry import ADAPTERS, DATASETS, MODELS
 def add_suite_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
-    add("--grid", type=Path, metavar="FILE", help="YAML of key: [values]; choose on validation images, then test once")
+    add(
+        "--grid",
+        type=Path,
+        metavar="FILE",
+        help="YAML of key: [values], or a name; chosen on validation images",
+    )
     add("--tasks", nargs="+", action="extend", default=[], metavar="NAME", help="all, a group or tasks of the data set")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pcclora.commands import spelled
 from pcclora.engine import cli, console
 from pcclora.engine.environment import agree, is_main_process
+from pcclora.engine.parser import Parser
 from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder, default_output
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
@@ -33,7 +34,7 @@ def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[R
     train_parsed(task, parse_training(parser), draw=draw, then=then)
 
 
-def train_parser(description: str | None) -> cli.Parser:
+def train_parser(description: str | None) -> Parser:
     """Build the parser of a train tool.
 
     Args:
@@ -46,7 +47,7 @@ def train_parser(description: str | None) -> cli.Parser:
     return parser
 
 
-def parse_training(parser: cli.Parser) -> argparse.Namespace:
+def parse_training(parser: Parser) -> argparse.Namespace:
     """Parse the command line of a train tool; ``seeds`` are numbers then.
 
     Raises:

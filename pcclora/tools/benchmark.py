@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from pcclora.atomic import replacing
-from pcclora.engine import cli, console
+from pcclora.engine import console
+from pcclora.engine.parser import Parser
 from pcclora.errors import PccloraError
 from pcclora.ops import backends
 from pcclora.tools.benchmarks import GROUPS
@@ -26,7 +27,7 @@ HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "peak MB",
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = cli.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="what to measure")
     parser.add_argument("--rounds", type=int, default=7, help="samples of each method (default: 7)")
     parser.add_argument("--csv", type=Path, help="also write the rows to this file")

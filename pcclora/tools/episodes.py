@@ -1,7 +1,7 @@
 """Draw few-shot episodes of any data set and write them in the official form, {way}way_{shot}shot/{fold}.pkl.
 
 pcclora episodes EPISODES                                   5-way 10-shot of procedural shapes
-pcclora episodes EPISODES --config configs/fewshot/modelnet10.yaml data.root=DATA
+pcclora episodes EPISODES --config fewshot/modelnet10 data.root=DATA
 pcclora fewshot episodes=EPISODES                                 read again like the official files
 """
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Parse, draw, write."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("root", type=Path, help="folder that takes one folder a setting; none of them may exist")
-    parser.add_argument("--config", type=Path, help="YAML file of a few-shot comparison; without it the default")
+    parser.add_argument("--config", type=Path, help="YAML file of a comparison or a name of `pcclora configs`")
     parser.add_argument(
         "--points", type=int, metavar="N", help="points of a cloud, 8192 in the official files; default all"
     )

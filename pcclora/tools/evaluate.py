@@ -4,7 +4,7 @@ pcclora evaluate --run runs/cls/...
 pcclora evaluate --run runs/cls/... --checkpoint MOVED.pth votes=10
 pcclora evaluate --run runs/cls/... data=folder data.root=MY_SCANS --output results
 pcclora evaluate --run runs/cls/... --new-files        only scans that came after the training
-pcclora evaluate --config configs/cls/modelnet40/point_mae_full.yaml --checkpoint FILE data.root=DATA
+pcclora evaluate --config cls/modelnet40/point_mae_full --checkpoint FILE data.root=DATA
 accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" evaluate --run ...
 """
 

@@ -2,8 +2,8 @@
 
 pcclora fewshot                                    5-way 10-shot on procedural shapes
 pcclora fewshot --methods linear clora --way 5 10 --shot 10 20 --folds 10 train.epochs=20
-pcclora fewshot --config configs/fewshot/modelnet10.yaml data.root=DATA
-pcclora fewshot --config configs/fewshot/modelnet40.yaml episodes=ModelNetFewshot checkpoint=pretrain.pth
+pcclora fewshot --config fewshot/modelnet10 data.root=DATA
+pcclora fewshot --config fewshot/modelnet40 episodes=ModelNetFewshot checkpoint=pretrain.pth
 pcclora fewshot --resume runs/fewshot/...          go on after an interruption: finished folds stay
 pcclora fewshot --scheduler tcp://HOST:8786 ...    on a Dask cluster
 

@@ -3,9 +3,9 @@ r"""Adapt a pre-trained vision transformer to an image classification data set.
 pcclora train-image                                the embedded default: CLoRA on scans of handwritten digits
 pcclora train-image adapter=lora adapter.r=4 train.epochs=10
 pcclora train-image data=image_folder data.root=MY_PHOTOS model=timm/vit_base_patch16_224 checkpoint=FILE
-pcclora train-image --config configs/image/vtab1k/vit_base_clora.yaml data.root=DATA checkpoint=FILE
+pcclora train-image --config image/vtab1k/vit_base_clora data.root=DATA checkpoint=FILE
 pcclora train-image --seeds 0 1 2 --jobs 2         mean and sample standard deviation of three runs
-pcclora train-image --config configs/image/vtab1k/vit_base_clora.yaml --grid configs/image/vtab1k/grid.yaml \
+pcclora train-image --config image/vtab1k/vit_base_clora --grid image/vtab1k/grid \
     --tasks all --seeds 0 1 2 --jobs 4 data.root=DATA checkpoint=FILE        19 tasks: tune on 800/200, test once
 pcclora train-image --resume runs/image/...        go on after an interruption; with --tasks, --grid: more
 accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" train-image ...

@@ -2,7 +2,7 @@
 
 pcclora train-partseg                              the embedded default: CLoRA on procedural shapes
 pcclora train-partseg adapter=lora adapter.r=4 train.epochs=10
-pcclora train-partseg --config configs/partseg/shapenetpart/point_mae_clora.yaml data.root=DATA checkpoint=FILE
+pcclora train-partseg --config partseg/shapenetpart/point_mae_clora data.root=DATA checkpoint=FILE
 pcclora train-partseg data=part_folder data.root=MY_SCANS
 pcclora train-partseg --seeds 0 1 2 --jobs 2       mean and sample standard deviation of three runs
 pcclora train-partseg --resume runs/partseg/...    go on after an interruption, bit for bit

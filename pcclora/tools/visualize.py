@@ -14,6 +14,7 @@ from typing import Any
 from pcclora.config import load_config
 from pcclora.data import AXES
 from pcclora.engine import cli, console
+from pcclora.engine.parser import Parser
 from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.segmented import SegmentedCloud
@@ -48,7 +49,7 @@ def main() -> None:
     _show(arguments, clouds, captions, config, title=str(arguments.run or shown))
 
 
-def _parser() -> cli.Parser:
+def _parser() -> Parser:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of a finished part-segmentation run")
     which = parser.add_mutually_exclusive_group()

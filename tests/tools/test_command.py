@@ -39,7 +39,7 @@ def pcclora(*words):
     return 0
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["train-clss"], ["prepare", "--help"]])
+@pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["train-clss"], ["prepare", "--help"], ["configs"]])
 def test_what_needs_no_tensor_loads_nothing_heavy(words):
     done = subprocess.run([sys.executable, "-c", LIGHT, *words], capture_output=True, text=True)
     *_, loaded = done.stderr.splitlines()

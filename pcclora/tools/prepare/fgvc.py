@@ -15,7 +15,7 @@ from pcclora.data.fgvc import CARD, FOLDERS, TASKS, read_split
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import find_task
-from pcclora.engine.cli import Parser
+from pcclora.engine.parser import Parser
 from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 

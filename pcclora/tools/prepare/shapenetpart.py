@@ -22,7 +22,7 @@ from pcclora.data.prepared_parts import open_prepared_parts, save_prepared_parts
 from pcclora.data.seg_classes import SHAPENETPART
 from pcclora.data.shapenetpart import SPLITS, Shapes, open_list, prepared_file
 from pcclora.data.shapenetpart_text import CARD
-from pcclora.engine.cli import Parser
+from pcclora.engine.parser import Parser
 from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 

@@ -15,7 +15,7 @@ from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import Listing, find_task, read_listing
 from pcclora.data.vtab1k import CARD, TASKS, find_class_names
-from pcclora.engine.cli import Parser
+from pcclora.engine.parser import Parser
 from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 
