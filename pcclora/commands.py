@@ -22,6 +22,7 @@ COMMANDS = {
     "episodes": "write few-shot episodes in the official form",
     "prepare": "check a copy of a data set, make slow files fast",
     "configs": "list the configurations that come with it, copy one to edit",
+    "doctor": "say what is found here: versions, kernel, devices, extras",
 }
 """Name -> what it does, in one line."""
 
