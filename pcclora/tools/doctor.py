@@ -90,9 +90,9 @@ def _state(module: str, extra: str) -> str:
             found = DOORS[module]() if module in DOORS else import_module(module)
     except PccloraError as error:
         return str(error)
-    except ModuleNotFoundError as error:
-        return f"{module} cannot be imported ({error}): pip install 'pcclora[{extra}]'"
     except (ImportError, RuntimeError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            return f"{module} is not installed: pip install 'pcclora[{extra}]'"
         return f"{module} does not load: {str(error).splitlines()[0]}"
     return f"{module} {getattr(found, '__version__', '')}".rstrip()
 

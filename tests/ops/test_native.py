@@ -1,9 +1,6 @@
 """The C++ kernel: every vector width, threads, forks, and a package built without a compiler."""
 
 import os
-import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -145,26 +142,3 @@ def test_without_the_library_torch_does_the_work(reload_library, tmp_path, cloud
 def test_a_library_of_other_source_is_not_used(reload_library):
     reload_library.setattr(native, "VERSION", native.VERSION + 1)
     assert not native.available() and "was built from other source" in native.status()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("compiler", [True, False])
-def test_the_package_installs_with_and_without_a_compiler(root, tmp_path, compiler):
-    if compiler and not (shutil.which("c++") or shutil.which("cl")):
-        pytest.skip("no C++ compiler here")
-    source, target = tmp_path / "source", tmp_path / "target"
-    shutil.copytree(root / "pcclora", source / "pcclora", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "LICENSE"):
-        shutil.copy(root / name, source)
-    (source / "README.md").touch()
-    absent = {} if compiler else dict.fromkeys(("CC", "CXX", "LDSHARED", "LDCXXSHARED"), str(tmp_path / "absent"))
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--target", target, source]
-    done = subprocess.run(pip, env=os.environ | absent, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    code = "import torch; from pcclora import ops; ops.sample_farthest_points(torch.rand(1, 9, 3), K=3)"
-    code += "; print(ops.__file__); print(ops.backends()['cpu'])"
-    environment = {k: v for k, v in os.environ.items() if k != "PCCLORA_BACKEND"} | {"PYTHONPATH": str(target)}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path)
-    place, report = run.stdout.splitlines()
-    assert place.startswith(str(target))
-    assert report.startswith("native: C++ kernel") if compiler else "without a C++ compiler" in report
