@@ -16,6 +16,7 @@ import pytest
 from pcclora.config import load_config
 from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.training import train
+from pcclora.tools.command import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -33,8 +34,9 @@ def _commands() -> list[str]:
     blocks = "\n".join(block for page in PAGES for block in SHELL.findall(page.read_text()))
     lines = blocks.replace("\\\n", " ").splitlines()
     found = (re.sub(r"^accelerate launch (--\S+ \S+ )*", "python ", line.split("  #")[0].strip()) for line in lines)
+    ours = re.compile(r"tools/|^pcclora ")
     elsewhere = "--resume runs/image/"  # goes on with what a command before it began: test_images.py
-    return sorted({" ".join(line.split()) for line in found if "tools/" in line and elsewhere not in line})
+    return sorted({" ".join(line.split()) for line in found if ours.search(line) and elsewhere not in line})
 
 
 def test_commands_are_found():
@@ -65,14 +67,17 @@ def _scans(root, numbers):
 def test_command_works(command, run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     np.savetxt(tmp_path / "scan.txt", np.random.default_rng(0).random((64, 3)))
-    python, tool, *words = shlex.split(command)
-    assert python == "python", "a command starts with python or accelerate launch"
+    program, tool, *words = shlex.split(command)
+    assert program in ("python", "pcclora"), "a command starts with pcclora, python or accelerate launch"
     places = {"runs/cls/RUN": str(run_folder), "scan.ply": str(tmp_path / "scan.txt")}
     needs_a_run = "runs/cls/RUN" in words  # the commands on runs/partseg are carried out by test_part_segmentation
     monkeypatch.setattr(
         sys, "argv", [tool, *(places.get(w, w) for w in words), *([] if needs_a_run else ["--dry-run"])]
     )
-    runpy.run_path(tool, run_name="__main__")
+    if program == "python":
+        runpy.run_path(tool, run_name="__main__")
+    else:
+        run(tool)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
