@@ -57,12 +57,17 @@ def unwrapped(weights: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor]
         The weights under their own names; and a line for each wrapper of which something was left out.
 
     Raises:
-        PccloraError: If two keys become one.
+        PccloraError: If two keys become one, or the model had an adapter of ours on it.
     """
     notes: list[str] = []
     while True:
         weights = _rename(weights, [(key, _PLAIN.sub("", key)) for key in weights], where)
         prefix = next((name for name in WRAPPERS if any(key.startswith(f"{name}.") for key in weights)), None)
+        if any(key.startswith("adapters.") for key in weights):
+            raise PccloraError(
+                f"{where}: the state dict of a model with its adapter; give the checkpoint of the base here, and to "
+                "load_adapter the folder that save_adapter writes"
+            )
         if prefix is None or any(key.startswith("blocks.") for key in weights):
             return weights, notes
         inside = {k.removeprefix(f"{prefix}."): v for k, v in weights.items() if k.startswith(f"{prefix}.")}

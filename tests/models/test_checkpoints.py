@@ -81,6 +81,13 @@ def test_networks_without_a_counterpart(key, family, small, refused):
     refused(small(), small().state_dict() | {key: torch.zeros(2)}, f"a {family} checkpoint")
 
 
+@pytest.mark.parametrize("name", ["point_mae_tiny", "vit_mini"])
+def test_state_of_an_adapted_model(name, refused):
+    model = create_model(name, num_classes=3)
+    state = model.state_dict() | {"adapters.default.groups.96x96.D": torch.zeros(2)}
+    refused(model, state, "with its adapter.*load_adapter")
+
+
 def test_dvae_file(small, refused):
     tokenizer = {key: value for key, value in small("point_bert").state_dict().items() if key.startswith("encoder.")}
     refused(small("point_bert"), tokenizer | {"codebook": torch.zeros(4, 2)}, "a dVAE checkpoint")
