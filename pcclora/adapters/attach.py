@@ -30,6 +30,13 @@ def attach(model: nn.Module, config: Any, *, name: str = "default") -> Adapter:
     Raises:
         PccloraError: If the name cannot be used, an adapter is merged, or the method cannot act on this model. The
             model is unchanged then.
+
+    Examples:
+        >>> import pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> adapter = pcclora.attach(model, pcclora.CLoRAConfig(r=8, bases=4))
+        >>> sum(parameter.numel() for parameter in adapter.parameters())
+        12288
     """
     host = getattr(model, "adapters", None)
     if host is not None and not isinstance(host, AdapterHost):
@@ -92,7 +99,15 @@ def set_adapter(model: nn.Module, name: str) -> None:
 
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[None]:
-    """Use the original model inside a ``with`` block."""
+    """Use the original model inside a ``with`` block.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        >>> adapter = pcclora.attach(model, pcclora.LoRAConfig(target_modules=("0",)))
+        >>> with pcclora.disabled(model):
+        ...     original = model(torch.ones(1, 3))
+    """
     host = host_of(model)
     active, merged = host.active, host.merged is not None
     if merged:
@@ -111,6 +126,16 @@ def merge(model: nn.Module) -> None:
 
     Raises:
         PccloraError: If no adapter is active, one is merged already, or it is of a kind that no weight can hold.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> adapter = pcclora.attach(model, pcclora.LoRAConfig(r=4))
+        >>> points = torch.rand(2, 1024, 3)
+        >>> beside = model.eval()(points)
+        >>> pcclora.merge(model)
+        >>> torch.allclose(model(points), beside, atol=1e-5)
+        True
     """
     host_of(model).merge()
 
@@ -130,6 +155,13 @@ def print_trainable_parameters(model: nn.Module, *, stream: TextIO | None = None
     Args:
         model: Any module; the adapters of it that are not active count among all parameters.
         stream: Where to; None is standard output.
+
+    Examples:
+        >>> import pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16)
+        >>> adapter = pcclora.attach(model, pcclora.LoRAConfig(r=8))
+        >>> pcclora.print_trainable_parameters(model)
+        trainable params: 157,392 || all params: 871,248 || trainable%: 18.0651
     """
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())

@@ -64,6 +64,15 @@ def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = Non
 
     Raises:
         PccloraError: If there is no such adapter, one of its tensors is not finite, or nothing can be written there.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> adapter = pcclora.attach(model, pcclora.CLoRAConfig(r=8))
+        >>> pcclora.save_adapter(model, "my_adapter")
+        >>> sorted(file.name for file in Path("my_adapter").iterdir())
+        ['adapter_config.json', 'adapter_model.safetensors']
     """
     name, adapter = active_adapter(model, name)
     fingerprint = base_fingerprint(model, exclude=host_of(model).aside[name])
@@ -92,6 +101,15 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
     Raises:
         PccloraError: If a file is absent or damaged, or does not belong to this model, these base weights or the
             adapter that is there. The model is unchanged then.
+
+    Examples:
+        >>> import pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> adapter = pcclora.attach(model, pcclora.CLoRAConfig(r=8))
+        >>> pcclora.save_adapter(model, "my_adapter")
+        >>> again = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> pcclora.load_adapter(again, "my_adapter").config.r
+        8
     """
     files = read_files(Path(folder))
     config = _read_config(files, model)

@@ -75,7 +75,7 @@ class Parts:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(classes, parts): which class has which part."""
+        """Which class has which part, (classes, parts)."""
         allowed = np.zeros((len(self.of_class), len(self.names)), np.bool_)
         for label, parts in enumerate(self.of_class):
             allowed[label, list(parts)] = True
@@ -274,6 +274,12 @@ def normalize_unit_sphere(points: NDArray[np.floating]) -> FloatArray:
 
     Returns:
         A new (N, 3 + C) float32 array.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pcclora.data import normalize_unit_sphere
+        >>> normalize_unit_sphere(np.array([[10.0, 0, 0], [14.0, 0, 0]])).tolist()
+        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     xyz = points[:, :3].astype(np.float64)
     xyz -= xyz[0] if (xyz == xyz[0]).all() else 0

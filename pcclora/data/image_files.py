@@ -50,8 +50,8 @@ def read_image(path: str | Path, *, upright: bool = True, place: str = "") -> By
         Pixels (H, W, 3), RGB.
 
     Raises:
-        PccloraError: If there is no such file, it is damaged, cut or no image of :data:`FORMATS`, has more pixels than
-            :func:`pcclora.limits.most_pixels`, or its numbers have no range.
+        PccloraError: If there is no such file, it is damaged, cut or no JPEG, PNG, BMP, WebP, TIFF, GIF or PPM, has
+            more pixels than ``PCCLORA_MAX_PIXELS`` (100 million), or its numbers have no range.
     """
     file = Path(path)
     try:

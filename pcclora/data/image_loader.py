@@ -102,8 +102,8 @@ def make_image_loader(
 ) -> DataLoader[Picture]:
     """Build a loader. :func:`pcclora.data.set_epoch` chooses what the next pass draws.
 
-    Where the fit into the square draws nothing, fitted images are decoded once and kept, if all of them take at most
-    :data:`KEPT_BYTES`.
+    Where the fit into the square draws nothing, fitted images are decoded once and kept, if all of them take
+    512 MiB at most.
 
     Args:
         dataset: Images of any size.
@@ -115,7 +115,7 @@ def make_image_loader(
         batch_size: Images in a batch (for each process under ``accelerate launch``).
         train: Shuffle, and augment anew in every epoch. False: the stored order, nothing random.
         seed: Decides order and augmentation.
-        augmentation: A name of :data:`pcclora.data.image_transforms.IMAGE_PRESETS`; it has a side for tests as well.
+        augmentation: A name of :data:`pcclora.data.IMAGE_PRESETS`; it has a side for tests as well.
         workers: Processes that load; it changes the speed and nothing else.
         drop_last: Leave out the last batch when it is smaller.
 

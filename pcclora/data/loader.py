@@ -81,7 +81,7 @@ def make_loader(
         batch_size: Clouds in a batch (for each process under ``accelerate launch``).
         train: Shuffle, augment, and draw the points anew in every epoch. False: the stored order, fixed points.
         seed: Decides order, points and augmentation.
-        augmentation: A name of :data:`pcclora.data.transforms.PRESETS`, or several joined by ``+``.
+        augmentation: A name of :data:`pcclora.data.PRESETS`, or several joined by ``+``.
         workers: Processes that load; it changes the speed and nothing else.
         drop_last: Leave out the last batch when it is smaller.
         sampling: Which of the stored points. ``"random"``: any of them (default in training). ``"fps"``: the exact

@@ -32,6 +32,12 @@ def turn_upright(points: NDArray[F], up: Axis) -> NDArray[F]:
 
     Returns:
         (N, 3) of the same type; the same array where y is up already.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pcclora.data import turn_upright
+        >>> turn_upright(np.array([[1.0, 2.0, 3.0]]), "z").tolist()
+        [[1.0, 3.0, -2.0]]
     """
     if up == "y":
         return points

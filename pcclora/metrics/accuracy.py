@@ -45,6 +45,14 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, *, num_classes: 
 
     Raises:
         PccloraError: If the lengths differ or a class is out of range.
+
+    Examples:
+        >>> from pcclora.metrics import accuracy, confusion_matrix, mean_class_accuracy
+        >>> confusion = confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2)
+        >>> confusion.tolist()
+        [[2, 1], [0, 1]]
+        >>> accuracy(confusion), round(mean_class_accuracy(confusion), 3)
+        (0.75, 0.833)
     """
     true, predicted = np.asarray(labels, dtype=np.int64).ravel(), np.asarray(predictions, dtype=np.int64).ravel()
     if len(true) != len(predicted):
@@ -85,6 +93,12 @@ def spread(values: Sequence[float]) -> Spread:
 
     Raises:
         PccloraError: If there is none.
+
+    Examples:
+        >>> from pcclora.metrics import spread
+        >>> three_seeds = spread([0.90, 0.92, 0.91])
+        >>> round(three_seeds.mean, 4), round(three_seeds.std, 4), round(three_seeds.half_width, 4)
+        (0.91, 0.01, 0.0248)
     """
     if not values:
         raise PccloraError("spread: no values")

@@ -8,7 +8,7 @@ included, and a part that computes the same numbers in fewer operations counts l
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,7 @@ class MacCount:
 
     total: int
     literature: int
-    parts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int]
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:
@@ -56,6 +56,11 @@ def count_parameters(model: nn.Module) -> ParameterCount:
 
     Args:
         model: Any model.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> pcclora.count_parameters(torch.nn.Linear(3, 2))
+        ParameterCount(total=8, trainable=8, share=1.0)
     """
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -69,6 +74,11 @@ def count_macs(model: nn.Module, points: Tensor, *others: Tensor) -> MacCount:
         model: Any model, with adapters attached or not.
         points: Its input (B, ...); the figures are for one of the B.
         others: Its further inputs, as the categories (B,) of a part segmenter.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> pcclora.count_macs(torch.nn.Linear(3, 2), torch.rand(5, 3))
+        MacCount(total=6, literature=6, parts={'trunk': 6})
     """
     attention = _AttentionCounter()
     flops = FlopCounterMode(display=False)

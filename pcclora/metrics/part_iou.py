@@ -58,6 +58,11 @@ def part_ious(truth: ArrayLike, prediction: ArrayLike, parts: Sequence[int]) -> 
 
     Raises:
         PccloraError: If the lengths differ, there are no points, or a label is none of the parts.
+
+    Examples:
+        >>> from pcclora.metrics import part_ious
+        >>> part_ious([4, 4, 5, 5], [4, 4, 4, 5], parts=[4, 5, 6]).round(3).tolist()
+        [0.667, 0.5, 1.0]
     """
     true, predicted = np.asarray(truth).ravel(), np.asarray(prediction).ravel()
     if len(true) != len(predicted) or not len(true):

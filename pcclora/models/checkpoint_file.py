@@ -42,12 +42,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Return the state dict of a file, on the CPU, keys as stored.
 
     Args:
-        path: A ``.pth`` of Point-MAE, Point-BERT, ACT, ReCon, a ViT or their kin (bare, or under one of
-            :data:`CONTAINERS`), a ``.safetensors``, or an ``.npz``.
+        path: A ``.pth`` of Point-MAE, Point-BERT, ACT, ReCon, a ViT or their kin (bare, or under a key as
+            ``model`` or ``state_dict``), a ``.safetensors``, or an ``.npz``.
 
     Raises:
         PccloraError: If the file is absent, truncated, not a checkpoint, asks to run code, or declares far more numbers
             than it stores.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> torch.save({"model": {"module.weight": torch.ones(2, 3)}, "epoch": 300}, "released.pth")
+        >>> list(pcclora.models.read_checkpoint("released.pth"))
+        ['module.weight']
     """
     file = Path(path)
     if not is_file(file):

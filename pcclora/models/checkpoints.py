@@ -61,6 +61,12 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     Raises:
         PccloraError: If the file cannot be read, is of another family, has a tensor of another shape or with a NaN, or
             lacks a part of the trunk. The model is unchanged then.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> torch.save(pcclora.create_model("point_mae_tiny", num_classes=16).state_dict(), "trained.pth")
+        >>> print(pcclora.load_checkpoint(pcclora.create_model("point_mae_tiny", num_classes=16), "trained.pth"))
+        trained.pth (Point-MAE or ACT, which have the same keys): 108 tensors loaded
     """
     if not isinstance(model, Backbone):
         raise PccloraError(f"{type(model).__name__} is not a pcclora backbone; make the model with create_model")

@@ -47,6 +47,12 @@ def create_model(
 
     Raises:
         PccloraError: If a name is unknown (the message has the nearest one), a value or the checkpoint cannot be used.
+
+    Examples:
+        >>> import torch, pcclora
+        >>> model = pcclora.create_model("point_mae_tiny", num_classes=16, pretrained=True)
+        >>> model.eval()(torch.rand(2, 1024, 3)).shape
+        torch.Size([2, 16])
     """
     own = "pretrained" if name.startswith("timm/") else "bundled"
     if pretrained and checkpoint not in (None, own):
@@ -67,6 +73,11 @@ def list_models(pattern: str = "*") -> list[str]:
     Args:
         pattern: As ``"point_*"``. Architectures of timm are listed where it begins with ``timm/``, as ``"timm/vit_*"``:
             those of the families that were tried with adapters.
+
+    Examples:
+        >>> import pcclora
+        >>> pcclora.list_models("point_*")
+        ['point_bert', 'point_mae', 'point_mae_tiny']
     """
     return MODELS.names(pattern)
 

@@ -21,5 +21,11 @@ def chamfer_distance(x: Tensor, y: Tensor) -> Tensor:
 
     Raises:
         PccloraError: If shape or dtype is wrong, or on a CPU if a coordinate is NaN or infinite.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import chamfer_distance
+        >>> chamfer_distance(torch.zeros(1, 1, 3), torch.tensor([[[1.0, 0, 0], [3, 0, 0]]]))
+        tensor(6.)
     """
     return knn_points(x, y, K=1).dists.mean() + knn_points(y, x, K=1).dists.mean()

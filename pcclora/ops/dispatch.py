@@ -51,10 +51,10 @@ def backends() -> dict[str, str]:
     """Say, for each kind of device, which implementation is in use and why.
 
     Returns:
-        For ``cpu``, ``cuda`` and ``mps`` a line "implementation: reason".
+        A line for ``cpu``, ``cuda`` and ``mps``, the implementation and the reason.
 
     Raises:
-        PccloraError: As :func:`choose`.
+        PccloraError: If ``PCCLORA_BACKEND`` asks for one that does not exist or is not installed.
     """
     asked = _asked()
     if asked != "auto":

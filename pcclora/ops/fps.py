@@ -36,6 +36,14 @@ def sample_farthest_points(
 
     Raises:
         PccloraError: If shape, dtype, K or start is wrong, or on a CPU if a coordinate is NaN or infinite.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import sample_farthest_points
+        >>> line = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [9, 0, 0]]])
+        >>> chosen, idx = sample_farthest_points(line, K=3)
+        >>> idx.tolist(), chosen.shape
+        ([[0, 3, 2]], torch.Size([1, 3, 3]))
     """
     check_points(points, "points")
     check_count(K, points.shape[1])

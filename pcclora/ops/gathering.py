@@ -19,6 +19,13 @@ def gather(points: Tensor, idx: Tensor) -> Tensor:
 
     Raises:
         PccloraError: If the shapes do not fit.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import gather, knn_points
+        >>> points = torch.rand(2, 100, 3)
+        >>> gather(points, knn_points(points[:, :5], points, K=8).idx).shape
+        torch.Size([2, 5, 8, 3])
     """
     if points.dim() != 3 or idx.dim() < 1 or idx.shape[0] != points.shape[0]:
         raise PccloraError(

@@ -25,6 +25,14 @@ def interpolate_three_nn(query: Tensor, points: Tensor, features: Tensor) -> Ten
 
     Raises:
         PccloraError: If shapes or dtypes do not fit, or on a CPU if a coordinate is NaN or infinite.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import interpolate_three_nn
+        >>> points = torch.tensor([[[0.0, 0, 0], [2, 0, 0]]])
+        >>> query, features = torch.tensor([[[1.0, 0, 0]]]), torch.tensor([[[10.0], [20.0]]])
+        >>> interpolate_three_nn(query, points, features).round(decimals=3)
+        tensor([[[15.]]])
     """
     if features.dim() != 3 or features.shape[:2] != points.shape[:2]:
         raise PccloraError(

@@ -20,7 +20,13 @@ HELD_CPU = 1 << 18  # there they should stay in the cache
 
 
 class Neighbours(NamedTuple):
-    """What :func:`knn_points` returns: squared distances, indices and, where asked, the neighbours themselves."""
+    """What :func:`knn_points` returns.
+
+    Attributes:
+        dists: (B, G, K) squared distances, ascending.
+        idx: (B, G, K) int64, places in the points.
+        nn: (B, G, K, 3) the neighbours themselves where they were asked for.
+    """
 
     dists: Tensor
     idx: Tensor
@@ -42,6 +48,14 @@ def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False
 
     Raises:
         PccloraError: If shape, dtype or K is wrong, or on a CPU if a coordinate is NaN or infinite.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import knn_points
+        >>> line = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [9, 0, 0]]])
+        >>> found = knn_points(line[:, :1], line, K=2)
+        >>> found.idx.tolist(), found.dists.tolist()
+        ([[[0, 1]]], [[[0.0, 1.0]]])
     """
     check_pair(query, points, ("query", "points"))
     check_count(K, points.shape[1])

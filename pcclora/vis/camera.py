@@ -52,7 +52,7 @@ class Camera:
             size: Width and height of the frame in pixels.
 
         Returns:
-            (N, 3): right, down and forward, in units of the cloud's radius; forward is always positive.
+            Right, down and forward (N, 3), in units of the cloud's radius; forward is always positive.
 
         Raises:
             PccloraError: If there is no point, or one that is not finite.

@@ -55,6 +55,13 @@ def render_cloud(
 
     Raises:
         PccloraError: If the cloud or an argument cannot be used, or the renderer asked for does not work here.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pcclora.vis import render_cloud
+        >>> points = np.random.default_rng(0).normal(size=(500, 3))
+        >>> render_cloud(points, np.full((500, 3), 90, np.uint8), size=(320, 240), renderer="splat").shape
+        (240, 320, 3)
     """
     if renderer not in ("auto", *RENDERERS):
         raise PccloraError(f"renderer is '{renderer}'; auto, {', '.join(RENDERERS)} are known")

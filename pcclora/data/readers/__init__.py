@@ -47,11 +47,11 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
     """Read a point cloud or a mesh: coordinates, colours and labels, in the order of the file.
 
     Colours and labels are kept where the format has a place for them: properties of ply, fields of pcd, dimensions of
-    las, arrays of npz, columns of text and npy (see :mod:`pcclora.data.columns`). The points of a mesh without labels
-    are sampled on its surface and have neither. Points that are not finite are left out, with a warning.
+    las, arrays of npz, columns of text and npy. The points of a mesh without labels are sampled on its surface and have
+    neither. Points that are not finite are left out, with a warning.
 
     Args:
-        path: A file of a format in :data:`READERS`.
+        path: A file whose ending names its format: ply, pcd, las, obj, txt, npy and others.
         mesh_points: Points to sample on a mesh's surface, uniformly by area, always the same ones.
         columns: What the columns of text, npy, npz and bin are, one name each: x y z, r g b, i or intensity, nx ny nz,
             label, ``_`` for one that is left out. Formats that name their fields themselves do not ask. None: the
@@ -59,6 +59,14 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
 
     Raises:
         PccloraError: If the file is absent, damaged, of an unknown format, or has no finite points.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pcclora.data import read_scan
+        >>> np.savetxt("scan.txt", [[0, 0, 0, 1], [1, 2, 3, 0]], header="x y z label", comments="")
+        >>> scan = read_scan("scan.txt")
+        >>> scan.points.tolist(), scan.labels.tolist()
+        ([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], [1, 0])
     """
     named = None if columns is None else named_by_user(columns)
     file = Path(path)
@@ -81,7 +89,15 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
 
 
 def read_points(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[str] | None = None) -> FloatPoints:
-    """Read the coordinates alone, (N, 3) float64, as :func:`read_scan` does."""
+    """Read the coordinates alone, (N, 3) float64, as :func:`read_scan` does.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pcclora.data import read_points
+        >>> np.savetxt("scan.xyz", np.eye(3))
+        >>> read_points("scan.xyz").tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return read_scan(path, mesh_points=mesh_points, columns=columns).points
 
 
