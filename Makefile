@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs the main job, `make test` runs every check. Each installs what it needs into .venv.
+# `make demo` runs the main job, `make test` every check, `make docs` builds the site. Each installs what it needs into .venv.
 # On a machine with an NVIDIA GPU: `make demo TORCH=cuda`.
 
 PYTHON ?= python3
@@ -10,13 +10,13 @@ TORCH_RELEASE := torch==2.13.0
 # What the tests of pictures and pages need of the system: Open3D's libraries and a browser.
 SYSTEM := libusb-1.0-0 libegl1 libgl1 chromium
 
-.PHONY: demo test system lint unit trials format clean
+.PHONY: demo test system lint docs unit trials format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.pcclora
 	$(BIN)/python tools/train_cls.py
 
-test: system lint unit
+test: system lint docs unit
 
 # Installed where it may be; elsewhere the line that does it, and the tests that need it are skipped.
 system:
@@ -33,6 +33,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pages and the reference of the Python names as a site, build/site/index.html. A broken link or reference fails.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -d build/doctrees . build/site
 
 # Idle OpenMP threads must not spin: two workers share two cores. The folder lets timm be imported where torch is a CPU
 # build and torchvision is not.
@@ -63,6 +67,10 @@ $(VENV)/.pcclora: $(VENV)/.torch pyproject.toml setup.py pcclora/ops/geometry.cp
 
 $(VENV)/.dev: $(VENV)/.pcclora
 	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.pcclora
+	$(BIN)/pip install -q -e '.[docs]'
 	@touch $@
 
 # The oldest peft that the extra admits, beside the newest: a test puts it first on PYTHONPATH.

@@ -1,4 +1,4 @@
-"""What README and docs say, done: each command works, the README's Python runs, each link leads somewhere.
+"""What README and docs say, done: each command works, the Python runs, each link leads somewhere.
 
 A command that uses a finished run is carried out on a small one. The others run with --dry-run: configuration and
 arguments are resolved, nothing is trained; tests/tools carries each tool out at a small size.
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pcclora
 from pcclora.config import load_config
 from pcclora.engine.settings import ClassificationRun
 from pcclora.engine.training import train
@@ -21,7 +22,7 @@ from pcclora.tools.command import run
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
+    *(ROOT / page for page in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("datasets/*/*.md")),
 ]
@@ -86,8 +87,18 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_readme_python_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "leaves"),
+    [("README.md", "my_adapter/adapter_model.safetensors"), ("docs/debugging.md", "mine.pth")],
+)
+def test_the_python_of_a_page_runs(page, leaves, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = PYTHON.findall((ROOT / "README.md").read_text())
-    exec(compile(block, "README.md", "exec"), {})  # noqa: S102
-    assert (tmp_path / "my_adapter" / "adapter_model.safetensors").is_file()
+    program = "\n".join(PYTHON.findall((ROOT / page).read_text()))
+    exec(compile(program, page, "exec"), {})  # noqa: S102
+    assert (tmp_path / leaves).is_file()
+
+
+def test_the_version_is_one():
+    assert f"version: {pcclora.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {pcclora.__version__} " in (ROOT / "CHANGELOG.md").read_text()
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
