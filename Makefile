@@ -1,4 +1,4 @@
-# `make demo` runs the main job, `make test` every check, `make docs` builds the site. Each installs what it needs into .venv.
+# `make demo` runs the main job, `make test` every check, `make docs` builds the site; what they need goes into .venv.
 # On a machine with an NVIDIA GPU: `make demo TORCH=cuda`.
 
 PYTHON ?= python3
