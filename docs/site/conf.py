@@ -4,7 +4,9 @@ The source folder is the repository itself, so a page has one text, whose links 
 A broken link, a page that no list below names, and a name that is not there or not described are errors.
 """
 
+import re
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from docutils import nodes
@@ -44,10 +46,6 @@ napoleon_use_ivar = True
 python_maximum_signature_line_length = 100
 
 nitpicky = True
-nitpick_ignore_regex = [
-    ("py:.*", r"(torch|numpy|PIL|collections|pathlib|typing)\..*"),  # looked up by nobody: a build needs no network
-    ("py:class", r"pcclora\.(\w+\.){2}\w+"),  # of a signature: a class that is no part of the public names
-]
 
 html_theme = "furo"
 html_title = f"pcclora {release}"
@@ -77,15 +75,30 @@ def _describe_all(app: Sphinx, env: BuildEnvironment) -> None:
                 logger.warning("pcclora.%s.%s has no docstring, or no entry in docs/site/%s.rst", room, name, room)
 
 
-def _find_in_any_room(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element
-) -> nodes.Element | None:
-    """Find a name that a docstring gives without its module, as Python does that imported it."""
-    if node.get("refdomain") != "py" or node.hasattr("refspecific"):
+def _find(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element) -> nodes.Element | None:
+    """Find a name without its module, as Python does that imported it; what is there but on no page has no link."""
+    if node.get("refdomain") != "py":
         return None
-    node["refspecific"] = True
-    domain = env.domains.python_domain
-    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], node["reftarget"], node, text)
+    found, target, domain = None, node["reftarget"], env.domains.python_domain
+    if not node.hasattr("refspecific"):
+        node["refspecific"] = True
+        found = domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, text)
+    return found or (text if "." in target and _exists(target) else None)
+
+
+def _exists(name: str) -> bool:
+    try:
+        resolve_name(name)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    return True
+
+
+def _take_no_type(app: Sphinx, what: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+    """Say that what is returned has no type in its text: else all up to a colon is taken for one."""
+    for place, line in enumerate(lines[:-1]):
+        if line.strip() == "Returns:":
+            lines[place + 1] = re.sub(r"^\s*", r"\g<0>: ", lines[place + 1])
 
 
 def _skip_fields(app: Sphinx, what: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
@@ -96,6 +109,7 @@ def _skip_fields(app: Sphinx, what: str, name: str, member: object, skip: bool, 
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("autodoc-skip-member", _skip_fields)
+    app.connect("autodoc-process-docstring", _take_no_type, priority=400)  # before napoleon
     app.connect("source-read", _append_lists)
     app.connect("env-check-consistency", _describe_all)
-    app.connect("missing-reference", _find_in_any_room)
+    app.connect("missing-reference", _find)
