@@ -11,6 +11,7 @@ from pcclora.config import load_config, to_yaml
 from pcclora.engine import console
 from pcclora.engine.parser import Parser
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.runner import Workers
 from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
 from pcclora.paths import is_file
@@ -41,6 +42,45 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder of the run; it must not exist")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as adapter=lora adapter.r=4 train.epochs=10")
+
+
+def add_study_options(parser: argparse.ArgumentParser, *, jobs: int = 1) -> None:
+    """Add the options of a tool that runs studies: who runs their leaves.
+
+    Args:
+        parser: Of the tool.
+        jobs: How many at the same time if nothing is said.
+    """
+    add, default = parser.add_argument, jobs or "one a core, one on a GPU"
+    add("--jobs", type=int, default=jobs, metavar="N", help=f"at the same time; 0: one a core (default: {default})")
+    add("--scheduler", default="", metavar="ADDRESS", help="run on a cluster: dask://HOST:PORT or ray://HOST:PORT")
+    add("--shard", default="", metavar="I/N", help="run only this share, from 1/N to N/N, as in a SLURM array")
+
+
+def workers_of(arguments: argparse.Namespace) -> Workers:
+    """Return who runs the leaves of a study, by the options of :func:`add_study_options`.
+
+    Raises:
+        PccloraError: If they cannot be, or shards would not meet in one folder.
+    """
+    number, _, count = (arguments.shard or "1/1").partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise PccloraError(f"--shard {arguments.shard}: a share is expected, as 3/16")
+    if arguments.shard and not arguments.output and not getattr(arguments, "resume", None):
+        raise PccloraError(f"--shard {arguments.shard}: name the folder that all shards share, by --output")
+    plugins = getattr(arguments, "plugin", ())
+    return Workers(jobs=arguments.jobs, scheduler=arguments.scheduler, shard=(int(number), int(count)), plugins=plugins)
+
+
+def leaves_to_others(left: Sequence[str], workers: Workers) -> bool:
+    """Whether other shards have something to run yet; then it is said, in place of a table."""
+    number, count = workers.shard
+    if left and count > 1:
+        console.write(
+            f"shard {number}/{count} is done; others have {len(left)} to finish, as {left[0]}; the last of them makes "
+            "the table, or the same command without --shard\n"
+        )
+    return bool(left) and count > 1
 
 
 def add_trained_run_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

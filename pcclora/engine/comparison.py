@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcclora.engine.parallel import call_at_once
 from pcclora.engine.report import CONSTANT, weights_of
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
+from pcclora.engine.runner import HERE, Leaf, Outcome, Workers, run_leaves
+from pcclora.engine.seeds import add_seeds, begin_seeds, holds_seeds, train_seed, write_seeds_summary
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.summary import read_summary
 from pcclora.engine.task import Task
@@ -57,21 +57,35 @@ class Comparison:
         return task_of(load_run_config(Path(self.config)))
 
 
-def compare(comparison: Comparison, output: Path, *, options: list[str], jobs: int = 1) -> None:
+def compare(comparison: Comparison, output: Path, *, options: list[str], workers: Workers = HERE) -> Outcome:
     """Train every setting that is not finished.
 
     Args:
         comparison: What to train.
         output: A folder that takes one folder a setting; what is finished there stays.
         options: Further ``key=value`` for all settings, as ``data.root=DATA``.
-        jobs: Settings trained at the same time, sharing the threads.
+        workers: Who trains the seeds of all settings.
+
+    Returns:
+        The runs that failed, and those that are left to other shards.
 
     Raises:
         PccloraError: If a setting cannot be trained; those that are finished stay.
     """
     runs = {name: comparison.run(name, options) for name in comparison.settings}  # a wrong one shows before any trains
-    calls = [partial(_train, run, comparison, folder_of(output, name)) for name, run in runs.items()]
-    call_at_once(calls, jobs=jobs, plugins=(), title="settings")
+    leaves: dict[Path, list[Leaf]] = {}
+    for name, run in runs.items():
+        folder = folder_of(output, name)
+        if not holds_seeds(folder):
+            begin_seeds(run, folder, comparison.seeds)
+        leaves[folder] = [
+            _leaf(f"{name}, seed {seed}", folder, seed, comparison.choose_on) for seed in add_seeds(folder, ())
+        ]
+    outcome = run_leaves([leaf for own in leaves.values() for leaf in own], workers, title="settings")
+    for folder, own in leaves.items():
+        if not RunFolder(folder).finished and all(leaf.file.is_file() for leaf in own):
+            write_seeds_summary(folder)
+    return outcome
 
 
 def table(comparison: Comparison, output: Path) -> str:
@@ -99,15 +113,17 @@ def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _train(run: AdaptationRun, comparison: Comparison, folder: Path) -> None:
-    if not holds_seeds(folder):
-        train_seeds(run, folder, seeds=comparison.seeds)
-    elif not RunFolder(folder).finished:
-        resume_seeds(folder)
-    split = comparison.choose_on
-    for seed in folder.glob("seed_*") if split else ():
-        if not (seed / split).is_dir():
-            write_evaluation(evaluate_run(RunFolder.open(seed), split=split), seed / split)
+def _leaf(name: str, folder: Path, seed: int, split: str) -> Leaf:
+    run = folder / f"seed_{seed}"
+    kept = RunFolder(folder).finished and not run.exists()  # the setting's numbers were kept, its runs were not
+    file = folder / "summary.json" if kept else run / split / "summary.json"
+    return Leaf(name, file, partial(_train, folder, seed, split))
+
+
+def _train(folder: Path, seed: int, split: str) -> None:
+    run = train_seed(folder, seed)
+    if split and not (run / split / "summary.json").is_file():
+        write_evaluation(evaluate_run(RunFolder.open(run), split=split), run / split)
 
 
 def _figures(folder: Path, task: Task) -> list[str]:

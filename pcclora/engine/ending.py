@@ -5,7 +5,7 @@ exit code  after
 =========  ==========================================================================================
 0          all that was asked for; also where the reader of the output had enough of it, as ``head``,
            or a finished run's table could not be printed (standard error says so)
-1          some folds of a few-shot comparison failed, and are named; or an error of our own
+1          some runs or folds of a study failed, and are named; or an error of our own
 2          bad input, a full disk, an output that cannot be written: one message, ``error: ...``
 129        SIGHUP: the terminal has gone
 130, 143   SIGINT (Ctrl-C), SIGTERM: the run goes on from its last checkpoint by ``--resume``
@@ -42,7 +42,7 @@ def run_tool(main: Callable[[], None], *, resumes: bool = False) -> None:
             if (problem := _of_the_surroundings(error)) is None:
                 raise
             console.complain(f"error: {problem}")
-            sys.exit(2)
+            sys.exit(getattr(error, "exit_code", 2))
 
 
 def _of_the_surroundings(error: BaseException) -> str | None:

@@ -8,38 +8,33 @@
     folds/5way_10shot/<method>/<fold>.json   one finished fold: accuracy, answers, the whole episode
     folds.csv, pairs.csv, summary.json, table.md, folds.png   what they say together
 
-A fold's file is there whole or not at all, and a fold that has one is never run again. ``joblib`` runs the folds, in
-processes of this machine or on a Dask cluster; a process that stays alive pays for its imports and data once.
+A fold's file is there whole or not at all, and a fold that has one is never run again. A process that stays alive pays
+for its imports and data once.
 """
 
 import hashlib
 import json
-import logging
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from pcclora.atomic import creating_folder, make_folder, read_json, write_json, write_text
+from pcclora.atomic import make_folder, read_json, write_json, write_text
 from pcclora.config import from_dict, to_dict, to_yaml
-from pcclora.engine import console
 from pcclora.engine.comparison import folder_of
 from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, refuse_changes
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator, single_process
 from pcclora.engine.fewshot_fold import check_method, episode_sources, load_episode, run_fold
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
 from pcclora.engine.lock import locked
+from pcclora.engine.runner import Leaf, Outcome, Workers, begin_study, holds_study, run_leaves
 from pcclora.engine.splits import read_record
 from pcclora.engine.training import base_checkpoint
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.paths import is_file
-from pcclora.registry import load_plugin
 
-logger = logging.getLogger(__name__)
 _FOLD = {
     "way": int,
     "shot": int,
@@ -79,42 +74,25 @@ class Fold:
         return folder_of(output / "folds" / f"{self.way}way_{self.shot}shot", self.method) / f"{self.number}.json"
 
 
-@dataclass(frozen=True)
-class Workers:
-    """Who runs the folds.
-
-    Attributes:
-        jobs: Processes of this machine, which share its threads; 0 is one a core, or one where there is a GPU.
-        scheduler: Address of a Dask scheduler whose workers are used instead; each must have one thread and see the
-            same folders.
-        plugins: Files that each of them must run first.
-
-    Raises:
-        PccloraError: If ``jobs`` is below 0.
-    """
-
-    jobs: int = 0
-    scheduler: str = ""
-    plugins: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.jobs < 0:
-            raise PccloraError(f"--jobs {self.jobs}: choose 1 or more, or 0 for one a core")
-
-
 def begin(config: FewShotRun, output: Path) -> None:
-    """Make the folder of a comparison, once it is known that each method can be run.
+    """Make the folder of a comparison, once it is known that each method can be run, or join the same one there.
 
     Raises:
-        PccloraError: If something is there already, or anything that the comparison needs cannot be used.
+        PccloraError: If something else is there, or anything that the comparison needs cannot be used.
     """
+    files = {"config.yaml": to_yaml(config)}
+    if holds_study(output, files):
+        reopen(output)
+        return
     _check(config)
     record = _record(config)
-    with creating_folder(output) as temporary:
-        record.write(temporary / FILE)
-        write_text(temporary / "config.yaml", to_yaml(config))
+
+    def describe(folder: Path) -> None:
+        record.write(folder / FILE)
         environment = describe_environment(make_accelerator(config.train))
-        write_json(temporary / "versions.json", environment | {"base_sha256": _base_sha256(config)})
+        write_json(folder / "versions.json", environment | {"base_sha256": _base_sha256(config)})
+
+    begin_study(output, files, describe)
 
 
 def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = None) -> FewShotRun:
@@ -147,7 +125,7 @@ def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = N
     return config
 
 
-def run_folds(config: FewShotRun, output: Path, workers: Workers, *, save_adapters: bool = False) -> dict[Fold, str]:
+def run_folds(config: FewShotRun, output: Path, workers: Workers, *, save_adapters: bool = False) -> Outcome:
     """Run every fold that is not finished.
 
     Args:
@@ -157,33 +135,20 @@ def run_folds(config: FewShotRun, output: Path, workers: Workers, *, save_adapte
         save_adapters: Keep each fold's trained adapter beside its file.
 
     Returns:
-        The folds that failed, and why; the others are finished.
+        The folds that failed, and why, and those that are left to other shards.
 
     Raises:
         PccloraError: If there are no such workers, or one of them dies; what is finished stays.
     """
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-    from tqdm import tqdm
-
+    if not single_process():
+        raise PccloraError("folds are parallel already; leave out accelerate launch and use --jobs")
     methods = {name: json.dumps(to_dict(config.method(name))) for name in config.methods}
-    waiting = [fold for fold in folds_of(config) if not fold.file(output).is_file()]
-    failed: dict[Fold, str] = {}
-    with locked(output), _joblib(workers, len(waiting)) as (jobs, threads):
-        plugins = tuple(str(path.resolve()) for path in workers.plugins)
-        tasks = (delayed(_one)(f, methods[f.method], output, plugins, threads, save_adapters) for f in waiting)
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
-        bar = {"total": len(waiting), "desc": "folds", "unit": "fold", "disable": None, "dynamic_ncols": True}
-        try:
-            for fold, error in tqdm(results, **bar):
-                if error:
-                    failed[fold] = error
-                    logger.error("failed: %s: %s", fold, error)
-        except TerminatedWorkerError as error:
-            raise PccloraError(
-                f"a process that ran folds died, perhaps of memory; --resume {output}: {error}"
-            ) from error
-    return failed
+    leaves = [
+        Leaf(str(fold), fold.file(output), partial(_run_fold, fold, methods[fold.method], output, save_adapters))
+        for fold in folds_of(config)
+    ]
+    with locked(output, shared=workers.shard != (1, 1)):
+        return run_leaves(leaves, workers, title="folds", unit="fold")
 
 
 def folds_of(config: FewShotRun) -> list[Fold]:
@@ -249,74 +214,13 @@ def _base_sha256(config: FewShotRun) -> list[str]:
     return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path is not None)
 
 
-def _one(
-    fold: Fold, method: str, output: Path, plugins: tuple[str, ...], threads: int | None, save_adapters: bool
-) -> tuple[Fold, str | None]:
-    import torch
-
-    try:
-        if threads is not None:
-            console.prepare_worker()
-            torch.set_num_threads(threads)
-            _load_plugins(plugins)
-        file = fold.file(output)
-        make_folder(file.parent)
-        adapter = file.with_suffix("") if save_adapters else None
-        write_json(file, run_fold(_method(method), fold.way, fold.shot, fold.number, adapter=adapter))
-    except PccloraError as error:
-        return fold, str(error)
-    except Exception as error:  # of whatever kind: the other folds go on, and this one is named
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        return fold, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-    return fold, None
+def _run_fold(fold: Fold, method: str, output: Path, save_adapters: bool) -> None:
+    file = fold.file(output)
+    make_folder(file.parent)
+    adapter = file.with_suffix("") if save_adapters else None
+    write_json(file, run_fold(_method(method), fold.way, fold.shot, fold.number, adapter=adapter))
 
 
 @lru_cache(maxsize=32)
 def _method(text: str) -> FewShotRun:
     return from_dict(FewShotRun, json.loads(text), source="method")
-
-
-@lru_cache(maxsize=1)
-def _load_plugins(plugins: tuple[str, ...]) -> None:
-    """Run plugins, once, in a process that knows nothing of its parent's."""
-    for plugin in plugins:
-        load_plugin(plugin)
-
-
-@contextmanager
-def _joblib(workers: Workers, folds: int) -> Iterator[tuple[int, int | None]]:
-    """Set joblib up; gives the number of jobs, and the threads of each, None where the folds run in this process."""
-    import torch
-    from joblib import cpu_count, parallel_config
-
-    if not single_process():
-        raise PccloraError(
-            "accelerate launch: folds are parallel already; start tools/fewshot.py by itself, with --jobs"
-        )
-    if workers.scheduler:
-        with _dask(workers.scheduler) as count, parallel_config(backend="dask"):
-            yield count, 1
-        return
-    jobs = workers.jobs or (1 if torch.accelerator.is_available() else cpu_count())
-    jobs = max(min(jobs, folds), 1)
-    yield jobs, max(torch.get_num_threads() // jobs, 1) if jobs > 1 else None
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[int]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise PccloraError(f"--scheduler {address}: needs Dask; pip install 'pcclora[dask]'") from error
-    try:
-        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise PccloraError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from error
-    with client:
-        threads: dict[str, int] = client.nthreads()  # type: ignore[no-untyped-call]
-        if not threads or max(threads.values()) > 1:  # folds seed torch's global generator
-            raise PccloraError(
-                f"--scheduler {address}: its workers have {sorted(threads.values())} threads; start workers of one "
-                "thread each: dask worker ADDRESS --nthreads 1 --nworkers 2"
-            )
-        yield len(threads)

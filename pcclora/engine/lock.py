@@ -11,7 +11,7 @@ _held: set[int] = set()
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder that has a ``config.yaml``, as all of ours do.
 
     The lock is the operating system's, on that file: it ends with the process, however that ends, and leaves nothing
@@ -19,6 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Args:
         folder: The folder.
+        shared: Let in who shares it too, as the shards of one study.
 
     Raises:
         PccloraError: If another process has it.
@@ -37,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
     _held.add(descriptor)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise PccloraError(f"{folder}: another process is at work on it; wait for its end, or stop it") from error
         except OSError:  # a file system without locks

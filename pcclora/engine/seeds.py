@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcclora.atomic import creating_folder, read_json, refuse_existing, write_json, write_text
+from pcclora.atomic import read_json, refuse_existing, write_json
 from pcclora.config import LARGEST_SEED, to_yaml
 from pcclora.engine.environment import is_main_process, make_accelerator
-from pcclora.engine.parallel import call_at_once, check_jobs
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.runner import HERE, Leaf, Outcome, Workers, begin_study, holds_study, run_leaves
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config
@@ -26,64 +26,107 @@ from pcclora.paths import is_file
 AVERAGED = ("train_seconds", "seconds_per_epoch", "peak_memory_mb")
 
 
-def train_seeds(
-    config: AdaptationRun, output: Path, *, seeds: Sequence[int], jobs: int = 1, plugins: Sequence[Path] = ()
-) -> Path:
+def train_seeds(config: AdaptationRun, output: Path, *, seeds: Sequence[int], workers: Workers = HERE) -> Outcome:
     """Train one run a seed in ``output/seed_<n>`` and write mean and spread to ``output/summary.json``.
 
     Args:
         config: The run; its own seed is not used.
-        output: A new folder; to go on with an interrupted one use :func:`resume_seeds`.
+        output: A new folder, or one that was begun with the same run and seeds; to go on with any other use
+            :func:`resume_seeds`.
         seeds: At least one; each once.
-        jobs: Processes that train at the same time and share the threads.
-        plugins: Files that such a process must run first.
+        workers: Who trains them.
 
     Returns:
-        ``output``.
+        What is left to other shards; the summary is written once nothing is.
 
     Raises:
-        PccloraError: If the folder holds something, or the seeds cannot be used.
+        PccloraError: If the folder holds something else, the seeds cannot be used, or some of the runs failed.
     """
     if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds) <= max(seeds) <= LARGEST_SEED:
         words = " ".join(map(str, seeds))
         raise PccloraError(f"--seeds {words}: give each seed once, from 0 to {LARGEST_SEED}")
-    check_jobs(jobs)
-    config = anchored(config)
-    accelerator = make_accelerator(config.train)
-    if accelerator.is_main_process:
-        refuse_existing(output)
-    prepare(config, accelerator, load_splits(config))  # what is wrong shows before a folder is made for it
-    if accelerator.is_main_process:
-        with creating_folder(output) as temporary:
-            write_text(temporary / "config.yaml", to_yaml(config))
-            write_json(temporary / "seeds.json", {"seeds": list(seeds)})
-    accelerator.wait_for_everyone()
-    return resume_seeds(output, jobs=jobs, plugins=plugins)
+    begin_seeds(config, output, seeds)
+    return resume_seeds(output, workers=workers)
 
 
-def resume_seeds(output: Path, *, seeds: Sequence[int] = (), jobs: int = 1, plugins: Sequence[Path] = ()) -> Path:
+def resume_seeds(output: Path, *, seeds: Sequence[int] = (), workers: Workers = HERE) -> Outcome:
     """Go on with what :func:`train_seeds` began: finished seeds stay, others are resumed or begun.
 
     Args:
         output: The folder.
         seeds: More seeds, beside those it was begun with.
-        jobs: Processes that train at the same time and share the threads.
-        plugins: Files that such a process must run first.
+        workers: Who trains them.
 
     Returns:
-        ``output``.
+        What is left to other shards; the summary is written once nothing is.
 
     Raises:
-        PccloraError: If the folder was not made by :func:`train_seeds`, or a seed's run cannot go on.
+        PccloraError: If the folder was not made by :func:`train_seeds`, or some of the runs failed.
     """
-    check_jobs(jobs)
-    all_seeds = list(dict.fromkeys([*_begun(output / "seeds.json"), *seeds]))
-    if is_main_process():
-        write_json(output / "seeds.json", {"seeds": all_seeds})
-    folders = call_at_once([partial(_one_seed, output, seed) for seed in all_seeds], jobs=jobs, plugins=plugins)
-    if is_main_process():
-        write_json(output / "summary.json", summarize_seeds([RunFolder(f).read_summary() for f in folders]))
-    return output
+    outcome = run_leaves(seed_leaves(output, add_seeds(output, seeds)), workers)
+    outcome.refuse_failures(f"--resume {output}")
+    if outcome.complete:
+        write_seeds_summary(output)
+    return outcome
+
+
+def begin_seeds(config: AdaptationRun, output: Path, seeds: Sequence[int]) -> None:
+    """Make the folder of several seeds, or join the one that was begun with the same run and seeds.
+
+    Raises:
+        PccloraError: If something else is there, or anything that the run needs cannot be used.
+    """
+    config = anchored(config)
+    files = {"config.yaml": to_yaml(config), "seeds.json": {"seeds": list(seeds)}}
+    accelerator = make_accelerator(config.train)
+    if accelerator.is_main_process and not holds_study(output, files):
+        refuse_existing(output)
+    prepare(config, accelerator, load_splits(config))  # what is wrong shows before a folder is made for it
+    if accelerator.is_main_process:
+        begin_study(output, files)
+    accelerator.wait_for_everyone()
+
+
+def add_seeds(output: Path, more: Sequence[int]) -> list[int]:
+    """Return the seeds of a folder that was begun, after adding to them.
+
+    Raises:
+        PccloraError: If seeds.json is absent or damaged.
+    """
+    begun = _begun(output / "seeds.json")
+    seeds = list(dict.fromkeys([*begun, *more]))
+    if seeds != begun and is_main_process():
+        write_json(output / "seeds.json", {"seeds": seeds})
+    return seeds
+
+
+def seed_leaves(output: Path, seeds: Sequence[int], *, prefix: str = "") -> list[Leaf]:
+    """Return the runs of a folder that was begun.
+
+    Args:
+        output: The folder.
+        seeds: Of the runs.
+        prefix: Of their names.
+    """
+    return [
+        Leaf(f"{prefix}seed {seed}", RunFolder(output / f"seed_{seed}").summary, partial(train_seed, output, seed))
+        for seed in seeds
+    ]
+
+
+def train_seed(output: Path, seed: int) -> Path:
+    """Begin or go on with the run of one seed, and return its folder."""
+    config = load_run_config(output / "config.yaml", [f"seed={seed}"])
+    folder = output / f"seed_{seed}"
+    return train(config, folder, resume=(folder / "config.yaml").is_file()).path
+
+
+def write_seeds_summary(output: Path) -> None:
+    """Write summary.json of runs that are all finished, if this is the process that writes."""
+    if not is_main_process():
+        return
+    folders = [output / f"seed_{seed}" for seed in _begun(output / "seeds.json")]
+    write_json(output / "summary.json", summarize_seeds([RunFolder(folder).read_summary() for folder in folders]))
 
 
 def holds_seeds(folder: Path) -> bool:
@@ -116,9 +159,3 @@ def _begun(path: Path) -> list[int]:
     if not seeds or min(seeds) < 0:
         raise PccloraError(f"{path}: seeds are {seeds}; {remedy}")
     return seeds
-
-
-def _one_seed(output: Path, seed: int) -> Path:
-    config = load_run_config(output / "config.yaml", [f"seed={seed}"])
-    folder = output / f"seed_{seed}"
-    return train(config, folder, resume=(folder / "config.yaml").is_file()).path

@@ -13,21 +13,22 @@ A data set without tasks has its folders in OUTPUT itself. What is finished is n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from pcclora.atomic import creating_folder, read_json, write_json, write_text
+from pcclora.atomic import read_json, write_json
 from pcclora.config import to_yaml, with_overrides
 from pcclora.data.fgvc import TASKS as FGVC
 from pcclora.data.image_lists import SuiteTask
 from pcclora.data.vtab1k import TASKS as VTAB1K
 from pcclora.engine.environment import make_accelerator, single_process
 from pcclora.engine.loop import DivergenceError
-from pcclora.engine.parallel import call_at_once
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.runner import HERE, Leaf, Workers, begin_study, run_leaves
 from pcclora.engine.search import AS_GIVEN, Point, check_searchable, choose, point_name, read_search, write_point
-from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
+from pcclora.engine.seeds import add_seeds, begin_seeds, holds_seeds, seed_leaves, write_seeds_summary
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.splits import load_splits
 from pcclora.engine.tasks import load_run_config, task_of
@@ -79,9 +80,9 @@ class Suite:
             )
         return cls(tuple(held["tasks"]), tuple(map(tuple, held["points"])), tuple(held["seeds"]))
 
-    def write(self, output: Path) -> None:
-        """Write suite.json."""
-        write_json(output / "suite.json", {"tasks": self.tasks, "points": self.points, "seeds": self.seeds})
+    def record(self) -> dict[str, Any]:
+        """Return what suite.json holds."""
+        return {"tasks": list(self.tasks), "points": list(map(list, self.points)), "seeds": list(self.seeds)}
 
 
 def find_tasks(data: object, names: Iterable[str]) -> tuple[str, ...]:
@@ -118,16 +119,14 @@ def begin_suite(config: AdaptationRun, suite: Suite, output: Path) -> None:
     Args:
         config: The run that all tasks start from.
         suite: What is to be run.
-        output: A new folder.
+        output: A new folder, or one that was begun with the same run and suite.
 
     Raises:
-        PccloraError: If anything that one of the runs needs cannot be used, or the folder holds something.
+        PccloraError: If anything that one of the runs needs cannot be used, or the folder holds something else.
     """
     config = anchored(config)
     _check(config, suite, suite.tasks)
-    with creating_folder(output) as temporary:
-        write_text(temporary / "config.yaml", to_yaml(config))
-        suite.write(temporary)
+    begin_study(output, {"config.yaml": to_yaml(config), "suite.json": suite.record()})
 
 
 def extend_suite(output: Path, more: Suite) -> None:
@@ -144,19 +143,20 @@ def extend_suite(output: Path, more: Suite) -> None:
     wanted = held.with_more(more)
     config = load_run_config(output / "config.yaml")
     _check(config, wanted, [task for task in wanted.tasks if task not in held.tasks])
-    wanted.write(output)
+    if wanted != held:
+        write_json(output / "suite.json", wanted.record())
 
 
-def run_suite(output: Path, *, jobs: int = 1, plugins: Sequence[Path] = ()) -> dict[str, Path]:
+def run_suite(output: Path, workers: Workers = HERE) -> dict[str, Path]:
     """Run what is not finished of a suite.
 
     Args:
         output: From :func:`begin_suite`.
-        jobs: Runs at the same time, sharing the threads.
-        plugins: Files that each process must run first.
+        workers: Who runs the points of all searches, and then the seeds of all tasks. A shard trains the tasks whose
+            searches are finished, whichever shard ran them.
 
     Returns:
-        Task -> the folder of its final run, or of its seeds.
+        Task -> the folder of its final run, or of its seeds; of finished tasks: all, unless shards leave some.
 
     Raises:
         PccloraError: If the settings of a task cannot be chosen, or a final run does not come to its end; what is
@@ -164,16 +164,22 @@ def run_suite(output: Path, *, jobs: int = 1, plugins: Sequence[Path] = ()) -> d
     """
     suite, config = Suite.read(output), load_run_config(output / "config.yaml")
     figure = task_of(config).score
-    searches = [partial(_tune, output, task, point, figure) for task in suite.tasks for point in suite.points]
-    call_at_once(searches, jobs=jobs, plugins=plugins, title="searching")
+    searches = {task: [_search_leaf(output, task, point, figure) for point in suite.points] for task in suite.tasks}
+    outcome = run_leaves([leaf for own in searches.values() for leaf in own], workers, title="searching")
     chosen: dict[str, Point] = {}
-    for task in suite.tasks:
-        search = choose(output / task, suite.points, figure) if suite.points else {"chosen": ()}
-        chosen[task] = tuple(search["chosen"])
-    inner = jobs if len(suite.tasks) == 1 else 1  # one task: its seeds at once; several: the tasks
-    finals = [partial(_final, output, task, chosen[task], suite.seeds, inner, plugins) for task in suite.tasks]
-    call_at_once(finals, jobs=1 if inner > 1 else jobs, plugins=plugins, title="training")
-    return {task: final_folder(output, task, chosen[task]) for task in suite.tasks}
+    for task, own in searches.items():
+        if all(leaf.file.is_file() for leaf in own):
+            try:
+                chosen[task] = tuple(choose(output / task, suite.points, figure)["chosen"]) if own else ()
+            except PccloraError as error:
+                outcome.failed[_named(task, "search")] = str(error)
+    finals = {task: _final_leaves(output, task, point, suite.seeds) for task, point in chosen.items()}
+    places = [(task, place) for task in suite.tasks for place in range(len(suite.seeds) or 1)]
+    own = [finals[task][place] for task, place in workers.share(places) if task in finals]
+    outcome.failed |= run_leaves(own, replace(workers, shard=(1, 1)), title="training").failed
+    outcome.refuse_failures(f"--resume {output}")
+    finished = [task for task, own in finals.items() if all(leaf.file.is_file() for leaf in own)]
+    return {task: _gathered(output, task, chosen[task]) for task in finished}
 
 
 def final_folder(output: Path, task: str, point: Sequence[str]) -> Path:
@@ -201,10 +207,17 @@ def _options(task: str) -> list[str]:
     return [f"data.task={task}"] if task else []
 
 
+def _named(task: str, what: str) -> str:
+    return f"{task}, {what}" if task else what
+
+
+def _search_leaf(output: Path, task: str, point: Point, figure: str) -> Leaf:
+    file = output / task / "tuning" / point_name(point) / "point.json"
+    return Leaf(_named(task, " ".join(point)), file, partial(_tune, output, task, point, figure))
+
+
 def _tune(output: Path, task: str, point: Point, figure: str) -> None:
     folder = output / task / "tuning" / point_name(point)
-    if (folder / "point.json").is_file():
-        return
     config = load_run_config(output / "config.yaml", [*point, *_options(task), "data.tuning=true"])
     try:
         train(config, folder, resume=(folder / "config.yaml").is_file())
@@ -214,18 +227,31 @@ def _tune(output: Path, task: str, point: Point, figure: str) -> None:
         write_point(folder, point, figure)
 
 
-def _final(output: Path, task: str, point: Point, seeds: Sequence[int], jobs: int, plugins: Sequence[Path]) -> None:
+def _final_leaves(output: Path, task: str, point: Point, seeds: Sequence[int]) -> list[Leaf]:
+    """Return the final runs of a task whose settings are chosen; several seeds get their folder here."""
     folder = final_folder(output, task, point)
-    config = load_run_config(output / "config.yaml", [*point, *_options(task)])
-    try:
-        if holds_seeds(folder):
-            resume_seeds(folder, seeds=seeds, jobs=jobs, plugins=plugins)
-        elif seeds:
-            train_seeds(config, folder, seeds=seeds, jobs=jobs, plugins=plugins)
-        else:
-            train(config, folder, resume=(folder / "config.yaml").is_file())
-    except PccloraError as error:
-        raise PccloraError(f"{folder}: {error}") from error
+    if not seeds:
+        return [Leaf(_named(task, "final run"), RunFolder(folder).summary, partial(_final, output, task, point))]
+    if not holds_seeds(folder):
+        begin_seeds(_final_config(output, task, point), folder, seeds)
+    return seed_leaves(folder, add_seeds(folder, seeds), prefix=_named(task, ""))
+
+
+def _final(output: Path, task: str, point: Point) -> None:
+    folder = final_folder(output, task, point)
+    train(_final_config(output, task, point), folder, resume=(folder / "config.yaml").is_file())
+
+
+def _final_config(output: Path, task: str, point: Point) -> AdaptationRun:
+    return load_run_config(output / "config.yaml", [*point, *_options(task)])
+
+
+def _gathered(output: Path, task: str, point: Point) -> Path:
+    """Return the folder of a task whose final runs are finished; their summaries say how the settings were chosen."""
+    folder = final_folder(output, task, point)
+    if holds_seeds(folder):
+        write_seeds_summary(folder)
     if (search := output / task / "search.json").is_file():
-        for run in (folder, *folder.glob("seed_*")):  # the summary says how its settings were chosen
+        for run in (folder, *folder.glob("seed_*")):
             write_json(RunFolder(run).summary, RunFolder(run).read_summary() | {"search": read_search(search)})
+    return folder

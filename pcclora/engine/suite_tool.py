@@ -48,7 +48,7 @@ def run_suite_by_arguments(task: Task, arguments: argparse.Namespace, *, draw: C
     # ``--tasks natural train.epochs=3``: what has a ``=`` was meant as an override
     arguments.overrides += [word for word in arguments.tasks if "=" in word]
     arguments.tasks = [word for word in arguments.tasks if "=" not in word]
-    config = _resolve(task, arguments)
+    config, workers = _resolve(task, arguments), cli.workers_of(arguments)
     points = tuple(read_grid(arguments.grid)) if arguments.grid else ()
     tasks = find_tasks(config.data, arguments.tasks) if arguments.tasks else ("",)
     suite = Suite(tasks, points, tuple(arguments.seeds))
@@ -61,7 +61,9 @@ def run_suite_by_arguments(task: Task, arguments: argparse.Namespace, *, draw: C
         extend_suite(output, suite)
     else:
         begin_suite(config, suite, output)
-    finals = run_suite(output, jobs=arguments.jobs, plugins=arguments.plugin)
+    finals = run_suite(output, workers)
+    if cli.leaves_to_others([name or "the run" for name in Suite.read(output).tasks if name not in finals], workers):
+        return
     for final in finals.values():
         for run in sorted(final.glob("seed_*")) or [final]:
             draw(RunFolder(run))

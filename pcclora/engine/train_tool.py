@@ -11,10 +11,12 @@ from pcclora.engine.environment import agree, is_main_process
 from pcclora.engine.parser import Parser
 from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder, default_output
+from pcclora.engine.runner import Outcome
 from pcclora.engine.seeds import holds_seeds, resume_seeds, train_seeds
 from pcclora.engine.settings import data_name
 from pcclora.engine.task import Task
 from pcclora.engine.training import train
+from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS, MODELS
 
 
@@ -43,7 +45,7 @@ def train_parser(description: str | None) -> Parser:
     parser = cli.make_parser(description)
     cli.add_run_options(parser)
     parser.add_argument("--seeds", nargs="+", default=[], metavar="N", help="one run a seed, and their mean")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs trained at the same time")
+    cli.add_study_options(parser)
     return parser
 
 
@@ -60,20 +62,22 @@ def parse_training(parser: Parser) -> argparse.Namespace:
 
 def train_parsed(task: Task, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None], then: str) -> None:
     """Do what :func:`train_by_arguments` does, with arguments from :func:`parse_training`."""
-    seeds, config = arguments.seeds, cli.resolve(task.schema, arguments)
+    seeds, config, workers = arguments.seeds, cli.resolve(task.schema, arguments), cli.workers_of(arguments)
     if arguments.dry_run:
         cli.show_dry_run(config, arguments)
         return
-    several = {"jobs": arguments.jobs, "plugins": arguments.plugin}
     names = [data_name(config.data), MODELS.name_of(config.model), ADAPTERS.name_of(config.adapter)]
     output = arguments.resume or agree(config.train, arguments.output or default_output(task.name, names))
+    outcome = Outcome()
     if arguments.resume and holds_seeds(output):
-        resume_seeds(output, seeds=seeds, **several)
+        outcome = resume_seeds(output, seeds=seeds, workers=workers)
     elif seeds:
-        train_seeds(config, output, seeds=seeds, **several)
+        outcome = train_seeds(config, output, seeds=seeds, workers=workers)
+    elif arguments.scheduler or arguments.shard:
+        raise PccloraError("--scheduler and --shard share out several runs; this is one: give --seeds as well")
     else:
         train(config, output, resume=arguments.resume is not None)
-    if is_main_process():
+    if is_main_process() and not cli.leaves_to_others(outcome.left, workers):
         runs = sorted(output.glob("seed_*")) if holds_seeds(output) else [output]
         _show(output, runs, draw)
         console.write(f"next: {spelled(then)} --run {shlex.quote(str(runs[0]))}\n", kept=output)

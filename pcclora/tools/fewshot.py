@@ -5,18 +5,17 @@ pcclora fewshot --methods linear clora --way 5 10 --shot 10 20 --folds 10 train.
 pcclora fewshot --config fewshot/modelnet10 data.root=DATA
 pcclora fewshot --config fewshot/modelnet40 episodes=ModelNetFewshot checkpoint=pretrain.pth
 pcclora fewshot --resume runs/fewshot/...          go on after an interruption: finished folds stay
-pcclora fewshot --scheduler tcp://HOST:8786 ...    on a Dask cluster
+pcclora fewshot --scheduler dask://HOST:8786 ...   on a Dask cluster
 
 Exit code 0: every fold is finished. 1: some failed; they are named, and --resume tries them again. 2: bad input.
 """
 
 import argparse
 import shlex
-import sys
 
 from pcclora.commands import spelled
 from pcclora.engine import cli, console
-from pcclora.engine.fewshot import Workers, begin, read_folds, reopen, run_folds
+from pcclora.engine.fewshot import begin, read_folds, reopen, run_folds
 from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
 from pcclora.engine.fewshot_summary import console as console_table
 from pcclora.engine.fewshot_summary import write_summary
@@ -28,24 +27,20 @@ from pcclora.vis import draw_folds
 def main() -> None:
     """Parse, build, call."""
     arguments = _parse()
-    config = _resolve(arguments)
+    config, workers = _resolve(arguments), cli.workers_of(arguments)
     if arguments.dry_run:
         cli.show_dry_run(config, arguments)
         return
-    workers = Workers(jobs=arguments.jobs, scheduler=arguments.scheduler, plugins=tuple(arguments.plugin))
     names = [config.source, MODELS.name_of(config.model)]
     output = arguments.resume or arguments.output or default_output("fewshot", names)
     if not arguments.resume:
         begin(config, output)
-    failed = run_folds(config, output, workers, save_adapters=arguments.save_adapters)
-    results = write_summary(config, read_folds(config, output), output)
-    draw_folds(results, output / "folds.png", title=" · ".join(names))
-    console.write(console_table(config, results, output), kept=output)
-    if failed:
-        lines = "".join(f"failed: {fold}: {why}\n" for fold, why in failed.items())
-        again = spelled("pcclora fewshot")
-        console.complain(f"{lines}{len(failed)} folds failed; again: {again} --resume {shlex.quote(str(output))}")
-        sys.exit(1)
+    outcome = run_folds(config, output, workers, save_adapters=arguments.save_adapters)
+    if not cli.leaves_to_others(outcome.left, workers):
+        results = write_summary(config, read_folds(config, output), output)
+        draw_folds(results, output / "folds.png", title=" · ".join(names))
+        console.write(console_table(config, results, output), kept=output)
+    outcome.refuse_failures(f"{spelled('pcclora fewshot')} --resume {shlex.quote(str(output))}")
 
 
 def _parse() -> argparse.Namespace:
@@ -58,8 +53,7 @@ def _parse() -> argparse.Namespace:
     add(
         "--methods", nargs="+", action="extend", default=[], metavar="NAME", help="which of the configuration's methods"
     )
-    add("--jobs", type=int, default=0, metavar="N", help="folds at the same time (default: one a core, one on a GPU)")
-    add("--scheduler", default="", metavar="ADDRESS", help="run the folds on the workers of this Dask scheduler")
+    cli.add_study_options(parser, jobs=0)
     add("--save-adapters", action="store_true", help="keep the trained adapter of each fold")
     arguments = cli.parse(parser)
     for name in ("way", "shot", "methods"):  # `--way 5 10 train.epochs=3`: what has a `=` was meant as an override

@@ -7,9 +7,10 @@ What is finished in the output folder is not trained again; --table only prints.
 from pathlib import Path
 
 from pcclora.config import load_config, to_yaml
-from pcclora.engine import console
+from pcclora.engine import cli, console
 from pcclora.engine.comparison import Comparison, compare, table
 from pcclora.engine.parser import Parser
+from pcclora.engine.runner import Outcome
 
 
 def main() -> None:
@@ -18,15 +19,18 @@ def main() -> None:
     parser.add_argument("comparison", type=Path, help="YAML file with a config, seeds and settings, or a name")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all settings, as data.root=DATA")
     parser.add_argument("--output", type=Path, required=True, help="takes one folder a setting")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="settings trained at the same time")
+    cli.add_study_options(parser)
     parser.add_argument("--table", action="store_true", help="print the table of what is finished, train nothing")
     parser.add_argument("--dry-run", action="store_true", help="resolve every setting, print, do nothing")
     arguments = parser.parse_words()
-    comparison = load_config(Comparison, file=arguments.comparison)
+    comparison, workers = load_config(Comparison, file=arguments.comparison), cli.workers_of(arguments)
     if arguments.dry_run:
         for name in comparison.settings:
             console.write(f"# {name}\n{to_yaml(comparison.run(name, arguments.overrides))}---\n")
         return
+    outcome = Outcome()
     if not arguments.table:
-        compare(comparison, arguments.output, options=arguments.overrides, jobs=arguments.jobs)
-    console.write(table(comparison, arguments.output))
+        outcome = compare(comparison, arguments.output, options=arguments.overrides, workers=workers)
+    if not cli.leaves_to_others(outcome.left, workers):
+        console.write(table(comparison, arguments.output))
+    outcome.refuse_failures("the same command")

@@ -189,7 +189,7 @@ def test_another_seed_is_trained_on_the_same_data(root, tmp_path):
         resume_seeds(tmp_path / "seeds", seeds=[1])
     for name in ("ball", "box", "rod"):
         (root / name / "08.npy").unlink()
-    assert len(resume_seeds(tmp_path / "seeds", seeds=[1]).parts)
+    assert resume_seeds(tmp_path / "seeds", seeds=[1]).complete
 
 
 def test_seeds_that_validate_on_other_objects_are_of_the_same_data(root, tmp_path):

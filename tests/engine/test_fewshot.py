@@ -12,26 +12,26 @@ from safetensors.torch import load_file
 from pcclora.config import with_overrides
 from pcclora.data import write_episodes
 from pcclora.engine import fewshot, fewshot_fold
-from pcclora.engine.fewshot import Workers, begin, folds_of, read_folds, reopen, run_folds
+from pcclora.engine.fewshot import begin, folds_of, read_folds, reopen, run_folds
 from pcclora.engine.fewshot_classifiers import classify_features
 from pcclora.engine.fewshot_fold import load_episode, run_fold
 from pcclora.engine.fewshot_settings import load_fewshot
 from pcclora.engine.fewshot_summary import BEST, console, markdown, summarize, write_summary
+from pcclora.engine.runner import HERE, Workers
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import spread
 
 TINY = Path(__file__).parents[1] / "tiny" / "fewshot.yaml"
-ALONE = Workers(jobs=1)
 
 
 def tiny(*overrides, methods=()):
     return load_fewshot(TINY, overrides, methods=methods)
 
 
-def comparison(folder, *overrides, methods=(), workers=ALONE):
+def comparison(folder, *overrides, methods=(), workers=HERE):
     config = tiny(*overrides, methods=methods)
     begin(config, folder)
-    return config, run_folds(config, folder, workers)
+    return config, run_folds(config, folder, workers).failed
 
 
 def without_time(record):
@@ -150,15 +150,16 @@ def test_a_failing_fold_is_named_and_the_rest_go_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(fewshot, "run_fold", sometimes)
         config, failed = comparison(tmp_path / "run", methods=["prototype", "linear"])
-    ((fold, why),) = failed.items()
-    assert str(fold) == "3-way 4-shot, prototype, fold 1" and "RuntimeError: out of luck" in why and len(ran) == 4
+    ((name, why),) = failed.items()
+    fold = next(fold for fold in folds_of(config) if str(fold) == name)
+    assert name == "3-way 4-shot, prototype, fold 1" and "RuntimeError: out of luck" in why and len(ran) == 4
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("folds/*/*/*.json")}
     assert len(before) == 3 and not fold.file(tmp_path / "run").exists()
     (result,) = summarize(config, read_folds(config, tmp_path / "run"))
     assert result.missing == 1 and result.pairs[0].folds == 1
     assert "1 folds of methods missing" in markdown(result)
 
-    assert run_folds(reopen(tmp_path / "run"), tmp_path / "run", ALONE) == {}
+    assert run_folds(reopen(tmp_path / "run"), tmp_path / "run", HERE).complete
     assert fold.file(tmp_path / "run").is_file()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished fold is not run again"
 
@@ -174,7 +175,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path, monkeypatch)
         comparison(tmp_path / "run", methods=["prototype"])
     config = reopen(tmp_path / "run", folds=3)
     assert len(read_folds(config, tmp_path / "run")) == 1
-    assert run_folds(config, tmp_path / "run", ALONE) == {}
+    assert run_folds(config, tmp_path / "run", HERE).complete
     assert [fold.number for fold in read_folds(config, tmp_path / "run")] == [0, 1, 2]
     assert reopen(tmp_path / "run").folds == 3
     with pytest.raises(PccloraError, match="begun with 3"):

@@ -8,6 +8,7 @@ import pytest
 
 from pcclora.data.vtab1k import TASKS as VTAB1K
 from pcclora.engine.run_folder import RunFolder
+from pcclora.engine.runner import Workers
 from pcclora.engine.search import AS_GIVEN, choose, point_name, read_grid, read_search, write_point
 from pcclora.engine.settings import ImageRun, data_name
 from pcclora.engine.suite import Suite, begin_suite, extend_suite, final_folder, find_tasks, run_suite
@@ -217,9 +218,22 @@ def test_a_suite_is_searched_trained_and_grows(tree, tmp_path):
 def test_runs_at_the_same_time_are_the_same_runs(tree, tmp_path):
     for jobs in (1, 2):
         begin_suite(config(tree), Suite(("kitti",), (("train.lr=0.001",), ("train.lr=0.01",))), tmp_path / str(jobs))
-        run_suite(tmp_path / str(jobs), jobs=jobs)
+        run_suite(tmp_path / str(jobs), Workers(jobs=jobs))
     first, second = (sorted((tmp_path / str(jobs)).rglob("metrics.csv")) for jobs in (1, 2))
     assert len(first) == 3 and [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_shards_search_first_and_train_then(tree, tmp_path):
+    found = {}
+    for name, shards in (("whole", [(1, 1)]), ("shared", [(2, 2), (1, 2), (2, 2)])):
+        suite = Suite(("kitti",), (("train.lr=0.001",), ("train.lr=0.01",)), (0, 1))
+        for shard in shards:
+            begin_suite(config(tree), suite, tmp_path / name)
+            finals = run_suite(tmp_path / name, Workers(shard=shard))
+            found.setdefault(name, []).append(list(finals))
+        found[name, "metrics"] = RunFolder(finals["kitti"]).read_summary()["metrics"]
+    assert found["whole"] == [["kitti"]] and found["shared"] == [[], [], ["kitti"]]
+    assert found["whole", "metrics"] == found["shared", "metrics"]
 
 
 def test_tuning_opens_no_test_image(tree, tmp_path):

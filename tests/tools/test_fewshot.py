@@ -121,7 +121,10 @@ def test_bad_input_is_one_message(tmp_path, capsys, words, message):
 
 
 def test_a_comparison_is_never_overwritten_nor_made_another(run, capsys):
-    assert call("fewshot", "--config", SMALL, "--output", run) == 2
+    before = {p: p.stat().st_mtime_ns for p in run.glob("folds/**/*.json")}
+    assert call("fewshot", "--config", SMALL, "--output", run) == 0, "the same command finds all of it finished"
+    assert before == {p: p.stat().st_mtime_ns for p in run.glob("folds/**/*.json")}
+    assert call("fewshot", "--config", SMALL, "--output", run, "train.epochs=9") == 2
     assert "never overwritten" in capsys.readouterr().err
     for words in (["train.epochs=9"], ["--way", "2"], ["--methods", "linear"]):
         assert call("fewshot", "--resume", run, *words) == 2

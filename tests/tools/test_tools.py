@@ -145,7 +145,12 @@ def test_the_pictures_are_drawn(run):
         (["augmentation=scan_rott"], ["scan_rott"]),
         (["points=5"], ["5"]),
         (["--seeds", "0", "1", "points=5"], ["5"]),
-        (["--seeds", "0", "1", "--jobs", "0"], ["--jobs 0"]),
+        (["--seeds", "0", "1", "--jobs", "-1"], ["--jobs -1"]),
+        (["--seeds", "0", "1", "--shard", "3/2"], ["--shard 3/2: the shards of 2 are 1/2 to 2/2"]),
+        (["--seeds", "0", "1", "--shard", "0/2"], ["--shard 0/2"]),
+        (["--seeds", "0", "1", "--shard", "2"], ["--shard 2: a share is expected, as 3/16"]),
+        (["--seeds", "0", "1", "--shard", "1/x"], ["--shard 1/x: a share is expected, as 3/16"]),
+        (["--shard", "1/2"], ["this is one: give --seeds"]),
     ],
 )
 def test_bad_input_is_one_message_and_leaves_nothing(tmp_path, capsys, arguments, words):
