@@ -15,6 +15,7 @@ from pcclora.engine.runner import HERE, Leaf, Outcome, Workers, run_leaves
 from pcclora.engine.seeds import add_seeds, begin_seeds, holds_seeds, train_seed, write_seeds_summary
 from pcclora.engine.settings import AdaptationRun
 from pcclora.engine.summary import read_summary
+from pcclora.engine.tables import Table, best_of, percent
 from pcclora.engine.task import Task
 from pcclora.engine.tasks import load_run_config, task_of
 from pcclora.engine.trained_run import evaluate_run, write_evaluation
@@ -88,8 +89,8 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], workers
     return outcome
 
 
-def table(comparison: Comparison, output: Path) -> str:
-    """Return the settings as a Markdown table: mean ± sample std over the seeds, in percent.
+def table(comparison: Comparison, output: Path) -> Table:
+    """Return the settings as a table: mean ± sample std over the seeds, in percent.
 
     Raises:
         PccloraError: If settings were tested on different objects.
@@ -98,14 +99,15 @@ def table(comparison: Comparison, output: Path) -> str:
     task, split = comparison.task, comparison.choose_on
     headings = list(task.figures.values())
     choice = [f"{headings[0]} to choose on"] if split else []
-    lines = [["setting", *choice, *headings, *COSTS, "options"]]
-    lines.append(["---"] * len(lines[0]))
+    found = Table(["setting", *choice, *headings, *COSTS, "options"], notes=_weights(output, comparison))
     for name, own in comparison.settings.items():
         folder = folder_of(output, name)
         chosen = [_chosen_on(folder, task, split)] if split else []
-        lines.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
-    lines += _constant(output, comparison)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + _weights(output, comparison)
+        found.rows.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
+    found.rows += _constant(output, comparison)
+    for column, figure in enumerate(task.figures, 1 + len(choice)):
+        found.best |= {(place, column) for place in _best(comparison, output, figure)}
+    return found
 
 
 def folder_of(output: Path, name: str) -> Path:
@@ -155,11 +157,23 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
     return [[CONSTANT, *figures, "0", *[""] * len(COSTS)]]
 
 
-def _weights(output: Path, comparison: Comparison) -> str:
+def _best(comparison: Comparison, output: Path, figure: str) -> set[int]:
+    """Return the places of the settings that no other is told to be better than."""
+    values, seeds = {}, set()
+    for name in comparison.settings:
+        if RunFolder(folder := folder_of(output, name)).finished:
+            summary = RunFolder(folder).read_summary()
+            values[name] = _metric(summary["metrics"], figure)[1]["values"]
+            seeds.add(tuple(summary["protocol"]["seed"]))
+    best = best_of(values, paired=len(seeds) == 1) if values else set()
+    return {place for place, name in enumerate(comparison.settings) if name in best}
+
+
+def _weights(output: Path, comparison: Comparison) -> list[str]:
     """Return a line below the table that says what the settings start from."""
     summaries = [RunFolder(folder).read_summary() for folder in _finished(output, comparison)]
     bases = dict.fromkeys(f"{held['model']}: {weights_of(held)}" for held in summaries)
-    return f"\nBase weights: {'; '.join(bases)}.\n" if bases else ""
+    return [f"Base weights: {'; '.join(bases)}."] if bases else []
 
 
 def _refuse_other_data(output: Path, comparison: Comparison) -> None:
@@ -191,8 +205,13 @@ def _evaluation(file: Path) -> dict[str, Any]:
 
 
 def _percent(metrics: dict[str, Any], name: str) -> str:
-    """Return the one metric that ``name`` is the beginning of; a selection on the test set shows in its name."""
-    ((found, value),) = [(key, value) for key, value in metrics.items() if key.startswith(name) and "votes" not in key]
+    """Return a metric in percent; a selection on the test set shows in its name."""
+    found, value = _metric(metrics, name)
     label = "" if found == name else f" ({found.removeprefix(name).strip('_').replace('_', ' ')})"
-    spread_of_seeds = "" if value["std"] is None else f" ± {100 * value['std']:.1f}"
-    return f"{100 * value['mean']:.1f}{spread_of_seeds}{label}"
+    return percent(value["mean"], value["std"]) + label
+
+
+def _metric(metrics: dict[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """Return the one metric that ``name`` is the beginning of, beside those of votes."""
+    ((found, value),) = [(key, value) for key, value in metrics.items() if key.startswith(name) and "votes" not in key]
+    return found, value

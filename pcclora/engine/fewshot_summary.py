@@ -13,6 +13,7 @@ from pcclora.engine.fewshot import Fold
 from pcclora.engine.fewshot_settings import FewShotRun
 from pcclora.engine.report import WIDTH
 from pcclora.engine.run_folder import write_rows
+from pcclora.engine.tables import Table, percent
 from pcclora.metrics.accuracy import spread
 from pcclora.metrics.paired import PairedDifference, paired_differences
 from pcclora.registry import MODELS
@@ -95,19 +96,16 @@ def write_summary(config: FewShotRun, records: Records, output: Path) -> list[Se
 
 def markdown(result: SettingResult) -> str:
     """Return a setting as a Markdown table, in percent, with the differences of each two methods below it."""
-    lines = [["method", "accuracy", "population std", "95 % interval", "trained", "s / fold", "computed once"]]
-    lines.append(["---"] * len(lines[0]))
+    table = Table(["method", "accuracy", "population std", "95 % interval", "trained", "s / fold", "computed once"])
     for name, held in result.methods.items():
         interval = "" if held.half_width is None else f"{_low(held):.1f} to {_high(held):.1f}"
-        std = "" if held.std is None else f" ± {100 * held.std:.1f}"
-        cells = [name, f"{100 * held.mean:.1f}{std}", f"{100 * held.std_population:.1f}", interval]
-        lines.append([*cells, f"{held.trained:,}", f"{held.seconds:.1f}", held.computed_once])
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        cells = [name, percent(held.mean, held.std), f"{100 * held.std_population:.1f}", interval]
+        table.rows.append([*cells, f"{held.trained:,}", f"{held.seconds:.1f}", held.computed_once])
     names, found = list(result.methods), {(pair.first, pair.second): pair for pair in result.pairs}
-    lines = [["minus", *names[:-1]], ["---"] * len(names)]
-    lines += [[row, *(_difference(found, row, column) for column in names[:-1])] for row in names[1:]]
-    differences = "".join(f"| {' | '.join(cells)} |\n" for cells in lines) if result.pairs else ""
-    return f"{_title(result)}\n\n{table}\n{differences}\n"
+    pairs = Table(["minus", *names[:-1]])
+    pairs.rows += [[row, *(_difference(found, row, column) for column in names[:-1])] for row in names[1:]]
+    differences = pairs.markdown() if result.pairs else ""
+    return f"{_title(result)}\n\n{table.markdown()}\n{differences}\n"
 
 
 def console(config: FewShotRun, results: Sequence[SettingResult], output: Path) -> str:

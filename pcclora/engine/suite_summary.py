@@ -12,6 +12,7 @@ from pcclora.engine.report import adapter_of, label_of, protocol_of, weights_of
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.search import describe_choice
 from pcclora.engine.suite import SUITES
+from pcclora.engine.tables import Table, percent
 from pcclora.metrics.accuracy import spread
 
 HEADINGS = ("task", "group", "test images", "accuracy (%)", "settings")
@@ -70,12 +71,11 @@ def summarize_suite(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
 
 def suite_table(summary: Mapping[str, Any]) -> str:
     """Return a suite's summary as a Markdown table, with what the numbers were made by below it."""
-    lines = [HEADINGS, ["---"] * len(HEADINGS)]
+    rows: list[Sequence[str]] = []
     for task, held in summary["tasks"].items():
         chosen = " ".join(held["search"]["chosen"]) if held["search"] else "as given"
-        lines.append([task, held["group"], f"{held['test']:,}", _percent(held["spread"]), f"`{chosen}`"])
-    lines += [[f"**{name}**", "", "", f"**{_percent(held)}**", ""] for name, held in summary["means"].items()]
-    rows = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        rows.append([task, held["group"], f"{held['test']:,}", _percent(held["spread"]), f"`{chosen}`"])
+    rows += [[f"**{name}**", "", "", f"**{_percent(held)}**", ""] for name, held in summary["means"].items()]
     searches = [held["search"] for held in summary["tasks"].values() if held["search"]]
     notes = [
         f"{label_of(summary['figure'])}; {summary['model']}, weights: {weights_of(summary)}; "
@@ -83,7 +83,7 @@ def suite_table(summary: Mapping[str, Any]) -> str:
         f"protocol: {protocol_of(summary)}",
         *(f"settings: {own}" for own in dict.fromkeys(describe_choice(held, point=False) for held in searches)),
     ]
-    return rows + "\n" + "".join(f"{note[0].upper()}{note[1:]}.\n" for note in notes)
+    return Table(HEADINGS, rows, [f"{note[0].upper()}{note[1:]}." for note in notes]).markdown()
 
 
 def _task(summary: Mapping[str, Any], group: str, values: Sequence[float]) -> dict[str, Any]:
@@ -101,4 +101,4 @@ def _mean(of_tasks: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _percent(held: Mapping[str, Any]) -> str:
-    return f"{100 * held['mean']:.1f}" + ("" if held["std"] is None else f" ± {100 * held['std']:.1f}")
+    return percent(held["mean"], held["std"])

@@ -6,6 +6,7 @@ What is finished in the output folder is not trained again; --table only prints.
 
 from pathlib import Path
 
+from pcclora.atomic import write_text
 from pcclora.config import load_config, to_yaml
 from pcclora.engine import cli, console
 from pcclora.engine.comparison import Comparison, compare, table
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="takes one folder a setting")
     cli.add_study_options(parser)
     parser.add_argument("--table", action="store_true", help="print the table of what is finished, train nothing")
+    parser.add_argument("--latex", type=Path, metavar="FILE", help="also write the table for LaTeX with booktabs")
     parser.add_argument("--dry-run", action="store_true", help="resolve every setting, print, do nothing")
     arguments = parser.parse_words()
     comparison, workers = load_config(Comparison, file=arguments.comparison), cli.workers_of(arguments)
@@ -32,5 +34,8 @@ def main() -> None:
     if not arguments.table:
         outcome = compare(comparison, arguments.output, options=arguments.overrides, workers=workers)
     if not cli.leaves_to_others(outcome.left, workers):
-        console.write(table(comparison, arguments.output))
+        found = table(comparison, arguments.output)
+        console.write(found.markdown())
+        if arguments.latex:
+            write_text(arguments.latex, found.latex())
     outcome.refuse_failures("the same command")

@@ -139,7 +139,7 @@ def test_shards_of_a_comparison(tmp_path):
     shutil.rmtree(tmp_path / "whole" / "lora" / "seed_0")
     assert compare(comparison, tmp_path / "whole", options=["train.epochs=1"]).complete
     assert not (tmp_path / "whole" / "lora" / "seed_0").exists(), "a setting whose numbers are there is not trained"
-    assert "missing" not in table(comparison, tmp_path / "shared")
+    assert "missing" not in table(comparison, tmp_path / "shared").markdown()
 
 
 def test_a_seed_that_fails_is_named_by_the_tool(tmp_path, capsys):

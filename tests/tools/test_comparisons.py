@@ -58,8 +58,10 @@ def test_a_comparison_is_a_table_that_grows(comparison, tmp_path, capsys):
     output = tmp_path / "results"
     assert call("results", comparison, "--output", output, "--table") == 0
     assert capsys.readouterr().out.count("missing") == 2
-    assert call("results", comparison, "--output", output) == 0
+    assert call("results", comparison, "--output", output, "--latex", tmp_path / "table.tex") == 0
     table = capsys.readouterr().out
+    latex = (tmp_path / "table.tex").read_text()
+    assert "% CLoRA, p=2: `adapter.bases=2`" in latex and "textbf" in latex and latex.count(" & ") == 3 * 8
     assert "missing" not in table and "accuracy to choose on" in table and "`adapter.bases=2`" in table
     summary = json.loads((output / "linear_probe" / "summary.json").read_text())["metrics"]["accuracy"]
     assert f"| {100 * summary['mean']:.1f} ± {100 * summary['std']:.1f} |" in table
