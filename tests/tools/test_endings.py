@@ -356,6 +356,13 @@ def test_children_end_with_a_tool_that_is_terminated(tmp_path, tool, more, begun
 def test_one_at_a_time(tmp_path):
     (tmp_path / "config.yaml").touch()
     with locked(tmp_path):
+        for shared in (False, True):
+            with (
+                pytest.raises(PccloraError, match="another process is at work on it"),
+                locked(tmp_path, shared=shared),
+            ):
+                pass
+    with locked(tmp_path, shared=True), locked(tmp_path, shared=True):
         with pytest.raises(PccloraError, match="another process is at work on it"), locked(tmp_path):
             pass
     with locked(tmp_path):

@@ -42,6 +42,18 @@ def test_the_folder_holds_everything(run, capsys):
     assert before == {p: p.stat().st_mtime_ns for p in run.glob("folds/**/*.json")}
 
 
+def test_shards_meet_in_one_table(run, tmp_path, capsys):
+    words = ["--config", SMALL, "--jobs", "1", "--output", tmp_path / "run"]
+    for number in (1, 2, 3):
+        assert not (tmp_path / "run" / "table.md").exists()
+        assert call("fewshot", *words, "--shard", f"{number}/3") == 0
+    printed = capsys.readouterr().out
+    assert "shard 1/3 is done; others have 4 to finish" in printed and printed.count("protocol:") == 1
+    for file in run.glob("folds/*/*/*.json"):
+        own, other = (json.loads(path.read_text()) for path in (file, tmp_path / "run" / file.relative_to(run)))
+        assert all(own[key] == other[key] for key in ("accuracy", "predictions", "episode"))
+
+
 def test_the_grid_methods_and_overrides(tmp_path, capsys):
     words = ["--way", "2", "3", "train.epochs=1", "--shot", "2", "--folds", "1", "--methods", "linear"]
     assert call("fewshot", "--config", SMALL, *words, "--jobs", "1", "--output", tmp_path / "run") == 0
