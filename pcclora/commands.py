@@ -45,8 +45,9 @@ def spelled(text: str) -> str:
 
 
 def _is_a_file_of_the_checkout() -> bool:
-    file = Path(sys.argv[0]).resolve()
-    return file.suffix == ".py" and any(file.is_relative_to(_CHECKOUT / room) for room in ("tools", "datasets"))
+    file = Path(sys.argv[0])
+    rooms = (_CHECKOUT / "tools", _CHECKOUT / "datasets")
+    return file.suffix == ".py" and any(file.resolve().is_relative_to(room) for room in rooms)
 
 
 def _as_file(found: re.Match[str]) -> str:

@@ -3,7 +3,6 @@
 A checkout has them beside the package, an installed package inside it.
 """
 
-import os
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 
 from pcclora.commands import spelled
 from pcclora.errors import PccloraError
+from pcclora.paths import exists, is_dir
 
 
 def shipped(room: Literal["configs", "datasets"]) -> Path:
@@ -61,4 +61,4 @@ def find_config(named: str | Path) -> Path:
         PccloraError: If there is neither.
     """
     path = Path(named)
-    return path if os.path.isfile(path) else shipped_config(path.as_posix())  # of any length, unlike Path.is_file
+    return path if exists(path) and not is_dir(path) else shipped_config(path.as_posix())

@@ -34,7 +34,7 @@ CONTENTS = {
     "Python": "docs/site/pcclora docs/site/adapters docs/site/models docs/site/data docs/site/ops docs/site/metrics "
     "docs/site/vis",
     "When something fails": "docs/debugging docs/reliability SECURITY",
-    "Development": "CONTRIBUTING docs/architecture docs/decisions docs/releases CHANGELOG",
+    "Development": "CONTRIBUTING docs/adding_a_method docs/architecture docs/decisions docs/releases CHANGELOG",
     "Data sets": "datasets/*/README pcclora/models/weights/README",
 }
 

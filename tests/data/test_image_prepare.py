@@ -13,7 +13,7 @@ SMALL = ["--incomplete", "--jobs", "1"]
 
 
 def wrong(main, *arguments):
-    """Return what prepare.py names as wrong."""
+    """Return what `pcclora prepare` names as wrong."""
     with pytest.raises(PccloraError) as error:
         main(list(map(str, arguments)))
     return str(error.value)

@@ -20,7 +20,7 @@ DATASETS_FOLDER = Path(__file__).resolve().parents[2] / "datasets"
 
 
 def wrong(main, *arguments):
-    """Return what prepare.py names as wrong."""
+    """Return what `pcclora prepare` names as wrong."""
     with pytest.raises(PccloraError) as error:
         main(list(map(str, arguments)))
     return str(error.value)
@@ -82,7 +82,7 @@ def test_a_damaged_prepared_file_is_refused(text_tree):
         path.write_bytes(content)
         with pytest.raises(PccloraError, match=r"run pcclora prepare again|web page"):
             open_split(text_tree)
-    assert "delete it and run prepare.py again" in wrong(main, text_tree, "--incomplete", "--check")
+    assert "delete it and run pcclora prepare again" in wrong(main, text_tree, "--incomplete", "--check")
     path.unlink()
     main([str(text_tree), "--incomplete", "--points", "32"])
     path.write_bytes(path.read_bytes()[:-10])

@@ -114,9 +114,9 @@ def test_texts_name_a_command_as_it_was_called(text, as_file, monkeypatch, tmp_p
         assert spelled(text) == as_file
 
 
-def test_a_data_set_that_needs_no_preparation_is_one_sentence(capsys):
+def test_a_data_set_that_needs_no_preparation_is_one_sentence(capsys, tmp_path):
     assert pcclora("prepare", "modelnet10", "ROOT") == 2
     assert "did you mean 'modelnet40'?" in capsys.readouterr().err
-    assert pcclora("prepare", "vtab1k", "/nowhere", "--tasks", "dtd") == 1
+    assert pcclora("prepare", "vtab1k", tmp_path, "--tasks", "dtd") == 2
     err = capsys.readouterr().err
     assert "does not exist" in err and "`pcclora prepare vtab1k ROOT`" in err

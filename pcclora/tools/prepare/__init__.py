@@ -1,4 +1,4 @@
-"""``pcclora prepare NAME ROOT``: checks a copy of a data set, and turns a slow form into a fast file. One file each."""
+"""``pcclora prepare``: checks a copy of a data set, and turns a slow form into a fast file. One file each."""
 
 import sys
 from importlib import import_module
@@ -13,7 +13,8 @@ def main() -> None:
     """Hand the rest of the line to the data set that it names."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        console.write(f"{__doc__}\n\nNAME: {', '.join(NAMES)}; pcclora prepare NAME --help says more\n")
+        usage = "usage: pcclora prepare NAME ROOT ...    pcclora prepare NAME --help says more"
+        console.write(f"{usage}\n\nNAME: {', '.join(NAMES)}\n")
     elif name not in NAMES:
         raise PccloraError(f"prepare {name}: nothing to prepare is known of this data set{did_you_mean(name, NAMES)}")
     else:
