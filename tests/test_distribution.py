@@ -70,7 +70,8 @@ def test_it_works_outside_the_checkout(installed, tmp_path):
     assert said == "next: pcclora predict FILE... --run run"
     np.savetxt(tmp_path / "scan.txt", np.random.default_rng(0).random((300, 3)))
     assert pcclora("predict", "scan.txt", "--run", "run").stdout.startswith("scan.txt ")
-    assert "`pcclora prepare modelnet40 ROOT" in pcclora("prepare", "modelnet40", "DATA", code=1).stderr
+    (tmp_path / "DATA").mkdir()
+    assert "`pcclora prepare modelnet40 ROOT" in pcclora("prepare", "modelnet40", "DATA", code=2).stderr
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def saved_names(model: nn.Module, patterns: Sequence[str] | None) -> tuple[str, 
     wanted = getattr(model, "modules_to_save", ()) if patterns is None else patterns
     modules = [name for name, _ in model.named_modules() if name and name.partition(".")[0] != "adapters"]
     roles = {role: module for role, module in getattr(model, "places", {}).items() if role not in modules}
-    wanted = [roles.get(name, name) for name in wanted]
+    wanted = wanted if isinstance(wanted, str) else [roles.get(name, name) for name in wanted]
     return tuple(select(wanted, [*modules, *parameter_names(model)], what="modules_to_save"))
 
 

@@ -110,7 +110,8 @@ def _backbone(create: Callable[[], Any], config: object) -> Backbone:
 def _places(model: Any, heads: tuple[str, ...]) -> dict[str, str]:
     """Return the roles that a timm model's modules play: of plain ViTs and EVAs, whose blocks keep what is promised."""
     kinds = {type(block).__name__ for block in getattr(model, "blocks", ())}
-    if not kinds or not kinds <= {"Block", "EvaBlock"} or not hasattr(model, "num_prefix_tokens"):
+    known = all(hasattr(model, name) for name in ("num_prefix_tokens", "patch_embed"))
+    if not known or not kinds or not kinds <= {"Block", "EvaBlock"}:
         return {}
     places = {"block": "blocks.*", "attention_norm": "blocks.*.norm1", "mlp_norm": "blocks.*.norm2"}
     scaled = any(type(part).__name__ == "LayerScale" for block in model.blocks for part in block.children())

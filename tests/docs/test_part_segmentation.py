@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import pcclora.data
-import pcclora.vis
 from pcclora.data import ProceduralConfig
+from pcclora.tools import visualize
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "part_segmentation.md").read_text()
@@ -24,7 +24,7 @@ def test_the_tutorial_works_from_beginning_to_end(tmp_path, monkeypatch):
     few = partial(ProceduralConfig, train=160, test=64, points=512)
     monkeypatch.setattr(pcclora.data, "ProceduralConfig", few)
     windows = []
-    monkeypatch.setattr(pcclora.vis, "show", lambda clouds, **_: windows.append(clouds))
+    monkeypatch.setattr(visualize, "show", lambda clouds, **_: windows.append(clouds))
     for language, block in BLOCK.findall(PAGE):
         if language == "python":
             exec(compile(block, "part_segmentation.md", "exec"), {})  # noqa: S102

@@ -261,7 +261,7 @@ def test_an_evaluation_that_is_ended_while_it_draws_leaves_nothing(run, tmp_path
 
     output = tmp_path / "tested"
     with monkeypatch.context() as patch:
-        patch.setattr("pcclora.vis.draw_test", end)
+        patch.setattr("pcclora.tools.evaluate.draw_test", end)
         assert call("evaluate", "--run", run, "--output", output) == 143
     assert not list(tmp_path.iterdir())
     assert call("evaluate", "--run", run, "--output", output) == 0
