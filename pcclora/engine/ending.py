@@ -12,6 +12,7 @@ exit code  after
 =========  ==========================================================================================
 """
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -38,11 +39,17 @@ def run_tool(main: Callable[[], None], *, resumes: bool = False) -> None:
             if isinstance(stopped, KeyboardInterrupt):
                 word = str(stopped) if isinstance(stopped, Stopped) else "interrupted"
                 console.complain(f"{word}; a run goes on from its last checkpoint by --resume" if resumes else word)
+                atexit.register(_say_no_more)
                 sys.exit(stopped.exit_code if isinstance(stopped, Stopped) else 130)
             if (problem := _of_the_surroundings(error)) is None:
                 raise
             console.complain(f"error: {problem}")
             sys.exit(getattr(error, "exit_code", 2))
+
+
+def _say_no_more() -> None:
+    """Keep what finalisers of ended workers complain of to themselves: the one sentence has been said."""
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")
 
 
 def _of_the_surroundings(error: BaseException) -> str | None:
