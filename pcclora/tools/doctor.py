@@ -5,6 +5,7 @@ pcclora doctor
 
 import os
 import platform
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -27,8 +28,11 @@ DEPENDENCIES = (
     *("torch", "numpy", "h5py", "safetensors", "omegaconf", "pyyaml", "accelerate", "scikit-learn", "matplotlib"),
     *("tensorboard", "tqdm", "joblib", "pillow", "laspy", "lazrs", "python-neo-lzf"),
 )
-EXTRAS = {"image": ("timm", "torchvision"), "vis": ("open3d", "k3d"), "peft": ("peft",), "dask": ("distributed",)}
-"""Extra -> its modules."""
+EXTRAS = {
+    **{"image": ("timm", "torchvision"), "vis": ("open3d", "k3d"), "peft": ("peft",)},
+    **{"dask": ("distributed",), "ray": ("ray",)},
+}
+"""Extra -> its modules; of those for users."""
 DOORS: Mapping[str, Callable[[], ModuleType]] = {"timm": import_timm, "open3d": import_open3d}
 """What is imported by a function that knows why it cannot be."""
 
@@ -37,7 +41,8 @@ def main() -> None:
     """Look and print."""
     Parser(__doc__).parse_args()
     found = (*_versions(), *_geometry(), *_machine(), *_extras(), *_shipped())
-    console.write("".join(f"{label:<12} {what}\n" for label, what in found))
+    page = textwrap.TextWrapper(80, subsequent_indent=" " * 13, break_long_words=False, break_on_hyphens=False)
+    console.write("".join(f"{page.fill(f'{label:<12} {what}')}\n" for label, what in found))
 
 
 def _versions() -> Iterator[tuple[str, str]]:
