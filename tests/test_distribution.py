@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.tools.test_doctor import labels_of
+
 NOT_SHIPPED = (".*", "build", "runs", "tests", "docs", "*.egg-info", "__pycache__", "*.so", "*.dll")
 SHORT = ("train.epochs=1", "data.train=48", "data.test=16", "data.points=256", "points=256")
 NO_COMPILER = dict.fromkeys(("CC", "CXX", "LDSHARED", "LDCXXSHARED"), "/absent/compiler")
@@ -56,7 +58,7 @@ def test_it_works_outside_the_checkout(installed, tmp_path):
         return _run("pcclora", *words, cwd=tmp_path, code=code, **environment)
 
     assert "train-cls" in pcclora("--help").stdout
-    found = {line[:12].rstrip(): line[13:] for line in pcclora("doctor").stdout.splitlines()}
+    found = labels_of(pcclora("doctor").stdout)
     assert found["pcclora"].endswith(str(site / "pcclora")) and str(site / "pcclora" / "configs") in found["configs"]
     assert found["ops on cpu"].startswith("native: C++ kernel" if compiled else "torch: the package was built without")
 

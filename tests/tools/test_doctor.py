@@ -22,10 +22,15 @@ def said(capsys):
         assert command("doctor") == 0
         out, err = capsys.readouterr()
         assert not err
-        whole = out.replace("\n" + " " * 13, " ")  # lines are wrapped
-        return {line[:12].rstrip(): line[13:] for line in whole.splitlines()}
+        return labels_of(out)
 
     return run
+
+
+def labels_of(said):
+    """Label -> what stands behind it, wrapped or not."""
+    whole = said.replace("\n" + " " * 13, " ")
+    return {line[:12].rstrip(): line[13:] for line in whole.splitlines()}
 
 
 def test_it_says_what_is_so(said, root, monkeypatch):
