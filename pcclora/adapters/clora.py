@@ -147,7 +147,7 @@ class CLoRA(LowRankAdapter):
 
     def __init__(self, config: CLoRAConfig, model: nn.Module) -> None:
         default = attention_targets if config.placement == "weight" else input_targets
-        targets = find_targets(model, default(model) if config.target_modules is None else config.target_modules)
+        targets = find_targets(model, config.target_modules, default=default)
         sliced = [target for target in targets if target.rows is not None]
         if config.placement == "input" and sliced:
             raise PccloraError(

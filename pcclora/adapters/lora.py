@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.targets import Target, attention_targets, find_targets
+from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
@@ -96,8 +96,7 @@ class LoRA(LowRankAdapter):
     config: LoRAConfig
 
     def __init__(self, config: LoRAConfig, model: nn.Module) -> None:
-        patterns = attention_targets(model) if config.target_modules is None else config.target_modules
-        super().__init__(config, model, targets=find_targets(model, patterns))
+        super().__init__(config, model, targets=find_targets(model, config.target_modules))
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Factors:
         """Return the factors of all targets of one shape."""

@@ -9,7 +9,7 @@ serves both kinds of attention: ``attn.qkv[q,v]`` is then ``attn.q_proj`` and ``
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -79,12 +79,18 @@ def select(patterns: Iterable[str], names: Sequence[str], *, what: str) -> list[
     return [name for name in names if name in chosen]
 
 
-def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...]:
+def find_targets(
+    model: nn.Module,
+    patterns: Sequence[str] | None,
+    *,
+    default: Callable[[nn.Module], Sequence[str]] | None = None,
+) -> tuple[Target, ...]:
     """Resolve target patterns on a model.
 
     Args:
         model: Where to look.
-        patterns: As described above.
+        patterns: As described above; None takes the default's.
+        default: What a method acts on unless told otherwise; None is :func:`attention_targets`.
 
     Returns:
         The targets, module by module in the model's order, rows ascending.
@@ -93,6 +99,8 @@ def find_targets(model: nn.Module, patterns: Sequence[str]) -> tuple[Target, ...
         PccloraError: If a pattern matches nothing or no plain linear map, rows do not exist or are named twice, or a
             module's weight is read past its forward, so that an adapter on it would be dead.
     """
+    if patterns is None:
+        patterns = (default or attention_targets)(model)
     names, split = _names(model)
     found: list[Target] = []
     _refuse_string(patterns, "target_modules")

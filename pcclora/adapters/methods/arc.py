@@ -68,8 +68,7 @@ class ARC(Adapter):
     config: ARCConfig
 
     def __init__(self, config: ARCConfig, model: nn.Module) -> None:
-        patterns = input_targets(model) if config.target_modules is None else config.target_modules
-        targets = find_targets(model, patterns)
+        targets = find_targets(model, config.target_modules, default=input_targets)
         if sliced := [target for target in targets if target.rows is not None]:
             raise PccloraError(f"target '{sliced[0]}': a slice has no input of its own; ARC takes whole maps")
         super().__init__(config, model, targets=targets)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.lora import Factors, LoRAConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
-from pcclora.adapters.targets import Target, attention_targets, find_targets
+from pcclora.adapters.targets import Target, find_targets
 from pcclora.registry import ADAPTERS
 
 
@@ -58,8 +58,7 @@ class DoRA(LowRankAdapter):
     config: DoRAConfig
 
     def __init__(self, config: DoRAConfig, model: nn.Module) -> None:
-        patterns = attention_targets(model) if config.target_modules is None else config.target_modules
-        super().__init__(config, model, targets=find_targets(model, patterns))
+        super().__init__(config, model, targets=find_targets(model, config.target_modules))
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Directions:
         """Return the factors and lengths of all targets of one shape."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.targets import Target, attention_targets, find_targets
+from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -103,8 +103,7 @@ class VeRA(LowRankAdapter):
     config: VeRAConfig
 
     def __init__(self, config: VeRAConfig, model: nn.Module) -> None:
-        patterns = attention_targets(model) if config.target_modules is None else config.target_modules
-        targets = find_targets(model, patterns)
+        targets = find_targets(model, config.target_modules)
         self._frozen = shared_matrices(
             config.seed, config.r, max(target.d_in for target in targets), max(target.d_out for target in targets)
         )

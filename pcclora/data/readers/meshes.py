@@ -1,5 +1,6 @@
 """Meshes: off of all kinds, obj and stl; materials and textures are never looked for."""
 
+import codecs
 import re
 import struct
 import warnings
@@ -110,7 +111,7 @@ def read_stl(path: Path, _: object) -> Content:
     promised = struct.unpack_from("<I", data, 80)[0] if size >= 84 else 0
     head = data[: 2**16].lower()
     text = (
-        head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"solid")
+        head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"solid")
         and b"\0" not in head[:512]
         and b"facet" in head
     )

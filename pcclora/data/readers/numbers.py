@@ -1,5 +1,6 @@
 """Lines of text -> numbers, in every way that programs write them."""
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -82,9 +83,9 @@ def encoding_of(path: Path) -> str:
     """Return how to decode a text: latin-1 takes any bytes, and what is not ASCII stands in comments only."""
     with path.open("rb") as file:
         mark = file.read(3)
-    if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if mark.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    return "utf-8-sig" if mark == b"\xef\xbb\xbf" else "latin-1"
+    return "utf-8-sig" if mark == codecs.BOM_UTF8 else "latin-1"
 
 
 def filled(lines: Iterable[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Point clouds of PCL (pcd): text, binary and compressed."""
 
+import codecs
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from pcclora.data.readers.numbers import as_declared, count_lines, filled, numbe
 from pcclora.errors import PccloraError
 
 _MOST_HEADER_LINES = 1000
-_MARK = b"\xef\xbb\xbf"
 _PACKED = ("rgb", "rgba")
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _KEYS = ("version", "fields", "columns", "size", "type", "count", "width", "height", "viewpoint", "points", "data")
@@ -60,7 +60,7 @@ def _header(path: Path) -> tuple[dict[str, list[str]], int]:
     header: dict[str, list[str]] = {}
     with path.open("rb") as file:
         for line in islice(iter(lambda: file.readline(2**16), b""), _MOST_HEADER_LINES):
-            key, *words = line.removeprefix(_MARK).decode("latin-1").split("#", maxsplit=1)[0].split() or [""]
+            key, *words = line.removeprefix(codecs.BOM_UTF8).decode("latin-1").split("#", maxsplit=1)[0].split() or [""]
             if key and key.lower() not in _KEYS:
                 raise ValueError(f"'{key[:20]}' is no keyword of a pcd header")
             if key and words:

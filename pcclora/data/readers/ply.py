@@ -1,5 +1,6 @@
 """Polygon files (ply): text and binary of both byte orders, with lists of any length."""
 
+import codecs
 import math
 import re
 import struct
@@ -30,7 +31,6 @@ _TYPES = {
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 _STRUCT = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
 _FACES = ("vertex_indices", "vertex_index")
-_MARK = b"\xef\xbb\xbf"
 
 
 class _Property(NamedTuple):
@@ -97,7 +97,7 @@ def _header(path: Path) -> tuple[str, list[_Element], int]:
     with path.open("rb") as file:
         head = file.read(_LONGEST_HEADER)
     end = re.search(rb"[\r\n]\s*end_header[ \t]*", head)
-    if not head.removeprefix(_MARK)[:3].lower() == b"ply" or end is None:
+    if not head.removeprefix(codecs.BOM_UTF8)[:3].lower() == b"ply" or end is None:
         raise ValueError("no header of a ply")
     text = head[: end.start()].decode("latin-1")  # comments may be in any encoding
     after = head[end.end() : end.end() + 2]
