@@ -13,22 +13,22 @@ from pcclora.adapters.attach import (
     unmerge,
 )
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.clora import CLoRA, CLoRAConfig
-from pcclora.adapters.io import load_adapter, save_adapter
-from pcclora.adapters.lora import LoRA, LoRAConfig
+from pcclora.adapters.files.peft_lora import export_peft
+from pcclora.adapters.files.save_load import load_adapter, save_adapter
+from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
+from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
+from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
+from pcclora.adapters.methods.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.adapters.methods.ssf import SSFConfig
 from pcclora.adapters.methods.vera import VeRAConfig
 from pcclora.adapters.methods.vpt import VPTDeepConfig
-from pcclora.adapters.peft_format import export_peft
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
-from pcclora.adapters.selective import BitFitConfig, FullConfig, LinearConfig
-from pcclora.adapters.state import adapter_tensors, base_fingerprint, load_adapter_tensors
 from pcclora.adapters.targets import Target, attention_targets, find_targets
 
 __all__ = [

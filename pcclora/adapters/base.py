@@ -100,12 +100,25 @@ class Adapter(nn.Module):
         """
         raise NotImplementedError
 
-    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return what the module at a place is given in place of its inputs."""
+    def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what the module at a place is given in place of its inputs.
+
+        Args:
+            place: One of the adapter's.
+            module: What is there; ``module.forward`` runs it once more, on something else, past the adapter.
+            inputs: As the model gives them.
+        """
         return inputs
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
-        """Return what the module at a place gives in place of its output."""
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Return what the module at a place gives in place of its output.
+
+        Args:
+            place: One of the adapter's.
+            module: What is there, as in :meth:`before`.
+            inputs: What it was given, after :meth:`before`.
+            output: What it gave.
+        """
         return output
 
     def own_copy(self, name: str, original: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pcclora.adapters.clora import CLoRA, CLoRAConfig
+from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.targets import ending
 from pcclora.errors import PccloraError
 

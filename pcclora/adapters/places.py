@@ -135,7 +135,7 @@ class Before(PlaceHook):
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return what the module is given."""
         for place in self.places:
-            inputs = self.adapter.before(place, inputs)
+            inputs = self.adapter.before(place, module, inputs)
         return inputs
 
 
@@ -145,5 +145,5 @@ class After(PlaceHook):
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Return what the module's caller is given."""
         for place in self.places:
-            output = self.adapter.after(place, inputs, output)
+            output = self.adapter.after(place, module, inputs, output)
         return output

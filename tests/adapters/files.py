@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pcclora import adapters as ad
-from pcclora.adapters.folder import CONFIG, TENSORS
+from pcclora.adapters.files.folder import CONFIG, TENSORS
 from pcclora.errors import PccloraError
 from pcclora.tensor_file import checksum
 from tests.adapters.backbones import BACKBONES

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pcclora
 from pcclora import BitFitConfig, CLoRAConfig, LoRAConfig, PccloraError
-from pcclora.adapters.clora import CLoRA
+from pcclora.adapters.methods.clora import CLoRA
 from tests.adapters.backbones import BACKBONES
 from tests.adapters.twins import naive_sade, products
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import pcclora
 from pcclora import PccloraError
-from pcclora.adapters.folder import TENSORS
+from pcclora.adapters.files.folder import TENSORS
 from pcclora.engine.report import adapter_of
 from pcclora.engine.tasks import load_run_config
 from pcclora.engine.training import train as train_run

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import pcclora
 from pcclora import CLoRAConfig, LinearConfig, LoRAConfig, PccloraError, list_models
 from pcclora.adapters import Adapter, adapter_tensors
-from pcclora.adapters.folder import TENSORS
+from pcclora.adapters.files.folder import TENSORS
 from tests.adapters.backbones import BACKBONES, CLASSES, point_transformer
 from tests.adapters.cases import (
     CLORA,

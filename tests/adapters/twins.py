@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pcclora.adapters.clora import CLoRA, SharedBases
+from pcclora.adapters.methods.clora import CLoRA, SharedBases
 
 
 def products(adapter: CLoRA) -> list[tuple[str, slice, Tensor]]:

@@ -6,7 +6,7 @@ import torch
 
 from pcclora import adapters
 from pcclora.adapters import CLoRAConfig, LoRAConfig
-from pcclora.adapters.selective import BitFitConfig, FullConfig, LinearConfig
+from pcclora.adapters.methods.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.engine.features import CHUNK, FromStage, constant_stage, stage_outputs
 from pcclora.models import create_model
 

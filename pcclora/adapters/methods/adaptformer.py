@@ -94,13 +94,13 @@ class AdaptFormer(Adapter):
         like = next(model.get_submodule(norms[0].module).parameters())
         self.bottlenecks = Bottlenecks(len(blocks), token_width(model, blocks[0]), config).to(like)
 
-    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Remember the tokens in front of the MLP's norm."""
         if place.role == "mlp_norm":
             self.seen["tokens"] = inputs[0]
         return inputs
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Add the branch to what the block gives: stochastic depth drops the MLP and not the branch."""
         if place.role == "mlp_norm":
             return output

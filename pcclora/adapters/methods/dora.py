@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.lora import Factors, LoRAConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
+from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.targets import Target, find_targets
 from pcclora.registry import ADAPTERS
 

@@ -133,7 +133,7 @@ class IDPT(Adapter):
         wider = nn.Linear(self.reads + self.C, len(original), bias=False).weight
         return wider.detach().to(original)
 
-    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the prompt into the last block, behind the prefix; give it to the head to read."""
         if place.role == "head":
             features: Tensor = inputs[0]
@@ -147,7 +147,7 @@ class IDPT(Adapter):
         prompt = self.maker(x[:, self.prefix :] - position if tokens is None else tokens) + self.position
         return torch.cat([x[:, : self.prefix], prompt, x[:, self.prefix :]], dim=1), *inputs[1:]
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Remember the positions; take the prompt out behind the last norm."""
         if place.role == "position":
             self.seen["position"] = output

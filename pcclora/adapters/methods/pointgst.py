@@ -128,7 +128,7 @@ class PointGST(Adapter):
         C, prefix = token_width(model, blocks[0]), prefix_tokens(model)
         self.branches = nn.ModuleList([SpectralBottleneck(C, config.r, prefix) for _ in blocks]).to(like)
 
-    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Compute the graphs of a batch where its centres get their position; remember what the MLP's norm reads."""
         if place.role == "position":
             self.seen["graphs"] = make_graphs(inputs[0], self.config.local)
@@ -136,7 +136,7 @@ class PointGST(Adapter):
             self.seen["tokens"] = inputs[0]
         return inputs
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Add the branch to what the block gives."""
         if place.role != "block":
             return output

@@ -73,7 +73,7 @@ class SSF(Adapter):
         """Compute g * (x W + b) + h."""
         return torch.addcmul(self.shifts[_key(module)], F.linear(x, weight, bias), self.scales[_key(module)])
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Any) -> Any:
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Return g * z + h of what a norm gives (..., C), or a patch embedding (B, C, H, W)."""
         scale, shift = self.scales[_key(place.module)], self.shifts[_key(place.module)]
         if place.role == "patches":

@@ -77,7 +77,7 @@ class VPTDeep(Adapter):
         if has_place(model, "position"):
             self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty_like(prompts), std=0.02).to(like))
 
-    def before(self, place: Place, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the block's prompts behind the prefix tokens."""
         x, *rest = inputs
         prompts = F.dropout(self.prompts[place.index], self.config.dropout, self.training)
@@ -86,6 +86,6 @@ class VPTDeep(Adapter):
         prompts = prompts.expand(len(x), -1, -1)
         return torch.cat([x[:, : self.prefix], prompts, x[:, self.prefix :]], dim=1), *rest
 
-    def after(self, place: Place, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Leave out what the block made of them."""
         return torch.cat([output[:, : self.prefix], output[:, self.prefix + self.config.prompts :]], dim=1)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcclora import adapters as ad
-from pcclora.adapters.folder import CONFIG, TENSORS
+from pcclora.adapters.files.folder import CONFIG, TENSORS
 from pcclora.errors import PccloraError
 from tests.adapters.backbones import BACKBONES, fused_vit, mlp
 from tests.adapters.files import (

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.clora import CLoRA, CLoRAConfig
-from pcclora.adapters.folder import AdapterFiles
-from pcclora.adapters.peft_format import NO_MATTER, PREFIX, obstacle, saved_modules
-from pcclora.adapters.state import adapter_tensors
+from pcclora.adapters.files.folder import AdapterFiles
+from pcclora.adapters.files.peft_lora import NO_MATTER, PREFIX, obstacle, saved_modules
+from pcclora.adapters.files.tensors import adapter_tensors
+from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.forms import check_form
 
 _OWN, _SHARED = "groups.", "base_model.clora_"

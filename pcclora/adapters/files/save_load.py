@@ -1,8 +1,8 @@
 """Save an adapter, load it again: a few hundred kilobytes that turn base weights into a trained model.
 
-The files are those of :mod:`pcclora.adapters.folder`. LoRA and CLoRA that peft can hold are in peft's form
-(:mod:`pcclora.adapters.peft_format`, :mod:`pcclora.adapters.peft_clora`), everything else under the names of
-:mod:`pcclora.adapters.state`; the tensors' names tell which.
+The files are those of :mod:`pcclora.adapters.files.folder`. LoRA and CLoRA that peft can hold are in peft's form
+(:mod:`pcclora.adapters.files.peft_lora`, :mod:`pcclora.adapters.files.peft_clora`), everything else under the names of
+:mod:`pcclora.adapters.files.tensors`; the tensors' names tell which.
 """
 
 import warnings
@@ -15,12 +15,11 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from pcclora.adapters import peft_clora, peft_format
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.folder import TENSORS, AdapterFiles, read_files, write_files
-from pcclora.adapters.host import AdapterHost
-from pcclora.adapters.state import (
+from pcclora.adapters.files import peft_clora, peft_lora
+from pcclora.adapters.files.folder import TENSORS, AdapterFiles, read_files, write_files
+from pcclora.adapters.files.tensors import (
     adapter_tensors,
     base_fingerprint,
     check_derived,
@@ -28,6 +27,7 @@ from pcclora.adapters.state import (
     fit,
     load_adapter_tensors,
 )
+from pcclora.adapters.host import AdapterHost
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -50,7 +50,7 @@ class PeftForm(Protocol):
         """Return the settings of a folder in this form."""
 
 
-PEFT_FORMS: Mapping[str, PeftForm] = MappingProxyType({"LORA": peft_format, "CLORA": peft_clora})
+PEFT_FORMS: Mapping[str, PeftForm] = MappingProxyType({"LORA": peft_lora, "CLORA": peft_clora})
 """By the ``peft_type`` of their files."""
 
 
@@ -144,7 +144,7 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
     """Check the tensors and the base, then load."""
     _, adapter = active_adapter(model, name)
     tensors, place = files.tensors, files.path / TENSORS
-    if peft_format.is_peft(tensors):
+    if peft_lora.is_peft(tensors):
         form = _peft_form(files)
         _, expected = form.as_peft(model, name, {})
         tensors = form.from_peft(model, name, fit(tensors, expected, where=str(place)))
@@ -164,7 +164,7 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
 
 def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
     place = files.settings
-    if peft_format.is_peft(files.tensors):
+    if peft_lora.is_peft(files.tensors):
         return _peft_form(files).read_config(files, model)
     if files.fingerprint is None:
         raise PccloraError(f"{files.path / TENSORS}: written neither by save_adapter nor by peft")

@@ -56,7 +56,7 @@ class AdapterFiles:
 
     @property
     def derived(self) -> Any:
-        """What :func:`~pcclora.adapters.state.derived` said of the tensors that are made again, if there were any."""
+        """What :func:`~.tensors.derived` said of the tensors that are made again, if there were any."""
         return parse_json(self.header.get(_DERIVED, "{}"), f"{self.path / TENSORS}: {_DERIVED} in its header")
 
 

@@ -3,7 +3,7 @@
 LoRA on whole linear maps is written under peft's own names, and peft's folders are read: the same outputs, difference
 0.0. LoRA on slices and CLoRA are exported as one plain LoRA for each linear map, equal up to rounding
 (tests/adapters/test_peft.py compares all with peft itself). CLoRA under its own name is in
-:mod:`pcclora.adapters.peft_clora`.
+:mod:`pcclora.adapters.files.peft_clora`.
 """
 
 import re
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from pcclora.adapters.attach import active_adapter, host_of
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.folder import AdapterFiles, write_files
-from pcclora.adapters.lora import LoRA, LoRAConfig
+from pcclora.adapters.files.folder import AdapterFiles, write_files
+from pcclora.adapters.files.tensors import base_fingerprint
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.state import base_fingerprint
+from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.errors import PccloraError
 
 PREFIX = "base_model.model."
