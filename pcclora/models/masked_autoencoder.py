@@ -59,7 +59,8 @@ class PointMAEPretrain(Backbone):
             points.device
         )
         x = trunk.embed(rows(neighborhoods, ~mask))
-        visible = trunk.norm(trunk.blocks(x, trunk.pos_embed(rows(centers, ~mask))))
+        (x,) = trunk.blocks(x, trunk.pos_embed(rows(centers, ~mask)))
+        visible = trunk.norm(x)
 
         hidden = rows(neighborhoods, mask)  # (B, M, K, 3)
         M = hidden.shape[1]
@@ -77,6 +78,7 @@ class PointMAEPretrain(Backbone):
         """Map clouds (B, N, 3) to features (B, C): max + mean of the unmasked tokens, as the original's SVM probe."""
         trunk = self.MAE_encoder
         neighborhoods, centers = trunk.group(points)
-        x = trunk.norm(trunk.blocks(trunk.embed(neighborhoods), trunk.pos_embed(centers)))
+        (x,) = trunk.blocks(trunk.embed(neighborhoods), trunk.pos_embed(centers))
+        x = trunk.norm(x)
         pooled: Tensor = x.amax(dim=1) + x.mean(dim=1)
         return pooled

@@ -23,7 +23,7 @@ from pcclora.models.backbone import Backbone
 from pcclora.models.pointwise import PointwiseConv
 from pcclora.models.propagation import FeaturePropagation
 from pcclora.models.transformer import Transformer
-from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
 
 
 class Encoded(NamedTuple):
@@ -106,9 +106,7 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
 
     head_names: tuple[str, ...] = ("label_conv", "propagation_0", "convs1", "bns1", "convs2", "bns2", "convs3")
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
-    places: Mapping[str, str] = MappingProxyType(
-        {"position": "pos_embed", **BLOCK_PLACES}
-    )  # the norm reads three blocks
+    places: Mapping[str, str] = MappingProxyType({**TOKEN_PLACES, **BLOCK_PLACES})  # the norm reads three blocks
     modules_to_save = head_names
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
 
@@ -143,18 +141,18 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
         label = self.label_conv(self.one_hot(points, category).unsqueeze(2)).squeeze(2)
         neighborhoods, centers = self.group(points)
         outputs, extra = self.read(self.embed(neighborhoods), self.pos_embed(centers))
-        known = torch.cat([self.norm(outputs[layer]) for layer in tapped(len(outputs))], dim=2)
+        known = torch.cat([self.norm(output) for output in outputs], dim=2)
         code = torch.cat([known.max(dim=1).values, known.mean(dim=1), *extra, label], dim=1)
         return Encoded(centers, known, code)
 
     def read(self, x: Tensor, position: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the groups' tokens (B, G, C) after each block, and what else is known of the cloud, each (B, ...).
+        """Return the groups' tokens (B, G, C) after three blocks, and what else is known of the cloud, each (B, ...).
 
         Args:
             x: The groups' tokens (B, G, C).
             position: Their positions (B, G, C).
         """
-        return self.blocks.outputs(x, position), []
+        return self.blocks(x, position, read=tapped(len(self.blocks))), []
 
     def decode(self, encoded: Encoded, query: Tensor) -> Tensor:
         """Return the logits (B, M, P) of any points (B, M, 3): each depends on ``encoded`` and itself alone."""

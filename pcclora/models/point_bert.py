@@ -21,7 +21,7 @@ from pcclora.models.point_mae import PointMAE
 from pcclora.models.pointwise import PointwiseConv
 from pcclora.models.propagation import FeaturePropagation
 from pcclora.models.transformer import token_parameter
-from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
 from pcclora.models.upsampling import NORM_GROUPS, Upsampling
 from pcclora.ops import sample_farthest_points
 from pcclora.registry import MODELS
@@ -58,6 +58,7 @@ class PointBERT(PointMAE):
 
     families: ClassVar[tuple[str, ...]] = ("Point-BERT",)
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
+    places: Mapping[str, str] = MappingProxyType({**PointMAE.places, "reduction": "reduce_dim"})
 
     def make_head(self, config: PointMAEConfig, num_classes: int) -> nn.Sequential:
         """Return the classification head."""
@@ -79,7 +80,7 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
     )
     families: ClassVar[tuple[str, ...]] = ("Point-BERT",)
     places: Mapping[str, str] = MappingProxyType(
-        {"position": "pos_embed", **BLOCK_PLACES}
+        {**TOKEN_PLACES, "reduction": "reduce_dim", **BLOCK_PLACES}
     )  # the norm reads three blocks
     prefix_tokens = 1
     modules_to_save = (*head_names, *CLS_TOKENS)
@@ -123,8 +124,8 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
         B = len(centers)
         x = torch.cat([self.cls_token.expand(B, -1, -1), self.embed(neighborhoods)], dim=1)
         position = torch.cat([self.cls_pos.expand(B, -1, -1), self.pos_embed(centers)], dim=1)
-        outputs = self.blocks.outputs(x, position)
-        return [self.norm(outputs[layer])[:, 1:] for layer in tapped(len(outputs))]
+        outputs = self.blocks(x, position, read=tapped(len(self.blocks)))
+        return [self.norm(output)[:, 1:] for output in outputs]
 
     def _levels(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of both levels; of farthest points the first are those of a smaller sample."""

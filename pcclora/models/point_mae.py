@@ -19,7 +19,7 @@ from pcclora.models.heads import point_mae_head
 from pcclora.models.masked_autoencoder import PointMAEPretrain
 from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.transformer import Transformer, token_parameter
-from pcclora.models.trunk import BLOCK_PLACES, PointMAEConfig, Trunk
+from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
 from pcclora.registry import MODELS
 
 
@@ -50,9 +50,7 @@ class PointMAE(Trunk, Backbone):
 
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
     fresh_tokens: ClassVar[tuple[str, ...]] = CLS_TOKENS
-    places: Mapping[str, str] = MappingProxyType(
-        {"position": "pos_embed", **BLOCK_PLACES, "norm": "norm", "head": HEAD}
-    )
+    places: Mapping[str, str] = MappingProxyType({**TOKEN_PLACES, **BLOCK_PLACES, "norm": "norm", "head": HEAD})
     prefix_tokens = 1
 
     def __init__(self, config: PointMAEConfig, *, num_classes: int, transformer: Transformer | None = None) -> None:
@@ -92,7 +90,8 @@ class PointMAE(Trunk, Backbone):
         B = len(tokens)
         x = torch.cat([*(token.expand(B, -1, -1) for token in prefix), tokens], dim=1)
         position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
-        normalised: Tensor = self.norm(self.blocks(x, position))
+        (x,) = self.blocks(x, position)
+        normalised: Tensor = self.norm(x)
         return normalised
 
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from pcclora.models.backbone import CLS_TOKENS, Backbone
 from pcclora.models.factory import build_task
 from pcclora.models.heads import point_mae_head
-from pcclora.models.part_segmentation import PointMAEPartSegmenter
+from pcclora.models.part_segmentation import PointMAEPartSegmenter, tapped
 from pcclora.models.point_mae import PointMAE
 from pcclora.models.transformer import Block, Mlp, Transformer, token_parameter
-from pcclora.models.trunk import PointMAEConfig
+from pcclora.models.trunk import TOKEN_PLACES, PointMAEConfig
 from pcclora.registry import MODELS
 
 TOKENS = 3  # class, image, text
@@ -106,7 +106,7 @@ class ReCon(PointMAE):
     fresh_tokens: ClassVar[tuple[str, ...]] = ()
     # inside a block the learnt tokens have a branch of their own: no sub-layer sees all tokens
     places: Mapping[str, str] = MappingProxyType(
-        {role: PointMAE.places[role] for role in ("position", "block", "tokens", "norm", "head")}
+        {**TOKEN_PLACES, **{role: PointMAE.places[role] for role in ("block", "tokens", "norm", "head")}}
     )
     prefix_tokens = TOKENS
 
@@ -150,7 +150,7 @@ class ReConPartSegmenter(PointMAEPartSegmenter):
 
     families: ClassVar[tuple[str, ...]] = ("ReCon",)
     places: Mapping[str, str] = MappingProxyType(
-        {role: PointMAE.places[role] for role in ("position", "block", "tokens")}
+        {**TOKEN_PLACES, **{role: PointMAE.places[role] for role in ("block", "tokens")}}
     )
     prefix_tokens = TOKENS
     modules_to_save = (*PointMAEPartSegmenter.head_names, *CLS_TOKENS)
@@ -163,10 +163,11 @@ class ReConPartSegmenter(PointMAEPartSegmenter):
         self.text_token, self.text_pos = token_parameter(config.dim), token_parameter(config.dim)
 
     def read(self, x: Tensor, position: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the groups' tokens (B, G, C) after each block, and what the three tokens make of the cloud (B, C)."""
+        """Return the groups' tokens (B, G, C) after three blocks, and what the others make of the cloud (B, C)."""
         tokens = torch.cat([self.cls_token, self.img_token, self.text_token], dim=1).expand(len(x), -1, -1)
         positions = torch.cat([self.cls_pos, self.img_pos, self.text_pos], dim=1).expand(len(x), -1, -1)
-        outputs = self.blocks.outputs(torch.cat([tokens, x], dim=1), torch.cat([positions, position], dim=1))
+        x, position = torch.cat([tokens, x], dim=1), torch.cat([positions, position], dim=1)
+        outputs = self.blocks(x, position, read=tapped(len(self.blocks)))
         return [output[:, TOKENS:] for output in outputs], [outputs[-1][:, :TOKENS].max(dim=1).values]
 
 

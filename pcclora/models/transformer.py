@@ -5,6 +5,7 @@ differs from timm's ViT where released weights depend on it: ``qkv`` has no bias
 block, and LayerNorm's eps is torch's 1e-5, not timm's 1e-6.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -121,19 +122,21 @@ class Transformer(nn.ModuleList):
         self.extend(block(dim, heads, drop_path=rate) for rate in rates)
         self.register_load_state_dict_pre_hook(_drop_released_prefix)  # type: ignore[no-untyped-call]
 
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        """Map tokens and positions, both (B, T, C), to (B, T, C)."""
-        for block in self:
-            x = block(x + position)
-        return x
+    def forward(self, x: Tensor, position: Tensor, *, read: Sequence[int] = (-1,)) -> list[Tensor]:
+        """Return what some blocks give, (B, T, C) each.
 
-    def outputs(self, x: Tensor, position: Tensor) -> list[Tensor]:
-        """Return what each block gives, ``depth`` times (B, T, C); the last is :meth:`forward`'s."""
-        found: list[Tensor] = []
-        for block in self:
+        Args:
+            x: Tokens (B, T, C).
+            position: Their positions (B, T, C).
+            read: Which blocks, one after the other; the last unless told otherwise.
+        """
+        wanted = [index % len(self) for index in read]
+        outputs: dict[int, Tensor] = {}
+        for index, block in enumerate(self):
             x = block(x + position)
-            found.append(x)
-        return found
+            if index in wanted:
+                outputs[index] = x
+        return [outputs[index] for index in wanted]
 
 
 class Decoder(nn.Module):
@@ -158,7 +161,8 @@ class Decoder(nn.Module):
 
     def predict(self, x: Tensor, position: Tensor, *, last: int) -> Tensor:
         """Map tokens (B, T, C) to the normalised last ones (B, last, C)."""
-        predicted: Tensor = self.norm(self.blocks(x, position)[:, -last:])
+        (x,) = self.blocks(x, position)
+        predicted: Tensor = self.norm(x[:, -last:])
         return predicted
 
 

@@ -78,6 +78,7 @@ class PointMAEConfig:
         return self.num_groups or (128 if task == "partseg" else 64)
 
 
+TOKEN_PLACES = {"grouping": "group", "tokenizer": "encoder", "position": "pos_embed", "stack": "blocks"}
 BLOCK_PLACES = {
     "block": "blocks.*",
     "tokens": "blocks.*",
@@ -86,7 +87,7 @@ BLOCK_PLACES = {
     "mlp": "blocks.*.mlp",
     "mlp_norm": "blocks.*.norm2",
 }
-"""Where the parts of a pre-norm block are, by the roles of :mod:`pcclora.adapters.places`."""
+"""Where tokens and the parts of a pre-norm block are, by the roles of :mod:`pcclora.adapters.places`."""
 
 
 class Trunk(nn.Module):
