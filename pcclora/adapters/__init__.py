@@ -13,6 +13,7 @@ from pcclora.adapters.attach import (
     unmerge,
 )
 from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.catalog import adapter_config, list_adapters
 from pcclora.adapters.files.peft_lora import export_peft
 from pcclora.adapters.files.save_load import load_adapter, save_adapter
 from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
@@ -52,6 +53,7 @@ __all__ = [
     "Target",
     "VPTDeepConfig",
     "VeRAConfig",
+    "adapter_config",
     "adapter_tensors",
     "attach",
     "attention_targets",
@@ -62,6 +64,7 @@ __all__ = [
     "find_places",
     "find_targets",
     "has_place",
+    "list_adapters",
     "load_adapter",
     "load_adapter_tensors",
     "merge",

@@ -5,8 +5,9 @@ class token), biases, everything. They are listed here by name; :mod:`pcclora.ad
 of its own, so that adapters can be exchanged and the originals come back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -53,12 +54,17 @@ class Adapter(nn.Module):
         seen: What one forward leaves for its later places, and for :meth:`regularization`.
         mergeable: Whether the weights can take up all that it does: so it is for a method without places.
         starts_at_base: Whether the adapted model computes what the base does before anything is trained.
+        released_mark: Pattern of a key that only checkpoints of the method's original code have; empty if none is read.
+        released_names: Pattern of their keys -> the tensor's name in the adapter's state dict (``name[3]`` for a row of
+            it), or in the model's; None for what the original never reads. The first pattern that fits counts.
 
     Raises:
         PccloraError: If a tensor is both a target and trained as it is, or shared by two modules.
     """
 
     starts_at_base: bool = True
+    released_mark: ClassVar[str] = ""
+    released_names: ClassVar[Mapping[str, str | None]] = MappingProxyType({})
 
     def __init__(
         self,

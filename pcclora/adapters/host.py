@@ -3,7 +3,7 @@
 It is the model's last child, ``model.adapters``, so base keys keep their names and ``model.train()`` reaches it last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 
 from pcclora.adapters.base import Adapter
+from pcclora.adapters.files.released import Released, read_released
 from pcclora.adapters.linear import AdaptedLinear, adapt, restore
 from pcclora.adapters.places import After, Before
 from pcclora.errors import PccloraError
@@ -148,6 +149,19 @@ class AdapterHost(nn.ModuleDict):
                 module.training = mode and f"{name}.running_mean" in moved
         return self
 
+    def read_released(self, weights: Mapping[str, Tensor], where: str) -> Released:
+        """Find what a checkpoint of a method's original code has for the active adapter.
+
+        Args:
+            weights: The file's state dict.
+            where: The file, for messages.
+
+        Raises:
+            PccloraError: If the file is of another method, or does not fit.
+        """
+        adapter = None if self.active is None else self._adapter(self.active)
+        return read_released(adapter, weights, where)
+
     def original(self, key: str) -> Tensor:
         """Return a parameter or buffer of the model as it is without any adapter."""
         if self.merged is not None and (kept := self.merged.get(key)) is not None:
@@ -274,7 +288,9 @@ def _after_load(model: nn.Module, incompatible: Any) -> None:
         aside = host.aside[host.active]
         with torch.no_grad():
             for key in host.loading.intersection(aside):
-                aside[key].copy_(host.too_narrow[key] if key in host.too_narrow else host._in_place(key))
+                brought = host.too_narrow[key] if key in host.too_narrow else host._in_place(key)
+                if brought.shape == aside[key].shape:  # what the adapter reads more of is its own alone
+                    aside[key].copy_(brought)
         ends = tuple(host.too_narrow)
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not (ends and key.endswith(ends))]
     host.loading, host.too_narrow = None, {}

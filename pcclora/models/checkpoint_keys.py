@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pcclora.errors import PccloraError
 from pcclora.models.load_report import summary
+from pcclora.registry import ADAPTERS
 
 WRAPPERS = ("teacher", "student", "backbone", "model")
 """What DINO, Lightning and their kin keep a network under; the teacher is what DINO is evaluated by."""
@@ -29,6 +30,7 @@ _MARKS = (
     (r".*(shape_feature_mlp|point_prompt|shift_net)", "GAPrompt"),
     (r".*adapt", "PointGST"),
     (r".*prompt_all_mlp", "PPT"),
+    (r"cls_prompt_list", "VPT_deep"),
     (r".*_contrast\.", "ReCon"),
     (r"reduce_dim\.|dgcnn_pro_", "Point-BERT"),
     (_ACT_PARTS, "ACT"),
@@ -136,6 +138,8 @@ def refuse_family(family: str, accepted: tuple[str, ...], model: str, where: str
         return
     if family in MODEL_OF_FAMILY:
         remedy = f"use create_model('{MODEL_OF_FAMILY[family]}')"
+    elif family.lower() in ADAPTERS.names():
+        remedy = f"attach pcclora.adapter_config('{family.lower()}') to it first, whose tensors the file holds"
     else:
         remedy = "it has no counterpart here; give the checkpoint of its backbone"
     raise PccloraError(f"{where}: a {family} checkpoint; model '{model}' reads {' or '.join(accepted)}: {remedy}")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -74,7 +75,9 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
         return load_image_checkpoint(model, path)
     where, name = str(path), MODELS.name_of(model.config)
     weights, notes = unwrapped(read_checkpoint(path), where)
-    weights, merged = merge_point_lora(weights, where)
+    adapters: Any = getattr(model, "adapters", None)
+    released = None if adapters is None else adapters.read_released(weights, where)
+    weights, merged = merge_point_lora(weights if released is None else released.rest, where)
     weights, family = canonical(weights, where)
     if family is not None:
         refuse_family(family, model.families, name, where)
@@ -90,6 +93,11 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
     check_tensors(model.state_dict(), usable, where, name)
     missing = _expected_missing(model, targets.values(), usable, weights, where)
     model.load_state_dict(usable, strict=False)
+    if released is not None and released.method:
+        released.put()
+        notes.append(f"{len(released.own)} tensors of {released.method} loaded into the adapter")
+        if released.dead:
+            notes.append(f"never read by the original code: {', '.join(summary(released.dead))}")
     return LoadReport(
         path=where,
         family=family or "Point-MAE or ACT, which have the same keys",

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.files import peft_clora, peft_lora
+from pcclora.adapters.files.fitting import fit
 from pcclora.adapters.files.folder import TENSORS, AdapterFiles, read_files, write_files
 from pcclora.adapters.files.tensors import (
     adapter_tensors,
     base_fingerprint,
     check_derived,
     derived,
-    fit,
     load_adapter_tensors,
 )
 from pcclora.adapters.host import AdapterHost

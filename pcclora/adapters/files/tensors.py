@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.attach import active_adapter, host_of
 from pcclora.adapters.base import buffer_names, parameter_names
+from pcclora.adapters.files.fitting import fit
 from pcclora.adapters.host import AdapterHost
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
@@ -59,47 +60,6 @@ def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, Tensor], name: 
             place.copy_(fitting[key])
 
 
-def fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
-    """Check that tensors are those that are expected.
-
-    Args:
-        found: What a file holds.
-        expected: Tensors of the names, shapes and types that it should hold.
-        where: The file, for messages.
-
-    Returns:
-        The tensors in the expected type.
-
-    Raises:
-        PccloraError: If they are not.
-    """
-    wrong = {"missing": expected.keys() - found.keys(), "unknown": found.keys() - expected.keys()}
-    if any(wrong.values()):
-        named = ", ".join(f"{what} {_some(names)}" for what, names in wrong.items() if names)
-        raise PccloraError(
-            f"{where}: {named}; use all of the file, with the architecture and the method that it was trained with"
-        )
-    return {key: _fitting(found[key], place, f"{where}: '{key}'") for key, place in expected.items()}
-
-
-def _fitting(tensor: Tensor, place: Tensor, where: str) -> Tensor:
-    if tensor.shape != place.shape:
-        raise PccloraError(
-            f"{where} has shape {tuple(tensor.shape)}, {tuple(place.shape)} is expected: another rank or architecture; "
-            "load it into the model and with the settings that it was trained with"
-        )
-    if tensor.is_floating_point() != place.is_floating_point():
-        raise PccloraError(f"{where} is {tensor.dtype}, {place.dtype} is expected; the file is damaged, write it again")
-    fitting = tensor.to(place.dtype)
-    bad = int((~fitting.isfinite()).sum())
-    if bad:
-        raise PccloraError(
-            f"{where} holds {bad} values that are NaN or infinite; train again with a lower learning rate, "
-            "or use an earlier file"
-        )
-    return fitting
-
-
 def derived(adapter: nn.Module) -> dict[str, list[float]]:
     """Return figures of what an adapter makes again instead of storing it, such as random or factorised matrices.
 
@@ -141,11 +101,6 @@ def check_derived(adapter: nn.Module, found: Mapping[str, Sequence[float]], *, w
                 f"{where}: was trained with another '{key}', which is not stored but made again from the settings and "
                 "the base; use the versions of the libraries that its header names"
             )
-
-
-def _some(names: Collection[str]) -> str:
-    first = ", ".join(f"'{name}'" for name in sorted(names)[:3])
-    return f"{first} and {len(names) - 3} more" if len(names) > 3 else first
 
 
 def base_fingerprint(model: nn.Module, *, exclude: Collection[str] | None = None) -> str:

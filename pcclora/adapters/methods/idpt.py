@@ -13,6 +13,7 @@ a token and not once an edge: the same numbers up to rounding, k times fewer ope
 edge. The prompt's position trains too: in the released code it stays at random, for its name lacks a word.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -110,6 +111,14 @@ class IDPT(Adapter):
 
     config: IDPTConfig
     starts_at_base = False  # a new token, and a head that reads it
+    released_mark = r"blocks\.cls\.conv"
+    released_names: ClassVar[Mapping[str, str | None]] = {
+        "prompt_pos": "position",
+        **{rf"blocks\.cls\.conv{k + 1}\.0\.(.*)": rf"maker.layers.{k}.edge.\1" for k in range(3)},
+        **{rf"blocks\.cls\.(conv{k + 1}\.1|bn{k + 1})\.(.*)": rf"maker.layers.{k}.norm.\2" for k in range(3)},
+        r"blocks\.cls\.conv5\.0\.(.*)": r"maker.join.\1",
+        r"blocks\.cls\.(conv5\.1|bn5)\.(.*)": r"maker.norm.\2",  # it keeps each norm under two names
+    }
 
     def __init__(self, config: IDPTConfig, model: nn.Module) -> None:
         head = find_places(model, ["head"])

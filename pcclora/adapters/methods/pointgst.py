@@ -15,6 +15,7 @@ is that of the whole batch and of rounding noise; eigenvectors are computed in f
 diagonal, which splits ties, and have their largest entry positive; equal centres count as D_min apart.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -120,6 +121,17 @@ class PointGST(Adapter):
     """
 
     config: PointGSTConfig
+    released_mark = r".*\.gft_adapter\."
+    released_names: ClassVar[Mapping[str, str | None]] = {
+        rf"(?:blocks\.)?blocks\.(\d+)\.gft_adapter\.{theirs}\.(.*)": rf"branches.\1.{ours}.\2"
+        for theirs, ours in (
+            ("down", "down"),
+            ("norm_ly1", "norm1"),
+            ("norm_ly2", "norm2"),
+            ("adapt1", "spectral"),
+            ("up", "up"),
+        )
+    }
 
     def __init__(self, config: PointGSTConfig, model: nn.Module) -> None:
         places, blocks = find_places(model, ["position", "mlp_norm"]), find_places(model, ["block"])

@@ -10,6 +10,7 @@ is the same function: attention does not see an order. Ours: prompts are left ou
 code lets them pass through the last norm and leaves them out at the head.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -58,6 +59,11 @@ class VPTDeep(Adapter):
 
     config: VPTDeepConfig
     starts_at_base = False  # attention has more to look at
+    released_mark = r"cls_prompt_list\."
+    released_names: ClassVar[Mapping[str, str | None]] = {
+        r"cls_prompt_list\.(\d+)": r"prompts[\1]",
+        r"cls_prompt_pos_list\.(\d+)": r"positions[\1]",
+    }
 
     def __init__(self, config: VPTDeepConfig, model: nn.Module) -> None:
         blocks = find_places(model, ["tokens"])
