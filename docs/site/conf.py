@@ -30,8 +30,8 @@ exclude_patterns = [".*"]  # a virtual environment has pages of its own
 
 CONTENTS = {
     "Your data": "docs/own_data docs/up_axis docs/formats docs/part_segmentation docs/images",
-    "Methods and numbers": "docs/adapters docs/peft docs/checkpoints docs/protocols docs/results docs/benchmarks "
-    "docs/cluster",
+    "Methods and numbers": "docs/methods docs/adapters docs/peft docs/checkpoints docs/protocols docs/results "
+    "docs/benchmarks docs/cluster",
     "Python": "docs/site/pcclora docs/site/adapters docs/site/models docs/site/data docs/site/ops docs/site/metrics "
     "docs/site/vis",
     "When something fails": "docs/debugging docs/reliability SECURITY",

@@ -12,7 +12,7 @@ from pcclora.adapters.attach import (
     set_adapter,
     unmerge,
 )
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.catalog import adapter_config, list_adapters
 from pcclora.adapters.files.peft_lora import export_peft
 from pcclora.adapters.files.save_load import load_adapter, save_adapter
@@ -34,6 +34,7 @@ from pcclora.adapters.targets import Target, attention_targets, find_targets
 
 __all__ = [
     "ARCConfig",
+    "About",
     "AdaptFormerConfig",
     "Adapter",
     "AdapterConfig",

@@ -18,6 +18,21 @@ from pcclora.adapters.targets import Target, select
 from pcclora.errors import PccloraError
 
 
+@dataclass(frozen=True)
+class About:
+    """What a table of methods says of one.
+
+    Attributes:
+        formula: What it computes, in a line; s a scale, A and C small maps, N1 and N2 the norms of a block.
+        paper: Its short name and its number, as ``VPT (2203.12119)``.
+        ours: What differs from the paper or its released code, and why; empty for nothing.
+    """
+
+    formula: str
+    paper: str
+    ours: str = ""
+
+
 @dataclass
 class AdapterConfig:
     """What every method has.
@@ -27,10 +42,12 @@ class AdapterConfig:
             kept in its file, or roles of the model's ``places``, as ``head``. None takes what the model declares in
             its attribute ``modules_to_save``, if it has one.
 
-    ``shown`` names the settings that tell one run of a method from another, for tables.
+    ``shown`` names the settings that tell one run of a method from another, for tables; ``about`` is what the table of
+    all methods says.
     """
 
     shown: ClassVar[tuple[str, ...]] = ()
+    about: ClassVar[About | None] = None
 
     modules_to_save: tuple[str, ...] | None = None
 

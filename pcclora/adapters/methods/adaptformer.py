@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -36,6 +36,7 @@ class AdaptFormerConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("m", "scale")
+    about: ClassVar[About | None] = About("block(u) + s (ReLU(u A + b) C + c)", "AdaptFormer (2205.13535)")
 
     m: int = 64
     scale: float = 0.1

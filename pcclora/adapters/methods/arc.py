@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.targets import find_targets, input_targets
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -39,6 +39,11 @@ class ARCConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("k", "init")
+    about: ClassVar[About | None] = About(
+        "x + x D diag(rho) D^T + beta in front of a map, D shared by all blocks",
+        "ARC (2310.06234)",
+        "starts at the base unless told otherwise; in one released script only the head trains",
+    )
 
     k: int = 50
     dropout: float = 0.0

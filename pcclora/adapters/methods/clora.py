@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.targets import Target, attention_targets, find_targets, input_targets
 from pcclora.errors import PccloraError
@@ -54,6 +54,11 @@ class CLoRAConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("r", "bases", "placement", "diversity", "share_cores")
+    about: ClassVar[About | None] = About(
+        "W + s sum_h D_h Q_h U_h, D and U shared by all targets of a shape",
+        "CLoRA (2512.24603)",
+        "SADE through r x r products; cores private unless told otherwise",
+    )
 
     r: int = 8
     bases: int = 4

@@ -12,12 +12,13 @@ has its own length either way, so slices change nothing but where the low rank i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcclora.adapters.base import About
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.targets import Target, find_targets
@@ -27,6 +28,8 @@ from pcclora.registry import ADAPTERS
 @dataclass
 class DoRAConfig(LoRAConfig):
     """Settings of DoRA: those of LoRA."""
+
+    about: ClassVar[About | None] = About("(W + s A B) diag(m / norm of its columns)", "DoRA (2402.09353)")
 
 
 class Directions(Factors):

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -36,6 +36,12 @@ class IDPTConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("k",)
+    about: ClassVar[About | None] = About(
+        "a prompt F(tokens), three EdgeConvs, into the last block; head on [class, prompt, max]",
+        "IDPT (2304.07221)",
+        "the edges' product is split in two, k times fewer operations; the prompt's position trains, in released code "
+        "it stays at random",
+    )
 
     k: int = 20
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
@@ -35,6 +35,7 @@ class LoRAConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("r",)
+    about: ClassVar[About | None] = About("W + alpha/r A B", "LoRA (2106.09685)")
 
     r: int = 8
     lora_alpha: float = 8.0

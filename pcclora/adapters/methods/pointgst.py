@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -39,6 +39,12 @@ class PointGSTConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("r", "local")
+    about: ClassVar[About | None] = About(
+        "block(u) + (SiLU(u A) + U^T f(U u A) + local) C, U of the graph of the centres",
+        "PointGST (2410.08114)",
+        "exact distances, each graph's own least distance, eigenvectors in float64: released bases are rounding "
+        "noise, and depend on the batch",
+    )
 
     r: int = 36
     local: int = 32

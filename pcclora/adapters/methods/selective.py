@@ -6,10 +6,11 @@ statistics included.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig, buffer_names, parameter_names
+from pcclora.adapters.base import About, Adapter, AdapterConfig, buffer_names, parameter_names
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -18,15 +19,21 @@ from pcclora.registry import ADAPTERS
 class LinearConfig(AdapterConfig):
     """Settings of linear probing: none of its own."""
 
+    about: ClassVar[About | None] = About("the head alone", "linear probing")
+
 
 @dataclass
 class BitFitConfig(AdapterConfig):
     """Settings of BitFit: none of its own."""
 
+    about: ClassVar[About | None] = About("every bias that exists", "BitFit (2106.10199)")
+
 
 @dataclass
 class FullConfig(AdapterConfig):
     """Settings of full fine-tuning: none of its own."""
+
+    about: ClassVar[About | None] = About("every number of the model", "fine-tuning")
 
 
 @ADAPTERS.register("linear", config=LinearConfig)

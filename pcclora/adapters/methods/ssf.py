@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, has_place
 from pcclora.adapters.targets import Target, find_targets, select
 from pcclora.errors import PccloraError
@@ -33,6 +33,9 @@ class SSFConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("init",)
+    about: ClassVar[About | None] = About(
+        "g * z + h behind every map and norm", "SSF (2210.08823)", "starts at the base unless told otherwise"
+    )
 
     init: Literal["identity", "paper"] = "identity"
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
@@ -40,6 +40,11 @@ class VeRAConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("r",)
+    about: ClassVar[About | None] = About(
+        "W + A diag(l) B diag(b), A and B random and frozen, shared by all",
+        "VeRA (2310.11454)",
+        "the random matrices are drawn again from the seed, not stored",
+    )
 
     r: int = 256
     seed: int = 0

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -35,6 +35,11 @@ class VPTDeepConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("prompts",)
+    about: ClassVar[About | None] = About(
+        "[prefix, E_i, patches] into block i, prompts left out behind it",
+        "VPT (2203.12119); of points IDPT (2304.07221)",
+        "prompts are left out behind the last block, not at the head: the same function",
+    )
 
     prompts: int = 10
     dropout: float = 0.0

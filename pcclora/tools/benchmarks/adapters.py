@@ -43,7 +43,8 @@ class Blocks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, T, C) to logits (B, 10)."""
-        logits: Tensor = self.head(self.blocks(x, torch.zeros_like(x)).mean(dim=1))
+        (x,) = self.blocks(x, torch.zeros_like(x))
+        logits: Tensor = self.head(x.mean(dim=1))
         return logits
 
 
