@@ -31,12 +31,24 @@ for line in open(0):
     tool, *words = line.split()
     sys.argv = [tool, *words]
     runpy.run_path(f"tools/{tool}.py", run_name="__main__")
-assert "pcclora.engine.fewshot" in sys.modules
+assert "pcclora.studies.fewshot.study" in sys.modules
 print("imported:", *{"timm", "torchvision"} & sys.modules.keys())
 """
 
 
-@pytest.mark.parametrize("module", ["pcclora", "pcclora.models", "pcclora.adapters", "pcclora.data", "pcclora.engine"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pcclora",
+        "pcclora.models",
+        "pcclora.adapters",
+        "pcclora.data",
+        "pcclora.engine",
+        "pcclora.tasks",
+        "pcclora.runs",
+        "pcclora.studies",
+    ],
+)
 def test_importing_loads_nothing_heavy(module):
     assert _loaded_by(f"import {module}") & set(HEAVY.split()) == set()
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from pcclora.config import load_config
 from pcclora.data.files import where_to_get_it
-from pcclora.engine.comparison import Comparison
-from pcclora.engine.settings import ClassificationRun
 from pcclora.errors import PccloraError
 from pcclora.shipped import card, config_names, find_config, shipped
+from pcclora.studies.comparison import Comparison
+from pcclora.tasks.settings import ClassificationRun
 from tests.tools.test_command import pcclora
 
 

@@ -1,1 +1,1 @@
-"""Runs: the training loop, evaluation, checkpoints, run folders. The tools are thin calls of this room."""
+"""The machine: the training loop, evaluation, checkpoints, the files of a run's folder. It knows no task."""

@@ -16,11 +16,11 @@ import torch
 
 from pcclora.atomic import replacing
 from pcclora.engine import console
-from pcclora.engine.parser import Parser
 from pcclora.errors import PccloraError
 from pcclora.ops import backends
 from pcclora.tools.benchmarks import GROUPS
 from pcclora.tools.benchmarks.timing import Row
+from pcclora.tools.shared.parser import Parser
 
 HEADER = ("case", "method", "median ms", "min ms", "speed", "by min", "peak MB", "against")
 

@@ -12,8 +12,8 @@ from pcclora.engine import process  # noqa: F401 - first: what a signal does whi
 from pcclora import __version__
 from pcclora.commands import COMMANDS, RESUMING
 from pcclora.engine import console
-from pcclora.engine.ending import run_tool
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.tools.shared.ending import run_tool
 
 
 def main() -> None:

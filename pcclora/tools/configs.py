@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pcclora.atomic import refuse_existing, writing
 from pcclora.engine import console
-from pcclora.engine.parser import Parser
 from pcclora.shipped import config_names, shipped_config
+from pcclora.tools.shared.parser import Parser
 
 
 def main() -> None:

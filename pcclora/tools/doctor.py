@@ -17,11 +17,11 @@ import torch
 
 import pcclora
 from pcclora.engine import console
-from pcclora.engine.parser import Parser
 from pcclora.errors import PccloraError
 from pcclora.models.image_timm import import_timm
 from pcclora.ops import backends
 from pcclora.shipped import config_names, shipped
+from pcclora.tools.shared.parser import Parser
 from pcclora.vis.open3d_import import import_open3d, quiet
 
 DEPENDENCIES = (

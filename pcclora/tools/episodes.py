@@ -8,11 +8,12 @@ pcclora fewshot episodes=EPISODES                                 read again lik
 from pathlib import Path
 
 from pcclora.data import episodes_digest, spellings, write_episodes
-from pcclora.engine import cli, console
-from pcclora.engine.fewshot_fold import load_episode
-from pcclora.engine.fewshot_settings import load_fewshot
+from pcclora.engine import console
 from pcclora.errors import PccloraError
 from pcclora.paths import exists
+from pcclora.studies.fewshot.fold import load_episode
+from pcclora.studies.fewshot.settings import load_fewshot
+from pcclora.tools.shared import cli
 
 
 def main() -> None:

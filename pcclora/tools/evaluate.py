@@ -12,14 +12,15 @@ import argparse
 from pathlib import Path
 
 from pcclora.atomic import refuse_existing
-from pcclora.engine import cli, console
+from pcclora.engine import console
 from pcclora.engine.environment import is_main_process
-from pcclora.engine.report import evaluation_table
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import AdaptationRun
-from pcclora.engine.tasks import load_run_config
-from pcclora.engine.trained_run import evaluate_released, evaluate_run, write_evaluation
 from pcclora.errors import PccloraError
+from pcclora.runs.evaluate import evaluate_released, evaluate_run, write_evaluation
+from pcclora.runs.report import evaluation_table
+from pcclora.tasks.registry import load_run_config
+from pcclora.tasks.settings import AdaptationRun
+from pcclora.tools.shared import cli
 from pcclora.vis import draw_test
 
 

@@ -14,13 +14,14 @@ import argparse
 import shlex
 
 from pcclora.commands import spelled
-from pcclora.engine import cli, console
-from pcclora.engine.fewshot import begin, read_folds, reopen, run_folds
-from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
-from pcclora.engine.fewshot_summary import console as console_table
-from pcclora.engine.fewshot_summary import write_summary
+from pcclora.engine import console
 from pcclora.engine.run_folder import default_output
 from pcclora.registry import MODELS
+from pcclora.studies.fewshot.settings import FewShotRun, load_fewshot
+from pcclora.studies.fewshot.study import begin, read_folds, reopen, run_folds
+from pcclora.studies.fewshot.summary import console as console_table
+from pcclora.studies.fewshot.summary import write_summary
+from pcclora.tools.shared import cli
 from pcclora.vis import draw_folds
 
 

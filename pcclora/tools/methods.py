@@ -18,11 +18,11 @@ import pcclora
 from pcclora.adapters import About, Adapter
 from pcclora.adapters.base import tensors_inside
 from pcclora.engine import console
-from pcclora.engine.parser import Parser
-from pcclora.engine.tables import Table
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
 from pcclora.registry import ADAPTERS
+from pcclora.studies.tables import Table
+from pcclora.tools.shared.parser import Parser
 
 SIZES = {"ViT-B/16": ("timm/vit_base_patch16_224", 0), "Point-MAE": ("point_mae", 128)}
 """Heading -> model and its groups: what the tables of papers are about."""

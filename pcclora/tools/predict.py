@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.data import AXES
-from pcclora.engine import cli, console
-from pcclora.engine.predict import input_files, predict_files, predict_parts, reading
-from pcclora.engine.report import part_shares, parts_table, prediction_table
+from pcclora.engine import console
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.tasks import load_run_config
 from pcclora.errors import PccloraError
+from pcclora.runs.predict import input_files, predict_files, predict_parts, reading
+from pcclora.runs.report import part_shares, parts_table, prediction_table
+from pcclora.tasks.registry import load_run_config
 from pcclora.text import visible
+from pcclora.tools.shared import cli
 from pcclora.vis import Camera, draw_gallery
 from pcclora.vis.page import write_page
 from pcclora.vis.ply import write_ply

@@ -8,13 +8,14 @@ accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" pretrain
 
 from pathlib import Path
 
-from pcclora.engine import cli, console
+from pcclora.engine import console
 from pcclora.engine.environment import agree, is_main_process
-from pcclora.engine.pretraining import export, pretrain
-from pcclora.engine.report import pretraining_table
 from pcclora.engine.run_folder import default_output
-from pcclora.engine.settings import PretrainRun
 from pcclora.registry import DATASETS, MODELS
+from pcclora.runs.pretrain import export, pretrain
+from pcclora.runs.report import pretraining_table
+from pcclora.tasks.settings import PretrainRun
+from pcclora.tools.shared import cli
 from pcclora.vis import draw_curves
 
 

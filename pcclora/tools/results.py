@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pcclora.atomic import write_text
 from pcclora.config import load_config, to_yaml
-from pcclora.engine import cli, console
-from pcclora.engine.comparison import Comparison, compare, table
-from pcclora.engine.parser import Parser
-from pcclora.engine.runner import Outcome
+from pcclora.engine import console
+from pcclora.studies.comparison import Comparison, compare, table
+from pcclora.studies.runner import Outcome
+from pcclora.tools.shared import cli
+from pcclora.tools.shared.parser import Parser
 
 
 def main() -> None:

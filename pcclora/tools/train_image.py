@@ -11,9 +11,9 @@ pcclora train-image --resume runs/image/...        go on after an interruption; 
 accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" train-image ...
 """
 
-from pcclora.engine.suite_tool import add_suite_options, run_suite_by_arguments, wants_suite
-from pcclora.engine.tasks import TASKS
-from pcclora.engine.train_tool import parse_training, train_parsed, train_parser
+from pcclora.tasks.registry import TASKS
+from pcclora.tools.shared.suite import add_suite_options, run_suite_by_arguments, wants_suite
+from pcclora.tools.shared.train import parse_training, train_parsed, train_parser
 from pcclora.vis import draw_run
 
 

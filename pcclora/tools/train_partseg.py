@@ -9,8 +9,8 @@ pcclora train-partseg --resume runs/partseg/...    go on after an interruption, 
 accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" train-partseg ...
 """
 
-from pcclora.engine.tasks import TASKS
-from pcclora.engine.train_tool import train_by_arguments
+from pcclora.tasks.registry import TASKS
+from pcclora.tools.shared.train import train_by_arguments
 from pcclora.vis import draw_run
 
 

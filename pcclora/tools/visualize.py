@@ -13,15 +13,16 @@ from typing import Any
 
 from pcclora.config import load_config
 from pcclora.data import AXES
-from pcclora.engine import cli, console
-from pcclora.engine.parser import Parser
-from pcclora.engine.part_views import segmented_test_shapes
+from pcclora.engine import console
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.segmented import SegmentedCloud
-from pcclora.engine.settings import PartSegmentationRun
-from pcclora.engine.tasks import task_of
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.segmented import SegmentedCloud
+from pcclora.tasks.registry import task_of
+from pcclora.tasks.settings import PartSegmentationRun
+from pcclora.tools.shared import cli
+from pcclora.tools.shared.parser import Parser
 from pcclora.vis import Camera, Tokens, draw_gallery, show, write_page, write_ply
 from pcclora.vis.runs import extremes, worst
 from pcclora.vis.sources import labelled_file, samples_of

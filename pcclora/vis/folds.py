@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcclora.engine.fewshot_summary import LABELS, SettingResult
+from pcclora.studies.fewshot.summary import LABELS, SettingResult
 from pcclora.text import visible
 from pcclora.vis.lettering import short
 from pcclora.vis.palette import BLUE, GREY, VERMILION

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.camera import Camera
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.lettering import short

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcclora.data import LabelledDataset
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.splits import open_side
-from pcclora.engine.tasks import load_run_config
+from pcclora.runs.splits import open_side
+from pcclora.tasks.registry import load_run_config
 from pcclora.text import visible
 from pcclora.vis.lettering import short
 from pcclora.vis.palette import BLUE, VERMILION

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import write_text
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.camera import Camera
 from pcclora.vis.open3d_import import PIP_LINE

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.metrics import part_ious
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.camera import Camera
 from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, View, part_legend

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.views import PREDICTION, TRUTH, part_legend, views_of
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.tasks import TASKS
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.tasks.registry import TASKS
 from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.image_gallery import draw_image_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars

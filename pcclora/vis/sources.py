@@ -7,8 +7,8 @@ import numpy as np
 
 from pcclora.commands import spelled
 from pcclora.data import PointCloudDataset, read_scan
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 
 
 def samples_of(dataset: PointCloudDataset, indices: Sequence[int]) -> list[SegmentedCloud]:

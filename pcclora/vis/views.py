@@ -10,9 +10,9 @@ from textwrap import wrap
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.engine.segmented import IntArray, SegmentedCloud
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
+from pcclora.runs.segmented import IntArray, SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
 from pcclora.vis.tokens import Tokens, token_colours

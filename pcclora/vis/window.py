@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.camera import Camera
 from pcclora.vis.open3d_import import import_open3d, quiet, require_display
 from pcclora.vis.tokens import Tokens

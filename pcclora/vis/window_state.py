@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.tokens import Tokens
 from pcclora.vis.views import ERRORS, PREDICTION, SCAN, TOKENS, TRUTH, View, views_of
 

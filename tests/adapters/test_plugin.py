@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 import pcclora
 from pcclora import PccloraError
 from pcclora.adapters.files.folder import TENSORS
-from pcclora.engine.report import adapter_of
-from pcclora.engine.tasks import load_run_config
-from pcclora.engine.training import train as train_run
 from pcclora.registry import ADAPTERS, load_plugin
+from pcclora.runs.adapt import train as train_run
+from pcclora.runs.report import adapter_of
+from pcclora.tasks.registry import load_run_config
 from tests.adapters.backbones import BACKBONES
 from tests.adapters.cases import is_the_base, output, train
 

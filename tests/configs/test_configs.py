@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pcclora.config import load_config
-from pcclora.engine.comparison import Comparison
-from pcclora.engine.search import read_grid
-from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
+from pcclora.studies.comparison import Comparison
+from pcclora.studies.grid import read_grid
+from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {"cls": ClassificationRun, "partseg": PartSegmentationRun, "image": ImageRun, "pretrain": PretrainRun}
@@ -121,8 +121,8 @@ SHORT = ["train.epochs=1", "train.workers=0"]
 
 @pytest.mark.parametrize("path", RUNS, ids=str)
 def test_it_trains(path, tmp_path):
-    from pcclora.engine.pretraining import pretrain
-    from pcclora.engine.training import train
+    from pcclora.runs.adapt import train
+    from pcclora.runs.pretrain import pretrain
 
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))

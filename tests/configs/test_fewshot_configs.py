@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pcclora.engine.fewshot_fold import run_fold
-from pcclora.engine.fewshot_settings import FewShotRun, load_fewshot
+from pcclora.studies.fewshot.fold import run_fold
+from pcclora.studies.fewshot.settings import FewShotRun, load_fewshot
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/fewshot/*.yaml"))

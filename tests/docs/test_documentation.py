@@ -15,8 +15,8 @@ import pytest
 
 import pcclora
 from pcclora.config import load_config
-from pcclora.engine.settings import ClassificationRun
-from pcclora.engine.training import train
+from pcclora.runs.adapt import train
+from pcclora.tasks.settings import ClassificationRun
 from pcclora.tools.command import run
 
 ROOT = Path(__file__).resolve().parents[2]

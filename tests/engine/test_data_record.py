@@ -10,14 +10,14 @@ import pytest
 from pcclora.data import FolderConfig
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.data_record import DataRecord, Object, unseen
-from pcclora.engine.part_views import segmented_test_shapes
-from pcclora.engine.seeds import resume_seeds, train_seeds
-from pcclora.engine.splits import load_splits
-from pcclora.engine.tasks import load_run_config
-from pcclora.engine.trained_run import evaluate_run
-from pcclora.engine.training import train
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.runs.adapt import train
+from pcclora.runs.evaluate import evaluate_run
+from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.splits import load_splits
+from pcclora.studies.seeds import resume_seeds, train_seeds
+from pcclora.tasks.registry import load_run_config
 
 
 def fill(root, *, first=0, last=8, classes=("ball", "box", "rod")):

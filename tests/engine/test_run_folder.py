@@ -12,7 +12,7 @@ from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.engine.run_folder import RunFolder, append_row, default_output, read_rows
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
-from tests.engine.summaries import summary
+from tests.runs.summaries import summary
 
 RECORD = DataRecord(("a",), None, {"train": (), "test": ()})
 

@@ -22,7 +22,7 @@ SAFETY = 4 * 2**30
 """No more is ever given to the process: who asks for it is over ``MEMORY`` whether the machine has it or not."""
 
 PRELOADED = [
-    *("torch.utils.tensorboard", "torch._dynamo", "accelerate", "pcclora.engine.training", "pcclora.vis"),
+    *("torch.utils.tensorboard", "torch._dynamo", "accelerate", "pcclora.runs.adapt", "pcclora.vis"),
     *("trimesh", "laspy", "pypcd4", "h5py", "sklearn.metrics", "matplotlib.figure"),
 ]
 """Imported once, by the process that all others are forked from."""

@@ -12,15 +12,15 @@ from pcclora import adapters
 from pcclora.config import load_config, to_dict
 from pcclora.data import read_image
 from pcclora.engine import checkpoint as checkpoints
-from pcclora.engine.fewshot_settings import FewShotRun
-from pcclora.engine.predict import predict_files
-from pcclora.engine.report import run_table
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
-from pcclora.engine.task import Labels
-from pcclora.engine.tasks import load_run_config
-from pcclora.engine.training import build_model, train
 from pcclora.models.checkpoints import load_checkpoint
+from pcclora.runs.adapt import build_model, train
+from pcclora.runs.predict import predict_files
+from pcclora.runs.report import run_table
+from pcclora.studies.fewshot.settings import FewShotRun
+from pcclora.tasks.base import Labels
+from pcclora.tasks.registry import load_run_config
+from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 from pcclora.vis import draw_run
 from tests.robustness.guard import Answer
 from tests.robustness.kinds import XYZ, Kind

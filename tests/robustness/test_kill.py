@@ -37,9 +37,7 @@ def server():
     """Forks a fresh process in milliseconds: torch is imported once, and nothing was computed with it."""
     context = multiprocessing.get_context("forkserver")
     torch_parts = ["torch.utils.tensorboard", "torch._dynamo"]
-    context.set_forkserver_preload(
-        [*torch_parts, "accelerate", "pcclora.engine.training", "pcclora.engine.pretraining"]
-    )
+    context.set_forkserver_preload([*torch_parts, "accelerate", "pcclora.runs.adapt", "pcclora.runs.pretrain"])
     return context
 
 

@@ -15,9 +15,9 @@ import torch
 from pcclora import adapters
 from pcclora.config import load_config
 from pcclora.engine import checkpoint, random_state
-from pcclora.engine.pretraining import pretrain
-from pcclora.engine.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
-from pcclora.engine.training import train as adapt
+from pcclora.runs.adapt import train as adapt
+from pcclora.runs.pretrain import pretrain
+from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun, PretrainRun
 
 torch.set_num_threads(1)
 TASKS = {

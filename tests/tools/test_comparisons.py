@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pcclora.config import load_config
-from pcclora.engine.settings import ClassificationRun
 from pcclora.registry import MODELS
+from pcclora.tasks.settings import ClassificationRun
 from tests.tools.test_tools import TINY, call
 
 

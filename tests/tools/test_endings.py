@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from pcclora.engine import console
-from pcclora.engine.ending import run_tool
 from pcclora.engine.lock import locked
 from pcclora.errors import PccloraError
+from pcclora.tools.shared.ending import run_tool
 from tests.tools.test_tools import TINY, call, train
 
 ROOT = Path(__file__).parents[2]

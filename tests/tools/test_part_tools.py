@@ -8,8 +8,8 @@ import yaml
 from safetensors.numpy import load_file
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
-from pcclora.engine.predict import predict_parts
 from pcclora.engine.run_folder import RunFolder, read_rows
+from pcclora.runs.predict import predict_parts
 from tests.tools.test_tools import TINY, call
 
 
@@ -78,8 +78,8 @@ def test_data_of_other_parts_are_refused(run, shared_data, capsys):
 def test_a_released_segmenter_is_evaluated_as_it_is(run, tmp_path, capsys):
     import torch
 
-    from pcclora.engine.tasks import load_run_config
     from pcclora.registry import MODELS
+    from pcclora.tasks.registry import load_run_config
 
     config = load_run_config(TINY / "partseg.yaml")
     model = MODELS.build(config.model, task="partseg", num_parts=50, num_categories=16)

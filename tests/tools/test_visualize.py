@@ -10,11 +10,11 @@ from matplotlib.image import imread
 
 from pcclora.config import load_config
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
-from pcclora.engine.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder, read_rows
-from pcclora.engine.settings import ClassificationRun, PartSegmentationRun
-from pcclora.engine.training import train
 from pcclora.errors import PccloraError
+from pcclora.runs.adapt import train
+from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.tasks.settings import ClassificationRun, PartSegmentationRun
 from pcclora.vis import draw_run, write_ply
 from pcclora.vis.gallery import CAPTION, HEADING, LEGEND, MARGIN, PANEL
 from pcclora.vis.runs import extremes, worst

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.open3d_import import import_open3d
 
 

@@ -5,7 +5,7 @@ import pytest
 from pcclora.atomic import write_json
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.vis.image_gallery import surest
-from tests.engine.summaries import summary
+from tests.runs.summaries import summary
 
 
 @pytest.fixture

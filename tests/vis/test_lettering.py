@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pcclora.data import read_scan
-from pcclora.engine.fewshot_summary import MethodResult, SettingResult
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.registry import DATASETS
+from pcclora.runs.segmented import SegmentedCloud
+from pcclora.studies.fewshot.summary import MethodResult, SettingResult
 from pcclora.vis import draw_confusion, draw_folds, draw_gallery, draw_iou_bars
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.image_gallery import draw_image_gallery
@@ -26,7 +26,7 @@ from pcclora.vis.ply import write_ply
 from pcclora.vis.views import views_of
 from pcclora.vis.window_legend import draw_panel
 from pcclora.vis.window_state import WindowState
-from tests.engine.summaries import summary
+from tests.runs.summaries import summary
 from tests.vis.names import NASTY
 
 P = len(NASTY)

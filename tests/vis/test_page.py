@@ -18,9 +18,9 @@ import pytest
 from matplotlib.image import imread
 
 from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.page import write_page
 from pcclora.vis.views import views_of
 

@@ -7,8 +7,8 @@ import pytest
 import trimesh
 
 from pcclora.data import read_scan
-from pcclora.engine.segmented import SegmentedCloud
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.ply import write_ply
 from pcclora.vis.views import views_of
 

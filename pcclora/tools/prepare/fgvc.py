@@ -15,9 +15,9 @@ from pcclora.data.fgvc import CARD, FOLDERS, TASKS, read_split
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import find_task
-from pcclora.engine.parser import Parser
-from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
+from pcclora.tools.prepare import check_each
+from pcclora.tools.shared.parser import Parser
 
 COUNTS = {
     "cub_200_2011": (5_394, 600, 5_794),

@@ -21,10 +21,10 @@ from pcclora.data.arrays import ArrayDataset
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.modelnet import CARD, SPLITS, prepared_file
 from pcclora.data.prepared import save_prepared
-from pcclora.engine.parser import Parser
-from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
+from pcclora.tools.prepare import check_each
+from pcclora.tools.shared.parser import Parser
 
 EXPECTED: dict[int, dict[str, tuple[int, ...]]] = {
     40: {"train": (9843, 9840), "test": (2468,)},

@@ -17,9 +17,9 @@ from pcclora.commands import spelled
 from pcclora.data import ScanObjectNNConfig, scanobjectnn
 from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
-from pcclora.engine.parser import Parser
-from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
+from pcclora.tools.prepare import check_each
+from pcclora.tools.shared.parser import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

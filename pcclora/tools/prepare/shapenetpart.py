@@ -22,9 +22,9 @@ from pcclora.data.prepared_parts import open_prepared_parts, save_prepared_parts
 from pcclora.data.seg_classes import SHAPENETPART
 from pcclora.data.shapenetpart import SPLITS, Shapes, open_list, prepared_file
 from pcclora.data.shapenetpart_text import CARD
-from pcclora.engine.parser import Parser
-from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
+from pcclora.tools.prepare import check_each
+from pcclora.tools.shared.parser import Parser
 
 # Counted in the official lists, in the order of the categories.
 EXPECTED = {

@@ -15,9 +15,9 @@ from pcclora.data.files import require_folder, where_to_get_it
 from pcclora.data.image_check import check_images
 from pcclora.data.image_lists import Listing, find_task, read_listing
 from pcclora.data.vtab1k import CARD, TASKS, find_class_names
-from pcclora.engine.parser import Parser
-from pcclora.engine.prepare_tool import check_each
 from pcclora.errors import PccloraError
+from pcclora.tools.prepare import check_each
+from pcclora.tools.shared.parser import Parser
 
 COUNTS = {"train800": 800, "val200": 200, "train800val200": 1000}
 TEST = {

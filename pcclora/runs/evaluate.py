@@ -1,0 +1,177 @@
+"""A finished run tested again, on its own data or on others, and a released model tested as it is."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pcclora import adapters
+from pcclora.atomic import creating_folder, write_json
+from pcclora.data import LabelledDataset
+from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
+from pcclora.engine.environment import make_accelerator
+from pcclora.runs.orientation import warn_of_turned_data
+from pcclora.runs.finish import measure
+from pcclora.engine.run_folder import RunFolder
+from pcclora.tasks.settings import AdaptationRun
+from pcclora.runs.splits import holds_side, open_new_files, open_side
+from pcclora.engine.evaluator import Evaluation
+from pcclora.tasks.base import Labels
+from pcclora.tasks.registry import load_run_config, task_of
+from pcclora.runs.adapt import base_checkpoint, build_model, file_sha256, make_head, tell_groups
+from pcclora.errors import PccloraError
+from pcclora.models.checkpoints import load_checkpoint
+from pcclora.registry import DATASETS, MODELS
+from pcclora.runs.reload import load_run
+
+KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
+"""What an evaluation's summary has from the run's."""
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """A run evaluated again.
+
+    Attributes:
+        evaluation: What the model answered.
+        names: What each sample is called.
+        summary: Numbers, protocol and class names, as summary.json has them.
+    """
+
+    evaluation: Evaluation
+    names: Sequence[str]
+    summary: dict[str, Any]
+
+
+def evaluate_run(
+    folder: RunFolder,
+    *,
+    checkpoint: str | None = None,
+    split: str = "test",
+    overrides: Sequence[str] = (),
+    new_files: bool = False,
+) -> RunEvaluation:
+    """Evaluate a finished run again, on just the objects that it had, or on others.
+
+    Args:
+        folder: The run.
+        checkpoint: Where the base checkpoint is now, if it has moved.
+        split: Split of the data set.
+        overrides: ``key=value`` of another protocol or data set with the same classes.
+        new_files: Only the objects that no side of the run has seen, as scans that came later.
+
+    Raises:
+        PccloraError: If the run or the data cannot be used, the data have other classes, or they are the run's own and
+            have changed.
+    """
+    own, model = load_run(folder, checkpoint=checkpoint)
+    config = load_run_config(folder.config, overrides)
+    summary, task = folder.read_summary(), task_of(config)
+    if new_files:
+        dataset = open_new_files(config, folder.path)
+    elif _same_choice(config.data, own.data) and (
+        _same_root(config.data, own.data) or holds_side(config, folder.path, split)
+    ):
+        dataset = open_side(config, folder.path, split)
+    else:
+        dataset = DATASETS.build(config.data, split=split)
+    _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
+    if new_files or config.data != own.data:
+        warn_of_turned_data(folder.path, dataset, up=getattr(config.data, "up", None))
+    objects = objects_of(dataset)
+    if split != "train" and (folder.path / FILE).exists():
+        warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)
+    accelerator = make_accelerator(config.train)
+    evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
+    side = "new files" if new_files else f"split {split}"
+    changed = {"metrics": metrics, "data": f"{dataset.name}, {side}", "samples": {split: len(dataset)}}
+    changed["data_sha256"] = {split: sha256_of(objects)}
+    changed["protocol"] = summary["protocol"] | task.protocol(config)
+    kept = {key: summary[key] for key in KEPT if key in summary}
+    return RunEvaluation(evaluation, dataset.names, kept | changed | evaluation.details())
+
+
+def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvaluation:
+    """Evaluate a fine-tuned model as it was released: no adapter, its own head.
+
+    Args:
+        config: ``model``, ``checkpoint`` (the released file), data and protocol.
+        split: Split of the data set.
+
+    Raises:
+        PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes or parts.
+    """
+    dataset: LabelledDataset = DATASETS.build(config.data, split=split)
+    task = task_of(config)
+    labels = task.labels(dataset)
+    model = make_head(config, labels)
+    path = base_checkpoint(config)
+    if path is None or not (report := load_checkpoint(model, path)).head_loaded:
+        detail = "" if path is None else f"\n  {report}"
+        kinds = f"{len(labels.class_names)} classes" if labels.parts is None else f"{len(labels.parts.names)} parts"
+        raise PccloraError(
+            f"checkpoint '{config.checkpoint}' has no {task.title} head for the {kinds} "
+            f"of {dataset.name}, so there is nothing to evaluate: give a fine-tuned file, or train first{detail}"
+        )
+    tell_groups(config, report)
+    accelerator = make_accelerator(config.train)
+    evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
+    summary = {
+        "task": task.title,
+        "data": f"{dataset.name}, split {split}",
+        "model": MODELS.name_of(config.model),
+        "checkpoint": config.checkpoint,
+        "checkpoint_sha256": file_sha256(path),
+        "adapter": {"name": "none, as released"},
+        "metrics": metrics,
+        "protocol": task.protocol(config),
+        "samples": {split: len(dataset)},
+        **labels.to_summary(),
+    }
+    return RunEvaluation(evaluation, dataset.names, summary | evaluation.details())
+
+
+def write_evaluation(
+    result: RunEvaluation, output: Path, *, draw: Callable[[RunFolder, Mapping[str, Any]], None] | None = None
+) -> None:
+    """Write summary.json and the predictions into a new folder, which appears whole or not at all.
+
+    Args:
+        result: What was measured.
+        output: The folder.
+        draw: Adds the pictures of a folder and its summary.
+
+    Raises:
+        PccloraError: If something is there already.
+    """
+    with creating_folder(output) as temporary:
+        write_json(temporary / "summary.json", result.summary)
+        result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
+        if draw:
+            draw(RunFolder(temporary), result.summary)
+
+
+def _same_choice(one: Any, other: Any) -> bool:
+    """Return whether two configurations choose the same objects of their roots, however these are read."""
+    ignored = {"root", *getattr(one, "how_read", ())}
+    chosen, own = ({name: value for name, value in vars(data).items() if name not in ignored} for data in (one, other))
+    return type(one) is type(other) and chosen == own
+
+
+def _same_root(one: Any, other: Any) -> bool:
+    """Return whether two configurations mean the same folder, however it is written; what has none has the same."""
+    roots = (os.path.realpath(os.path.expanduser(getattr(data, "root", ""))) for data in (one, other))
+    return len({*roots}) == 1
+
+
+def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:
+    if found.class_names != expected.class_names:
+        raise PccloraError(
+            f"{name}: its classes ({', '.join(found.class_names)}) are not those of {folder.path} "
+            f"({', '.join(expected.class_names)}); evaluate on data with the same class names"
+        )
+    if found.parts != expected.parts:
+        raise PccloraError(f"{name}: its classes have other parts than those of {folder.path}, see its summary.json")

@@ -1,0 +1,131 @@
+"""What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from pcclora import adapters
+from pcclora.atomic import write_json
+from pcclora.config import to_dict
+from pcclora.data import LabelledDataset
+from pcclora.runs import orientation
+from pcclora.engine.checkpoint import Checkpoint
+from pcclora.engine.data_record import FILE, DataRecord
+from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
+from pcclora.tasks.settings import AdaptationRun, data_name
+from pcclora.runs.splits import Splits
+from pcclora.engine.evaluator import Evaluation
+from pcclora.tasks.registry import task_of
+from pcclora.metrics.counts import count_macs, count_parameters
+from pcclora.registry import ADAPTERS, MODELS
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+SELECTION = {
+    "last": "last epoch",
+    "validation": "best epoch on a validation part of the training set",
+    "best_on_test": "best epoch chosen on the test set",
+}
+
+
+def measure(
+    config: AdaptationRun,
+    dataset: LabelledDataset,
+    model: nn.Module,
+    accelerator: "Accelerator",
+    *,
+    known: Evaluation | None = None,
+) -> tuple[Evaluation, dict[str, float]]:
+    """Evaluate by the run's protocol; the name of each number says how it was come by.
+
+    Args:
+        config: The run.
+        dataset: The samples.
+        model: On the accelerator's device.
+        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+        known: The evaluation of the samples as they are, if it is known already.
+
+    Returns:
+        The evaluation of the samples as they are, and the task's figures (0 to 1) of it and of what else the run
+        asks for, as votes. A selection on the test set shows in every name, so that none is taken for another.
+    """
+    chosen = "_best_on_test" if config.selection == "best_on_test" else ""
+    task = task_of(config)
+    plain = known or task.evaluator(config, dataset, accelerator)(model)
+    found = plain.metrics()
+    metrics = {f"{name}{chosen}": found[name] for name in task.figures}
+    for label, held in task.further_figures(config, dataset, accelerator, model).items():
+        metrics |= {f"{name}{chosen}_{label}": held[name] for name in task.figures}
+    return plain, metrics
+
+
+def finish(
+    config: AdaptationRun,
+    folder: RunFolder,
+    model: nn.Module,
+    splits: Splits,
+    state: Checkpoint,
+    accelerator: "Accelerator",
+    *,
+    tested: Evaluation | None,
+) -> None:
+    """Test a trained model and write down all that is to stay; summary.json is the last.
+
+    Args:
+        config: The run.
+        folder: Its folder.
+        model: With the selected weights.
+        splits: Its data.
+        state: The last state of training.
+        accelerator: Every process evaluates, the main process writes.
+        tested: The evaluation of the test set with these weights, if it is known already.
+    """
+    evaluation, metrics = measure(config, splits.test, model, accelerator, known=tested)
+    if not accelerator.is_main_process:
+        return
+    adapters.save_adapter(model, folder.adapter)
+    evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
+    orientation.keep(splits.train, folder.path)
+    summary = _summary(config, folder, model, splits, state, metrics)
+    write_json(folder.summary, summary | evaluation.details())
+
+
+def _summary(
+    config: AdaptationRun,
+    folder: RunFolder,
+    model: nn.Module,
+    splits: Splits,
+    state: Checkpoint,
+    metrics: dict[str, float],
+) -> dict[str, Any]:
+    task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing, needed=TIMING)
+    device = next(model.parameters()).device
+    example = {name: tensor.to(device) for name, tensor in task.example(config).items()}
+    macs = count_macs(model, *task.inputs(example))
+    seconds = sum(row["train_seconds"] for row in timing)
+    return {
+        "task": task.title,
+        "data": data_name(config.data),
+        "model": MODELS.name_of(config.model),
+        "checkpoint": config.checkpoint,
+        "checkpoint_sha256": folder.read_versions()["base"].get("sha256"),
+        "data_sha256": DataRecord.read(folder.path / FILE).sha256 if (folder.path / FILE).exists() else {},
+        "adapter": {"name": ADAPTERS.name_of(config.adapter), **to_dict(config.adapter)},
+        "metrics": metrics,
+        "protocol": {
+            **task.protocol(config),
+            "selection": SELECTION[config.selection],
+            "seed": config.seed,
+            "epochs": config.train.epochs,
+        },
+        "selected_epoch": state.best_epoch or state.epoch,
+        "samples": {"train": len(splits.train), "test": len(splits.test)},
+        "parameters": {"total": parameters.total, "trained": parameters.trainable, "share": parameters.share},
+        "gmacs": {"total": macs.total / 1e9, "literature": macs.literature / 1e9},
+        "train_seconds": seconds,
+        "seconds_per_epoch": seconds / len(timing),
+        "peak_memory_mb": max(row["peak_memory_mb"] for row in timing),
+        "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
+        **task.labels(splits.test).to_summary(),
+    }

@@ -1,0 +1,223 @@
+"""A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pcclora.adapters import AdapterConfig
+from pcclora.runs.segmented import SegmentedCloud
+from pcclora.registry import ADAPTERS
+
+WIDTH = 80
+CONSTANT = "most frequent part"
+
+
+def run_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the final table of a run, or of several seeds of it.
+
+    Args:
+        summary: summary.json; with several seeds a number is ``{"mean", "std", "values", ...}``.
+        folder: Where it lies.
+    """
+    parameters, gmacs = summary["parameters"], summary["gmacs"]
+    rows = [
+        ("data", f"{summary['data']} ({summary['samples']['train']} train / {summary['samples']['test']} test)"),
+        ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
+        ("adapter", adapter_of(summary["adapter"])),
+        *_figures(summary),
+        ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
+        ("GMACs carried out", f"{gmacs['total']:.4g}"),
+        ("GMACs as papers count", f"{gmacs['literature']:.4g} (published form, no attention products)"),
+        ("training", f"{_number(summary['train_seconds'])} s, {_number(summary['seconds_per_epoch'])} s an epoch"),
+        ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
+        ("adapter folder", f"{summary['adapter_bytes'] / 1000:.1f} kB"),
+    ]
+    return _table(rows, protocol_of(summary), folder)
+
+
+def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the table of a run that was evaluated again.
+
+    Args:
+        summary: As :func:`~pcclora.runs.evaluate.evaluate_run` gives it.
+        folder: The run.
+    """
+    rows = [
+        ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
+        ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
+        ("adapter", adapter_of(summary["adapter"])),
+        *_figures(summary),
+    ]
+    return _table(rows, protocol_of(summary), folder)
+
+
+def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int = 3) -> str:
+    """Return a line a file with its most probable classes.
+
+    Args:
+        predictions: File -> class -> probability, the most probable class first.
+        top: How many classes.
+    """
+    wide = min(max(len(file) for file in predictions), 40)
+    return "".join(
+        f"{file if len(file) <= wide else '…' + file[1 - wide :]:<{wide}}  "
+        + "  ".join(f"{name} {p:.1%}" for name, p in list(classes.items())[:top])
+        + "\n"
+        for file, classes in predictions.items()
+    )
+
+
+def part_shares(clouds: Mapping[str, SegmentedCloud]) -> dict[str, Any]:
+    """Return for each predicted cloud the share of points of each part and how sure it is of them.
+
+    Args:
+        clouds: File -> what was predicted of it.
+    """
+    found: dict[str, Any] = {}
+    for file, cloud in clouds.items():
+        if cloud.prediction is None or cloud.confidence is None:
+            continue
+        held = {cloud.part_names[part]: cloud.prediction == part for part in cloud.parts}
+        parts = {
+            name: {"points": int(own.sum()), "confidence": round(float(cloud.confidence[own].mean()), 6)}
+            for name, own in held.items()
+            if own.any()
+        }
+        found[file] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
+    return found
+
+
+def parts_table(shares: Mapping[str, Any]) -> str:
+    """Return a line a part of each file: its share of the points, and how sure the prediction is of them.
+
+    Args:
+        shares: From :func:`part_shares`.
+    """
+    lines = []
+    for file, held in shares.items():
+        lines.append(f"{file}: {held['category']}, {held['points']:,} points\n")
+        for name, part in held["parts"].items():
+            share = part["points"] / held["points"]
+            lines.append(f"  {name:<30}{share:>7.1%} of the points, mean probability {part['confidence']:.2f}\n")
+    return "".join(lines)
+
+
+def pretraining_table(summary: Mapping[str, Any], folder: Path) -> str:
+    """Return the final table of a pre-training run.
+
+    Args:
+        summary: summary.json.
+        folder: Where it lies.
+    """
+    rows = [
+        ("data", f"{summary['data']} ({summary['samples']['train']} train)"),
+        ("model", summary["model"]),
+        *(
+            (name.replace("_", " "), f"{value:.5f} ({summary['criterion']})")
+            for name, value in summary["metrics"].items()
+        ),
+        ("parameters", f"{summary['parameters']['total']:,}"),
+        ("training", f"{_number(summary['train_seconds'])} s"),
+        ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
+    ]
+    return _table(rows, protocol_of(summary), folder)
+
+
+def weights_of(summary: Mapping[str, Any]) -> str:
+    """Return the name of a run's base checkpoint, and the beginning of its file's sha256."""
+    sha256 = summary.get("checkpoint_sha256")
+    return Path(summary["checkpoint"]).name + (f", sha256 {sha256[:12]}" if sha256 else "")
+
+
+def _table(rows: list[tuple[str, str]], protocol: str, folder: Path) -> str:
+    line, wide = "─" * WIDTH, max(len(name) for name, _ in rows) + 2
+    body = [piece for name, value in rows for piece in _wrap(name, value, min(wide, 46))]
+    notes = textwrap.wrap(f"protocol: {protocol}", WIDTH)
+    return "\n".join([line, *body, line, *notes, f"folder: {folder}", line]) + "\n"
+
+
+def _wrap(name: str, value: str, wide: int) -> list[str]:
+    names, values = textwrap.wrap(name, wide - 2), textwrap.wrap(value, WIDTH - wide)
+    count = max(len(names), len(values))
+    left, right = names + [""] * (count - len(names)), values + [""] * (count - len(values))
+    return [f"{a:<{wide}}{b}".rstrip() for a, b in zip(left, right, strict=True)]
+
+
+def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [(label_of(name), _percent(value)) for name, value in summary["metrics"].items()]
+    if "categories" not in summary:
+        return rows
+    floor = ", ".join(f"{label_of(name)} {value:.2%}" for name, value in summary["constant"].items())
+    categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary["categories"].items()]
+    return [*rows, (CONSTANT, floor), ("mIoU by category", ", ".join(categories))]
+
+
+def adapter_of(adapter: Mapping[str, Any]) -> str:
+    """Return an adapter's name and what of its settings belongs into a table: what its method says; all, if unknown."""
+    name = adapter["name"]
+    known: Iterable[str] = [key for key in adapter if key != "name"]
+    if ADAPTERS.names(name):
+        known = cast("type[AdapterConfig]", ADAPTERS.get(name).config).shown
+    return " ".join([name, *(f"{key}={adapter[key]}" for key in known if key in adapter)])
+
+
+def label_of(metric: str) -> str:
+    """Return a metric's name in words: ``accuracy_votes_10`` -> ``accuracy (mean of 10 votes)``."""
+    name, _, held = metric.partition("_votes_")
+    votes, _, draws = held.partition("_best_of_")
+    chosen = name.endswith("_best_on_test")
+    notes = ["best epoch chosen on the test set"] * chosen + [f"mean of {votes} votes"] * bool(votes)
+    notes += [f"best of {draws} draws, chosen on the test set"] * bool(draws)
+    return name.removesuffix("_best_on_test").replace("_", " ").replace("miou", "mIoU") + (
+        f" ({', '.join(notes)})" if notes else ""
+    )
+
+
+def _percent(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"{value:.2%}"
+    if value["std"] is None:
+        return f"{value['mean']:.2%}"
+    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f} %"
+
+
+def _number(value: Any) -> str:
+    return f"{_mean(value):,.1f}"
+
+
+def _mean(value: Any) -> float:
+    return float(value["mean"] if isinstance(value, Mapping) else value)
+
+
+def protocol_of(summary: Mapping[str, Any]) -> str:
+    """Return how a summary's numbers were made, in words."""
+    held = dict(summary["protocol"])
+    words = [f"augmentation {held['augmentation']}"]
+    words += [f"{held['points']} points"] if "points" in held else []
+    words += [f"{held['size']} x {held['size']} pixels by {held['interpolation']}"] if "size" in held else []
+    words += [f"mean {held['mean']}, std {held['std']} ({held['normalization']})"] if "mean" in held else []
+    words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
+    words += [f"weights of the {held['selection']}"] if "selection" in held else []
+    words += [f"{held['epochs']} epochs"] if "epochs" in held else []
+    match held.get("seed"):
+        case list(seeds):
+            words += [f"mean ± sample std of seeds {', '.join(map(str, seeds))}"]
+        case int(seed):
+            words += [f"seed {seed}"]
+    words += [describe_choice(summary["search"])] if "search" in summary else []
+    return ", ".join(words)
+
+
+def describe_choice(search: Mapping[str, Any], *, point: bool = True) -> str:
+    """Return a sentence that says how settings were chosen.
+
+    Args:
+        search: search.json, from :func:`pcclora.studies.grid.choose`.
+        point: Say also which.
+    """
+    which = f"{' '.join(search['chosen'])} " if point else ""
+    return (
+        f"{which}chosen on {search['on']} validation images, trained on {search['trained_on']} others, from "
+        f"{len(search['points'])} points"
+    )

@@ -1,0 +1,1 @@
+"""Methods side by side on the same few-shot episodes: one of ``configs/fewshot``."""

@@ -1,0 +1,1 @@
+"""What a model is adapted to: classes of clouds, classes of images, parts of clouds. One short class a task."""

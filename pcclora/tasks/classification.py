@@ -1,0 +1,127 @@
+"""One class a sample; the task ``cls``: one class a cloud."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.data import LabelledDataset, make_loader
+from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
+from pcclora.engine.run_folder import RunFolder, write_rows
+from pcclora.metrics.accuracy import accuracy, confusion_matrix, mean_class_accuracy
+from pcclora.tasks.base import Labels, Task
+from pcclora.tasks.point_clouds import PointCloudTask
+from pcclora.tasks.settings import ClassificationRun
+from pcclora.text import csv_cell
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class ClassEvaluation(Evaluation):
+    """Logits of a whole data set, in its order.
+
+    Attributes:
+        logits: (N, C) float32, on the CPU.
+        labels: (N,) int64.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, passes: list[list[Answer]]) -> "ClassEvaluation":
+        """Average the logits of an evaluator's passes."""
+        logits = torch.stack([torch.stack([scores for scores, _ in answers]) for answers in passes])
+        return cls(logits.mean(dim=0), torch.stack([label for _, label in passes[0]]))
+
+    @property
+    def predictions(self) -> Tensor:
+        """(N,) int64, the class of the largest logit."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def confidences(self) -> Tensor:
+        """(N,) float32, the probability of the predicted class."""
+        return self.logits.softmax(dim=1).amax(dim=1)
+
+    def metrics(self) -> dict[str, float]:
+        """Return ``loss`` (cross-entropy), ``accuracy`` and ``mean_class_accuracy``, the latter two from 0 to 1."""
+        classes = self.logits.shape[1]
+        confusion = confusion_matrix(self.labels.numpy(), self.predictions.numpy(), num_classes=classes)
+        loss = F.cross_entropy(self.logits, self.labels).item()
+        return {"loss": loss, "accuracy": accuracy(confusion), "mean_class_accuracy": mean_class_accuracy(confusion)}
+
+    def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
+        """Write one CSV line a sample: what it is, its class and the predicted one, by number and name, confidence."""
+        columns = zip(names, self.labels.tolist(), self.predictions.tolist(), self.confidences.tolist(), strict=True)
+        shown = [csv_cell(name) for name in classes]
+        rows = [
+            [i, csv_cell(name), label, guess, f"{p:.6f}", shown[label], shown[guess]]
+            for i, (name, label, guess, p) in enumerate(columns)
+        ]
+        header = ["index", "path", "label", "prediction", "confidence", "class", "predicted_class"]
+        write_rows(RunFolder(folder).predictions, header, rows)
+
+
+class ClassTask(Task):
+    """Cross-entropy on the logits of a sample, whatever a sample is."""
+
+    head = "cls"
+    figures = {"accuracy": "accuracy", "mean_class_accuracy": "mean class acc."}  # noqa: RUF012 - never changed
+
+    def labels(self, dataset: LabelledDataset) -> Labels:
+        """Return the classes."""
+        return Labels(dataset.class_names)
+
+    def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Mapping[str, Tensor]], Tensors]:
+        """Return cross-entropy with label smoothing, and the accuracy."""
+        smoothing = config.train.label_smoothing
+
+        def of_batch(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
+            logits, truth = model(*self.inputs(batch)), batch["labels"]
+            correct = (logits.argmax(dim=1) == truth).float().mean()
+            return {"loss": F.cross_entropy(logits, truth, label_smoothing=smoothing), "accuracy": correct}
+
+        return of_batch
+
+    def answers(self, model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
+        """Return logits and class of each sample of a batch."""
+        return list(zip(model(*self.inputs(batch)).float().cpu(), batch["labels"].cpu(), strict=True))
+
+    def evaluator(
+        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+    ) -> Callable[[nn.Module], ClassEvaluation]:
+        """Prepare the evaluation; without votes a sample is as the preset leaves test samples."""
+        loader = self.test_loader(config, dataset, votes=votes)
+        answers_of = Evaluator(loader, self.answers, accelerator=accelerator, passes=max(votes, 1))
+        return lambda model: ClassEvaluation.of(answers_of(model))
+
+
+class Classification(ClassTask, PointCloudTask):
+    """One class a cloud."""
+
+    name, title, schema, tool = "cls", "classification", ClassificationRun, "pcclora train-cls"
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the points."""
+        return (batch["points"],)
+
+    def test_loader(self, config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+        """Return the test batches; without votes the exact farthest points."""
+        return make_loader(
+            dataset,
+            points=config.points,
+            batch_size=min(config.train.batch_size, len(dataset)),
+            train=False,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            workers=config.train.workers,
+            vote=votes > 0,
+        )
