@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
+from pcclora.adapters.head import widened
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -131,29 +132,20 @@ class IDPT(Adapter):
         blocks, others = find_places(model, ["tokens"]), find_places(model, ["position", "norm"])
         super().__init__(config, model, places=[*blocks[-2:], *others, *head])
         self.prefix, self.C = prefix_tokens(model), token_width(model, blocks[0])
-        self.reads, self.widened = _first_map(model, head[0].module)
-        if f"{self.widened}.weight" not in self.trained_parameters:
-            raise PccloraError(
-                f"'{self.widened}' reads the prompt, so it must train; name '{head[0].module}' to be saved"
-            )
-        self.maker = PromptMaker(self.C, config.k).to(model.get_parameter(f"{self.widened}.weight"))
+        self.head = widened(model, head[0], more=self.C, trained=self.trained_parameters)
+        self.maker = PromptMaker(self.C, config.k).to(model.get_parameter(self.head.weight))
         self.position = nn.Parameter(
             nn.init.trunc_normal_(torch.empty(1, 1, self.C), std=0.02).to(self.maker.join.weight)
         )
 
     def own_copy(self, name: str, original: Tensor) -> Tensor:
-        """Return the head's first map C inputs wider: as torch starts a map of that width, the others as they are."""
-        if name != f"{self.widened}.weight":
-            return super().own_copy(name, original)
-        wider = nn.Linear(self.reads + self.C, len(original), bias=False).weight
-        return wider.detach().to(original)
+        """Return the head's first map C inputs wider, and other tensors as they are."""
+        return self.head.own_copy(name, original)
 
     def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the prompt into the last block, behind the prefix; give it to the head to read."""
         if place.role == "head":
-            features: Tensor = inputs[0]
-            own = self.prefix * self.C
-            return (torch.cat([features[:, :own], self.seen.pop("prompt"), features[:, own:]], dim=1),)
+            return (self.head.join(inputs[0], self.seen.pop("prompt"), at=self.prefix * self.C),)
         if place.role != "tokens" or not place.last:
             return inputs
         x: Tensor = inputs[0]
@@ -172,11 +164,3 @@ class IDPT(Adapter):
             self.seen["prompt"] = output[:, self.prefix]
             return torch.cat([output[:, : self.prefix], output[:, self.prefix + 1 :]], dim=1)
         return output
-
-
-def _first_map(model: nn.Module, head: str) -> tuple[int, str]:
-    """Return how many features a head reads, and the name of the linear map that reads them."""
-    for name, module in model.get_submodule(head).named_modules():
-        if isinstance(module, nn.Linear):
-            return module.in_features, f"{head}.{name}".rstrip(".")
-    raise PccloraError(f"'{head}' has no linear map that could read more features")
