@@ -18,6 +18,7 @@ from pcclora.adapters.files.peft_lora import export_peft
 from pcclora.adapters.files.save_load import load_adapter, save_adapter
 from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
 from pcclora.adapters.lowrank import LowRankAdapter
+from pcclora.adapters.methods.adapter import HoulsbyConfig, SequentialAdapterConfig
 from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
@@ -43,6 +44,7 @@ __all__ = [
     "CLoRAConfig",
     "DoRAConfig",
     "FullConfig",
+    "HoulsbyConfig",
     "IDPTConfig",
     "LinearConfig",
     "LoRA",
@@ -51,6 +53,7 @@ __all__ = [
     "Place",
     "PointGSTConfig",
     "SSFConfig",
+    "SequentialAdapterConfig",
     "Target",
     "VPTDeepConfig",
     "VeRAConfig",

@@ -15,8 +15,10 @@ from pcclora.adapters import (
     AdaptFormerConfig,
     ARCConfig,
     DoRAConfig,
+    HoulsbyConfig,
     IDPTConfig,
     PointGSTConfig,
+    SequentialAdapterConfig,
     SSFConfig,
     VeRAConfig,
     VPTDeepConfig,
@@ -60,6 +62,10 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "arc_paper": (ARCConfig, {"k": 3, "init": "paper"}),
     "ssf": (SSFConfig, {}),
     "ssf_paper": (SSFConfig, {"init": "paper"}),
+    "adapter": (SequentialAdapterConfig, {"m": 3}),
+    "adapter_xavier": (SequentialAdapterConfig, {"m": 3, "init": "xavier"}),
+    "houlsby": (HoulsbyConfig, {"m": 3}),
+    "houlsby_paper": (HoulsbyConfig, {"m": 3, "init": "houlsby"}),
     "adaptformer": (AdaptFormerConfig, {"m": 3}),
     "adaptformer_bare": (AdaptFormerConfig, {"m": 3, "bias": False, "dropout": 0.0}),
     "vpt_deep": (VPTDeepConfig, {"prompts": 3}),
@@ -72,7 +78,7 @@ METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
 
 NO_PLACE = {
-    "mlp": ("ssf", "adaptformer", "vpt_deep", "idpt", "pointgst"),
+    "mlp": ("ssf", "adapter", "houlsby", "adaptformer", "vpt_deep", "idpt", "pointgst"),
     "fused_vit": ("idpt", "pointgst"),
     "timm_vit": ("idpt", "pointgst"),
     "timm_split_vit": ("vpt_deep", "idpt", "pointgst"),  # its rotary positions count on one token a patch
@@ -102,6 +108,8 @@ several = pytest.mark.parametrize(
         ("arc", "timm_split_vit"),
         ("ssf", "point_mae_tiny"),
         ("adaptformer", "timm_vit"),
+        ("adapter", "point_mae_tiny"),
+        ("houlsby_paper", "timm_split_vit"),
         ("vpt_deep", "point_mae_tiny"),
         ("vpt_deep", "timm_vit"),
         ("idpt", "point_mae_tiny"),

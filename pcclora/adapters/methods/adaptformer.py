@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
+from pcclora.adapters.bottleneck import Bottlenecks, kaiming
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
@@ -51,32 +51,6 @@ class AdaptFormerConfig(AdapterConfig):
             )
 
 
-class Bottlenecks(nn.Module):
-    """One bottleneck a block, stacked.
-
-    Args:
-        blocks: How many.
-        C: Width of a token.
-        config: Width, biases, dropout.
-    """
-
-    def __init__(self, blocks: int, C: int, config: AdaptFormerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.down = nn.Parameter(torch.empty(blocks, config.m, C).uniform_(-1, 1) * C**-0.5)  # Kaiming, a = sqrt(5)
-        self.up = nn.Parameter(torch.zeros(blocks, C, config.m))
-        self.down_bias = nn.Parameter(torch.zeros(blocks, config.m)) if config.bias else None
-        self.up_bias = nn.Parameter(torch.zeros(blocks, C)) if config.bias else None
-
-    def forward(self, x: Tensor, block: int) -> Tensor:
-        """Map tokens (B, T, C) to what a block adds to them."""
-        down_bias = None if self.down_bias is None else self.down_bias[block]
-        up_bias = None if self.up_bias is None else self.up_bias[block]
-        low = F.relu(F.linear(x, self.down[block], down_bias))
-        low = F.dropout(low, self.config.dropout, self.training)
-        return self.config.scale * F.linear(low, self.up[block], up_bias)
-
-
 @ADAPTERS.register("adaptformer", config=AdaptFormerConfig)
 class AdaptFormer(Adapter):
     """AdaptFormer on one model.
@@ -86,14 +60,19 @@ class AdaptFormer(Adapter):
         model: What is adapted.
 
     Raises:
-        PccloraError: If the model's blocks have no MLP with a norm that all tokens pass through.
+        PccloraError: If the model's blocks have no MLP with a norm that all tokens pass through, or m is above C.
     """
+
+    config: AdaptFormerConfig
 
     def __init__(self, config: AdaptFormerConfig, model: nn.Module) -> None:
         norms, blocks = find_places(model, ["mlp_norm"]), find_places(model, ["block"])
         super().__init__(config, model, places=[*norms, *blocks])
         like = next(model.get_submodule(norms[0].module).parameters())
-        self.bottlenecks = Bottlenecks(len(blocks), token_width(model, blocks[0]), config).to(like)
+        count, C = len(blocks), token_width(model, blocks[0])
+        self.bottlenecks = Bottlenecks(
+            count, C, config.m, act=F.relu, down=kaiming, dropout=config.dropout, bias=config.bias
+        ).to(like)
 
     def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Remember the tokens in front of the MLP's norm."""
@@ -105,4 +84,4 @@ class AdaptFormer(Adapter):
         """Add the branch to what the block gives: stochastic depth drops the MLP and not the branch."""
         if place.role == "mlp_norm":
             return output
-        return output + self.bottlenecks(self.seen.pop("tokens"), place.index)
+        return output + self.config.scale * self.bottlenecks(self.seen.pop("tokens"), place.index)

@@ -1,0 +1,88 @@
+"""What methods with a bottleneck share: maps C -> m -> C, stacked over their places, and how they start."""
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcclora.errors import PccloraError
+
+Start = Callable[[Tensor], Tensor]
+zero: Start = nn.init.zeros_
+
+
+def kaiming(maps: Tensor) -> Tensor:
+    """Fill maps (..., d_out, d_in) as torch starts a linear map: Kaiming-uniform with a = sqrt 5."""
+    bound = maps.shape[-1] ** -0.5
+    return nn.init.uniform_(maps, -bound, bound)
+
+
+def xavier(maps: Tensor) -> Tensor:
+    """Fill maps (..., d_out, d_in) Xavier-uniformly, each by its own widths."""
+    bound = sqrt(6 / sum(maps.shape[-2:]))
+    return nn.init.uniform_(maps, -bound, bound)
+
+
+def small_normal(maps: Tensor) -> Tensor:
+    """Fill maps from a normal of std 0.01 that is cut at two deviations, as Houlsby et al. do."""
+    return nn.init.trunc_normal_(maps, std=0.01, a=-0.02, b=0.02)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return x sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class Bottlenecks(nn.Module):
+    """One bottleneck f(x A + b1) C + b2 for each place.
+
+    Args:
+        count: How many.
+        C: Width of a token.
+        m: Width between.
+        act: The non-linearity f; a named function, so that copies and pickles find it.
+        down: How A starts.
+        up: How C starts; biases start at zero.
+        dropout: In front of C, in training.
+        bias: Whether both maps have biases.
+
+    Raises:
+        PccloraError: If m is wider than a token.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        C: int,
+        m: int,
+        *,
+        act: Callable[[Tensor], Tensor],
+        down: Start,
+        up: Start = zero,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if m > C:
+            raise PccloraError(f"m is {m}, and the tokens are {C} wide: a bottleneck is no wider; choose m up to {C}")
+        self.act, self.dropout = act, dropout
+        self.down = nn.Parameter(down(torch.empty(count, m, C)))
+        self.up = nn.Parameter(up(torch.empty(count, C, m)))
+        self.down_bias = nn.Parameter(torch.zeros(count, m)) if bias else None
+        self.up_bias = nn.Parameter(torch.zeros(count, C)) if bias else None
+
+    def forward(self, x: Tensor, place: int) -> Tensor:
+        """Map tokens (B, T, C) to (B, T, C)."""
+        return self.widen(self.narrow(x, place), place)
+
+    def narrow(self, x: Tensor, place: int) -> Tensor:
+        """Map tokens (B, T, C) to f(x A + b1) (B, T, m)."""
+        bias = None if self.down_bias is None else self.down_bias[place]
+        return self.act(F.linear(x, self.down[place], bias))
+
+    def widen(self, low: Tensor, place: int) -> Tensor:
+        """Map (B, T, m) to (B, T, C)."""
+        bias = None if self.up_bias is None else self.up_bias[place]
+        return F.linear(F.dropout(low, self.dropout, self.training), self.up[place], bias)

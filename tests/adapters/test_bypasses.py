@@ -1,0 +1,87 @@
+"""Adapters that stand behind or beside sub-layers: what they add, written out, and what they refuse."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pcclora
+from pcclora import PccloraError
+from pcclora.adapters import Adapter, HoulsbyConfig, SequentialAdapterConfig
+from tests.adapters.backbones import BACKBONES, fused_vit
+from tests.adapters.cases import output
+
+WIDTH_ERROR = "m is 25, and the tokens are 24 wide: a bottleneck is no wider; choose m up to 24"
+
+
+def moved(config: Any) -> tuple[nn.Module, Adapter, Tensor, Tensor]:
+    """A ViT on tokens whose adapter has random numbers, tokens in front of its first block, and what that gives."""
+    model, _ = fused_vit()
+    adapter = pcclora.attach(model, config).eval()
+    tokens = torch.randn(2, 7, 16)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.normal_(std=0.3)
+    return model, adapter, tokens, output(model.blocks[0], tokens)
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The first block without an adapter."""
+    pcclora.detach(model)
+    return model.blocks[0]
+
+
+def bottleneck(stack: Any, z: Tensor) -> Tensor:
+    low = z @ stack.down[0].T + stack.down_bias[0]
+    return low * torch.sigmoid(1.702 * low) @ stack.up[0].T + stack.up_bias[0]
+
+
+@pytest.mark.parametrize("config", [SequentialAdapterConfig(m=3), HoulsbyConfig(m=3)])
+def test_adapters_in_sequence_read_what_the_sub_layer_gives(config: SequentialAdapterConfig) -> None:
+    model, adapter, x, found = moved(config)
+    block, stacks = plain(model), adapter.bottlenecks
+    with torch.no_grad():
+        attended = block.attn(block.norm1(x))
+        if isinstance(config, HoulsbyConfig):
+            attended = attended + bottleneck(stacks["attention"], attended)
+        u = x + attended
+        z = block.mlp(block.norm2(u))
+        expected = u + z + bottleneck(stacks["mlp"], z)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_published_starts_of_adapters() -> None:
+    for init, bound in (("xavier", (6 / 20) ** 0.5), ("houlsby", 0.02)):
+        model, _ = fused_vit()
+        stack = pcclora.attach(model, HoulsbyConfig(m=4, init=init)).bottlenecks["attention"]
+        for weight, bias in ((stack.down, stack.down_bias), (stack.up, stack.up_bias)):
+            assert 0.8 * bound < weight.abs().max() <= bound
+            assert bias.abs().max() < 1e-5 and bool(bias.any()) is (init == "xavier")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (SequentialAdapterConfig(m=25), WIDTH_ERROR),
+        (HoulsbyConfig(m=25), WIDTH_ERROR),
+        (pcclora.adapters.AdaptFormerConfig(m=25), WIDTH_ERROR),
+    ],
+)
+def test_a_bottleneck_wider_than_a_token_is_refused(config: Any, message: str) -> None:
+    model, _ = BACKBONES["point_mae_tiny"]()
+    with pytest.raises(PccloraError, match=message):
+        pcclora.attach(model, config)
+    assert not hasattr(model, "adapters")
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (SequentialAdapterConfig, {"m": 0}, "m is 0, at least 1"),
+        (HoulsbyConfig, {"init": "none"}, "init is 'none', one of zero, xavier, houlsby"),
+    ],
+)
+def test_values_without_a_meaning_are_refused(config: type, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PccloraError, match=message):
+        config(**options)

@@ -1,0 +1,43 @@
+"""What each method trains in the trunks of ViT-B/16 and Point-MAE, without head and class token, as published."""
+
+import pytest
+import torch
+from torch import nn
+
+import pcclora
+from pcclora.adapters import HoulsbyConfig, SequentialAdapterConfig
+
+COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name
+    "adapter m=8": (SequentialAdapterConfig(m=8), 156_768, 78_432),
+    "houlsby m=8": (HoulsbyConfig(m=8), 313_536, 156_864),
+}
+
+
+@pytest.fixture(scope="module")
+def vit_base() -> nn.Module:
+    pytest.importorskip("timm")
+    with torch.device("meta"):
+        return pcclora.create_model("timm/vit_base_patch16_224", num_classes=2)
+
+
+@pytest.fixture(scope="module")
+def point_mae() -> nn.Module:
+    return pcclora.create_model("point_mae", num_classes=15)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_vit_base(name: str, vit_base: nn.Module) -> None:
+    assert trained(vit_base, COUNTS[name][0]) == COUNTS[name][1]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_point_mae(name: str, point_mae: nn.Module) -> None:
+    assert trained(point_mae, COUNTS[name][0]) == COUNTS[name][2]
+
+
+def trained(model: nn.Module, config: object) -> int:
+    adapter = pcclora.attach(model, config)
+    saved = adapter.modules_to_save
+    total = sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not n.startswith(tuple(saved)))
+    pcclora.detach(model)
+    return total
