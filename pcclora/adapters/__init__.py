@@ -19,6 +19,7 @@ from pcclora.adapters.files.save_load import load_adapter, save_adapter
 from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.methods.adapter import HoulsbyConfig, SequentialAdapterConfig
+from pcclora.adapters.methods.adapter_plus import AdapterPlusConfig
 from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
@@ -39,6 +40,7 @@ __all__ = [
     "AdaptFormerConfig",
     "Adapter",
     "AdapterConfig",
+    "AdapterPlusConfig",
     "BitFitConfig",
     "CLoRA",
     "CLoRAConfig",

@@ -12,6 +12,7 @@ import pcclora
 from pcclora import BitFitConfig, CLoRAConfig, FullConfig, LinearConfig, LoRAConfig
 from pcclora.adapters import (
     Adapter,
+    AdapterPlusConfig,
     AdaptFormerConfig,
     ARCConfig,
     DoRAConfig,
@@ -66,6 +67,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "adapter_xavier": (SequentialAdapterConfig, {"m": 3, "init": "xavier"}),
     "houlsby": (HoulsbyConfig, {"m": 3}),
     "houlsby_paper": (HoulsbyConfig, {"m": 3, "init": "houlsby"}),
+    "adapter_plus": (AdapterPlusConfig, {"m": 3}),
+    "adapter_plus_paper": (AdapterPlusConfig, {"m": 3, "init": "paper"}),
     "adaptformer": (AdaptFormerConfig, {"m": 3}),
     "adaptformer_bare": (AdaptFormerConfig, {"m": 3, "bias": False, "dropout": 0.0}),
     "vpt_deep": (VPTDeepConfig, {"prompts": 3}),
@@ -109,6 +112,7 @@ several = pytest.mark.parametrize(
         ("ssf", "point_mae_tiny"),
         ("adaptformer", "timm_vit"),
         ("adapter", "point_mae_tiny"),
+        ("adapter_plus", "point_mae_tiny"),
         ("houlsby_paper", "timm_split_vit"),
         ("vpt_deep", "point_mae_tiny"),
         ("vpt_deep", "timm_vit"),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import pcclora
 from pcclora import PccloraError
-from pcclora.adapters import Adapter, HoulsbyConfig, SequentialAdapterConfig
+from pcclora.adapters import Adapter, AdapterPlusConfig, HoulsbyConfig, SequentialAdapterConfig
 from tests.adapters.backbones import BACKBONES, fused_vit
 from tests.adapters.cases import output
 
@@ -60,11 +60,25 @@ def test_the_published_starts_of_adapters() -> None:
             assert bias.abs().max() < 1e-5 and bool(bias.any()) is (init == "xavier")
 
 
+def test_adapter_plus_drops_the_branch_of_a_whole_sample_in_training() -> None:
+    model, adapter, _, _ = moved(AdapterPlusConfig(m=3, drop_path=0.25))
+    x = torch.randn(1, 7, 16).expand(400, -1, -1)
+    with pcclora.disabled(model):
+        bare = output(model.blocks[0], x)[:1]
+    whole = output(model.blocks[0], x)[:1] - bare
+    adapter.train()
+    branches = output(model.blocks[0], x) - bare
+    dropped = (branches == 0).all(dim=(1, 2))
+    torch.testing.assert_close(branches[~dropped], (whole / 0.75).expand(int((~dropped).sum()), -1, -1))
+    assert 60 < dropped.sum() < 140  # 100 expected, and 8.7 its deviation
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         (SequentialAdapterConfig(m=25), WIDTH_ERROR),
         (HoulsbyConfig(m=25), WIDTH_ERROR),
+        (AdapterPlusConfig(m=25), WIDTH_ERROR),
         (pcclora.adapters.AdaptFormerConfig(m=25), WIDTH_ERROR),
     ],
 )
@@ -79,6 +93,8 @@ def test_a_bottleneck_wider_than_a_token_is_refused(config: Any, message: str) -
     ("config", "options", "message"),
     [
         (SequentialAdapterConfig, {"m": 0}, "m is 0, at least 1"),
+        (AdapterPlusConfig, {"m": 0}, "m is 0, at least 1"),
+        (AdapterPlusConfig, {"drop_path": 1.0}, r"drop_path is 1.0, in \[0, 1\)"),
         (HoulsbyConfig, {"init": "none"}, "init is 'none', one of zero, xavier, houlsby"),
     ],
 )

@@ -5,10 +5,13 @@ import torch
 from torch import nn
 
 import pcclora
-from pcclora.adapters import HoulsbyConfig, SequentialAdapterConfig
+from pcclora.adapters import AdapterPlusConfig, HoulsbyConfig, SequentialAdapterConfig
 
 COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name
     "adapter m=8": (SequentialAdapterConfig(m=8), 156_768, 78_432),
+    "adapter_plus m=1": (AdapterPlusConfig(m=1), 36_876, 18_444),
+    "adapter_plus m=8": (AdapterPlusConfig(m=8), 165_984, 83_040),
+    "adapter_plus m=16": (AdapterPlusConfig(m=16), 313_536, 156_864),
     "houlsby m=8": (HoulsbyConfig(m=8), 313_536, 156_864),
 }
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import pcclora
 from pcclora.adapters import (
     Adapter,
+    AdapterPlusConfig,
     AdaptFormerConfig,
     ARCConfig,
     DoRAConfig,
@@ -122,6 +123,22 @@ def test_adaptformer(golden):
     }
     own = {f"bottlenecks.{k}": stacked(state, "blocks.{i}.adaptmlp." + v, 3) for k, v in names.items()}
     fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_adapter_plus(golden):
+    state, arrays = golden("vit_adapter_plus")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, AdapterPlusConfig(m=8)).eval()
+    load_trunk(model, state)
+    names = {
+        "bottlenecks.down": "bottleneck.1.weight",
+        "bottlenecks.down_bias": "bottleneck.1.bias",
+        "bottlenecks.up": "bottleneck.4.weight",
+        "bottlenecks.up_bias": "bottleneck.4.bias",
+        "scales": "scaling",
+    }
+    fill(adapter, {k: stacked(state, "blocks.{i}.adapter." + v, 3) for k, v in names.items()})
     assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
 
 

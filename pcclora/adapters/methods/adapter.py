@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from pcclora.adapters.base import Adapter, AdapterConfig
-from pcclora.adapters.bottleneck import Bottlenecks, quick_gelu, small_normal, xavier, zero
+from pcclora.adapters.branches import Bottlenecks, quick_gelu, small_normal, xavier, zero
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS

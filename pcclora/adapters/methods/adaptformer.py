@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
-from pcclora.adapters.bottleneck import Bottlenecks, kaiming
+from pcclora.adapters.branches import Bottlenecks, kaiming
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS

@@ -1,4 +1,4 @@
-"""What methods with a bottleneck share: maps C -> m -> C, stacked over their places, and how they start."""
+"""What methods that add a branch share: bottlenecks C -> m -> C, how their maps start, stochastic depth."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -33,6 +33,13 @@ def small_normal(maps: Tensor) -> Tensor:
 def quick_gelu(x: Tensor) -> Tensor:
     """Return x sigmoid(1.702 x)."""
     return x * torch.sigmoid(1.702 * x)
+
+
+def drop_path(branch: Tensor, rate: float, training: bool) -> Tensor:
+    """Drop the whole branch (B, ...) of a sample with a probability, in training, and scale the others up for it."""
+    if rate == 0 or not training:
+        return branch
+    return branch * F.dropout(branch.new_ones(len(branch), *[1] * (branch.ndim - 1)), rate)
 
 
 class Bottlenecks(nn.Module):
