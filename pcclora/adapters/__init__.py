@@ -24,6 +24,7 @@ from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.methods.dora import DoRAConfig
+from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
 from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
@@ -45,6 +46,8 @@ __all__ = [
     "CLoRA",
     "CLoRAConfig",
     "DoRAConfig",
+    "FacTTKConfig",
+    "FacTTTConfig",
     "FullConfig",
     "HoulsbyConfig",
     "IDPTConfig",

@@ -59,7 +59,7 @@ class LowRankAdapter(Adapter):
         super().__init__(config, model, targets=tuple(targets))
         members: dict[str, list[Target]] = {}
         for target in self.targets:
-            members.setdefault(f"{target.d_in}x{self.width(target)}", []).append(target)
+            members.setdefault(self.group_of(target), []).append(target)
         self.shares: dict[str, list[Share]] = {}
         for group, inside in members.items():
             for module in dict.fromkeys(target.module for target in inside):
@@ -75,6 +75,10 @@ class LowRankAdapter(Adapter):
         """Return the width of a target's update."""
         return target.d_out
 
+    def group_of(self, target: Target) -> str:
+        """Return the name of a target's group: that of its shape, and what else a method tells groups by."""
+        return f"{target.d_in}x{self.width(target)}"
+
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> nn.Module:
         """Return the factors of all targets of one shape.
 
@@ -88,7 +92,7 @@ class LowRankAdapter(Adapter):
         """Compute x W + b, and add the updates to the targets' rows."""
         y = F.linear(x, weight, bias)
         for share in self.shares[module]:
-            y = share.add(y, self.groups[share.group](x, share.members))
+            y = share.add(y, self.update(x, share))
         return y
 
     def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -98,6 +102,11 @@ class LowRankAdapter(Adapter):
             for rows, delta in zip(share.rows, self.deltas(share), strict=True):
                 merged[rows] += delta
         return merged, bias
+
+    def update(self, x: Tensor, share: Share) -> Tensor:
+        """Map x (..., d_in) to the updates of a module's targets of one shape, side by side (..., n * d_out)."""
+        update: Tensor = self.groups[share.group](x, share.members)
+        return update
 
     def deltas(self, share: Share) -> Tensor:
         """Return the updates of a module's targets of one shape, (n, d_out, d_in)."""

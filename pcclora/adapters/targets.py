@@ -26,6 +26,7 @@ _RANGE = re.compile(r"(?P<start>\d+):(?P<stop>\d+)")
 _SPLIT = (("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
 _OUT = ("proj", "out_proj", "o_proj")
 _MLP = ("fc1", "fc1_g", "fc1_x")  # the last two: gate and value of a SwiGLU, which read the same input
+_MLP_OUT = "fc2"
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,21 @@ def input_targets(model: nn.Module) -> tuple[str, ...]:
         PccloraError: If the model has neither.
     """
     modules = dict(model.named_modules())
-    first = [name for name in modules if name.rpartition(".")[2] in _MLP and _is_linear(modules, name)]
-    return _found([f"{place}qkv" for place in _attentions(modules)] + first, model)
+    return _found([f"{place}qkv" for place in _attentions(modules)] + _named(modules, _MLP), model)
+
+
+def block_targets(model: nn.Module) -> tuple[str, ...]:
+    """Return the default of methods that add to every map of a block: :func:`attention_targets` and all of its MLP.
+
+    Raises:
+        PccloraError: If the model has no such attention.
+    """
+    return (*attention_targets(model), *_named(dict(model.named_modules()), (*_MLP, _MLP_OUT)))
+
+
+def _named(modules: Mapping[str, nn.Module], lasts: Sequence[str]) -> list[str]:
+    """Return the linear maps whose own, last name is one of these."""
+    return [name for name in modules if name.rpartition(".")[2] in lasts and _is_linear(modules, name)]
 
 
 def _refuse_string(patterns: Iterable[str], what: str) -> None:

@@ -167,7 +167,8 @@ def test_random_numbers_are_drawn_for_new_factors_and_for_dropout_alone(method: 
     pcclora.attach(other, config(method, "fused_vit"))
     assert same(state(model), state(other))  # the same seed, the same adapter
     model.train()
-    assert draws(lambda: model(x)) == (method in ("clora_dropout", "lora", "adaptformer"))
+    settings = vars(config(method, "fused_vit"))
+    assert draws(lambda: model(x)) == any("dropout" in name and value > 0 for name, value in settings.items())
     model.eval()
     assert not draws(lambda: model(x))
     if model.adapters["default"].mergeable:

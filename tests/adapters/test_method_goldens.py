@@ -18,6 +18,8 @@ from pcclora.adapters import (
     AdaptFormerConfig,
     ARCConfig,
     DoRAConfig,
+    FacTTKConfig,
+    FacTTTConfig,
     IDPTConfig,
     PointGSTConfig,
     SSFConfig,
@@ -174,6 +176,53 @@ def test_arc(golden):
         own[f"scales.{kind}"] = stacked(state, f"transformer.layer.{{i}}.{name}_adapter.adapter_rescale", 3)
         own[f"shifts.{kind}"] = stacked(state, f"transformer.layer.{{i}}.{name}_adapter.adapter_bias", 3)
     fill(adapter, own)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_fact_tt(golden):
+    state, arrays = golden("vit_fact_tt")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, FacTTTConfig(r=8, scale=0.5)).eval()
+    load_trunk(model, state)
+    attention = [f"blocks.{i}.attn.{name}_FacTs.weight" for i in range(3) for name in ("q", "k", "v", "proj")]
+    own = {
+        "U": state["FacTu.weight"].T,
+        "V": state["FacTv.weight"].T,
+        "groups.48x48.own": torch.stack([state[key].T for key in attention]),
+        "groups.48x192.own": stacked(state, "blocks.{i}.mlp.fc1_FacTs.weight", 3).view(3, 4, 8, 8).mT,
+        "groups.192x48.own": stacked(state, "blocks.{i}.mlp.fc2_FacTs.weight", 3).view(3, 8, 4, 8).permute(0, 2, 3, 1),
+    }
+    fill(adapter, {key: value.contiguous() for key, value in own.items()})
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_fact_tk_with_the_cores_of_mlps_relabelled_as_in_the_released_code(golden, monkeypatch):
+    state, arrays = golden("vit_fact_tk")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, FacTTKConfig(r=8, scale=0.5)).eval()
+    load_trunk(model, state)
+    P = state["FacTp"].T.reshape(3, 12, 8)
+    own = {"U": state["FacTu.weight"].T, "V": state["FacTv.weight"].T, "C": state["FacTc"]}
+    parts = {"48x48": P[:, :4], "48x192": P[:, 4:8], "192x48": P[:, 8:]}
+    fill(
+        adapter,
+        {key: v.contiguous() for key, v in own.items()} | {f"groups.{k}.own": v.contiguous() for k, v in parts.items()},
+    )
+
+    def interleaved(share):
+        S = clean(share)
+        if share.group == "48x48":
+            return S
+        blocks = S.view(1, 4, 8, 8).permute(0, 2, 3, 1).reshape(1, 8, 4, 8).transpose(1, 2)  # column 4 j + c of 32
+        return (blocks if share.group == "48x192" else blocks.mT).reshape(S.shape)
+
+    assert relative(model(arrays["images"]), arrays["logits"]) > 0.01
+    clean = adapter.cores
+    monkeypatch.setattr(adapter, "cores", interleaved)
     assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
     pcclora.merge(model)
     assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
