@@ -5,11 +5,11 @@ import pytest
 
 from pcclora.atomic import load_json
 from pcclora.data.digests import digest_of_file
-from pcclora.data.files import read_lines
-from pcclora.data.hdf5 import read_h5
-from pcclora.data.image_lists import read_listing
-from pcclora.data.pickles import load_pickle
 from pcclora.data.readers import read_text as read_numbers
+from pcclora.data.readers.files import read_lines
+from pcclora.data.readers.hdf5 import read_h5
+from pcclora.data.readers.pickles import load_pickle
+from pcclora.data.sets.image_lists import read_listing
 from pcclora.engine.run_folder import read_rows
 from pcclora.errors import PccloraError
 from pcclora.paths import MOST_TEXT, exists, is_dir, is_file, read_text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcclora.config import load_config
-from pcclora.data.files import where_to_get_it
+from pcclora.data.readers.files import where_to_get_it
 from pcclora.errors import PccloraError
 from pcclora.shipped import card, config_names, find_config, shipped
 from pcclora.studies.comparison import Comparison

@@ -12,31 +12,31 @@ from pcclora.data.base import (
     stratified_split,
 )
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
-from pcclora.data.digits import DigitsConfig, DigitsDataset
-from pcclora.data.episodes import Episode, EpisodeSplit, episodes_digest, make_episode
-from pcclora.data.fewshot_files import find_folds, read_episode, spellings
-from pcclora.data.fewshot_writer import write_episodes
-from pcclora.data.fgvc import FgvcConfig, fgvc
-from pcclora.data.folder import FolderConfig, FolderDataset, read_cloud
-from pcclora.data.image_files import read_image
-from pcclora.data.image_folder import ImageFolderConfig, ImageFolderDataset
-from pcclora.data.image_lists import SuiteTask
+from pcclora.data.episodes.draw import Episode, EpisodeSplit, episodes_digest, make_episode
+from pcclora.data.episodes.files import find_folds, read_episode, spellings
+from pcclora.data.episodes.writer import write_episodes
 from pcclora.data.image_loader import ImageBatch, make_image_loader
 from pcclora.data.image_transforms import IMAGE_PRESETS, ImagePreset
 from pcclora.data.loader import EpochSampler, make_loader, set_epoch
-from pcclora.data.modelnet import ModelNetConfig, modelnet
-from pcclora.data.part_folder import PartFolderConfig, part_folder
-from pcclora.data.partseg_h5 import PartSegH5Config, partseg_h5
-from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
-from pcclora.data.procedural_images import ProceduralImagesConfig, ProceduralImagesDataset
 from pcclora.data.readers import read_points, read_scan
-from pcclora.data.scan import Scan
-from pcclora.data.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
-from pcclora.data.shapenet55 import ShapeNet55Config, shapenet55
-from pcclora.data.shapenetpart import ShapeNetPartConfig, shapenetpart
+from pcclora.data.readers.images import read_image
+from pcclora.data.readers.scan import Scan
+from pcclora.data.readers.up_axis import AXES, Axis, turn_upright
+from pcclora.data.sets.digits import DigitsConfig, DigitsDataset
+from pcclora.data.sets.fgvc import FgvcConfig, fgvc
+from pcclora.data.sets.folder import FolderConfig, FolderDataset, read_cloud
+from pcclora.data.sets.image_folder import ImageFolderConfig, ImageFolderDataset
+from pcclora.data.sets.image_lists import SuiteTask
+from pcclora.data.sets.modelnet import ModelNetConfig, modelnet
+from pcclora.data.sets.part_folder import PartFolderConfig, part_folder
+from pcclora.data.sets.partseg_h5 import PartSegH5Config, partseg_h5
+from pcclora.data.sets.procedural.clouds import ProceduralConfig, ProceduralDataset
+from pcclora.data.sets.procedural.images import ProceduralImagesConfig, ProceduralImagesDataset
+from pcclora.data.sets.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
+from pcclora.data.sets.shapenet55 import ShapeNet55Config, shapenet55
+from pcclora.data.sets.shapenetpart import ShapeNetPartConfig, shapenetpart
+from pcclora.data.sets.vtab1k import Vtab1kConfig, vtab1k
 from pcclora.data.transforms import PRESETS, Preset, augment
-from pcclora.data.up_axis import AXES, Axis, turn_upright
-from pcclora.data.vtab1k import Vtab1kConfig, vtab1k
 
 __all__ = [
     "AXES",

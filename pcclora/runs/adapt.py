@@ -21,17 +21,17 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Watched
 from pcclora.engine.lock import locked
 from pcclora.engine.loop import Job, fit, try_one_cloud
-from pcclora.runs.finish import finish
 from pcclora.engine.run_folder import RunFolder, open_run
-from pcclora.tasks.settings import AdaptationRun
-from pcclora.runs.splits import Splits, load_splits, recorded_splits
-from pcclora.tasks.base import Labels
-from pcclora.tasks.registry import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint, weights_file
 from pcclora.models.load_report import LoadReport
 from pcclora.paths import is_file
 from pcclora.registry import MODELS
+from pcclora.runs.finish import finish
+from pcclora.runs.splits import Splits, load_splits, recorded_splits
+from pcclora.tasks.base import Labels
+from pcclora.tasks.registry import check_kind, task_of
+from pcclora.tasks.settings import AdaptationRun
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -6,26 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from pcclora import adapters
 from pcclora.atomic import creating_folder, write_json
 from pcclora.data import LabelledDataset
 from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
 from pcclora.engine.environment import make_accelerator
-from pcclora.runs.orientation import warn_of_turned_data
-from pcclora.runs.finish import measure
-from pcclora.engine.run_folder import RunFolder
-from pcclora.tasks.settings import AdaptationRun
-from pcclora.runs.splits import holds_side, open_new_files, open_side
 from pcclora.engine.evaluator import Evaluation
-from pcclora.tasks.base import Labels
-from pcclora.tasks.registry import load_run_config, task_of
-from pcclora.runs.adapt import base_checkpoint, build_model, file_sha256, make_head, tell_groups
+from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
+from pcclora.runs.adapt import base_checkpoint, file_sha256, make_head, tell_groups
+from pcclora.runs.finish import measure
+from pcclora.runs.orientation import warn_of_turned_data
 from pcclora.runs.reload import load_run
+from pcclora.runs.splits import holds_side, open_new_files, open_side
+from pcclora.tasks.base import Labels
+from pcclora.tasks.registry import load_run_config, task_of
+from pcclora.tasks.settings import AdaptationRun
 
 KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
 """What an evaluation's summary has from the run's."""

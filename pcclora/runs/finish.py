@@ -8,16 +8,16 @@ from pcclora import adapters
 from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
-from pcclora.runs import orientation
 from pcclora.engine.checkpoint import Checkpoint
 from pcclora.engine.data_record import FILE, DataRecord
-from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
-from pcclora.tasks.settings import AdaptationRun, data_name
-from pcclora.runs.splits import Splits
 from pcclora.engine.evaluator import Evaluation
-from pcclora.tasks.registry import task_of
+from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.metrics.counts import count_macs, count_parameters
 from pcclora.registry import ADAPTERS, MODELS
+from pcclora.runs import orientation
+from pcclora.runs.splits import Splits
+from pcclora.tasks.registry import task_of
+from pcclora.tasks.settings import AdaptationRun, data_name
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

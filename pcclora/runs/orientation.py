@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pcclora.atomic import read_json, write_json
 from pcclora.data import AXES, Axis, LabelledDataset, turn_upright
-from pcclora.data.folder import thin
-from pcclora.data.up_axis import TURNS
+from pcclora.data.readers.up_axis import TURNS
+from pcclora.data.sets.folder import thin
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.text import visible

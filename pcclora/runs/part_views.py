@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data import LabelledDataset
-from pcclora.tasks.parts import PartSegmentation
 from pcclora.engine.run_folder import RunFolder
-from pcclora.runs.segmented import SegmentedCloud
-from pcclora.tasks.settings import PartSegmentationRun
-from pcclora.runs.splits import open_side
-from pcclora.tasks.registry import load_run_config
 from pcclora.errors import PccloraError
+from pcclora.runs.segmented import SegmentedCloud
+from pcclora.runs.splits import open_side
+from pcclora.tasks.parts import PartSegmentation
+from pcclora.tasks.registry import load_run_config
+from pcclora.tasks.settings import PartSegmentationRun
 from pcclora.tensor_file import read_tensors
 
 _FORM = {"lengths": (1, False), "parts": (1, False), "probabilities": (1, True)}

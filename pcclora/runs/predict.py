@@ -22,21 +22,21 @@ from pcclora.data import (
     read_scan,
     turn_upright,
 )
-from pcclora.data.image_files import IMAGE_SUFFIXES
-from pcclora.data.layouts import walk_files
 from pcclora.data.readers import READERS
-from pcclora.tasks.classification import ClassEvaluation
+from pcclora.data.readers.images import IMAGE_SUFFIXES
+from pcclora.data.sets.layouts import walk_files
 from pcclora.engine.environment import make_accelerator
-from pcclora.runs.orientation import warn_of_turned
-from pcclora.tasks.parts import PartSegmentation
 from pcclora.engine.run_folder import RunFolder
-from pcclora.runs.segmented import SegmentedCloud
-from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun
-from pcclora.tasks.base import Labels
-from pcclora.tasks.registry import load_run_config, task_of
-from pcclora.runs.reload import load_run
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.paths import is_dir
+from pcclora.runs.orientation import warn_of_turned
+from pcclora.runs.reload import load_run
+from pcclora.runs.segmented import SegmentedCloud
+from pcclora.tasks.base import Labels
+from pcclora.tasks.classification import ClassEvaluation
+from pcclora.tasks.parts import PartSegmentation
+from pcclora.tasks.registry import load_run_config, task_of
+from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun
 from pcclora.text import visible
 
 logger = logging.getLogger("pcclora")

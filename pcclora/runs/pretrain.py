@@ -14,16 +14,16 @@ from pcclora.config import to_yaml
 from pcclora.data import LabelledDataset, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
-from pcclora.tasks.images import image_loader
 from pcclora.engine.lock import locked
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.engine.run_folder import TIMING, RunFolder, open_run, read_rows
-from pcclora.tasks.settings import PretrainRun
-from pcclora.runs.splits import Splits, recorded_splits
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
 from pcclora.models.backbone import Backbone
 from pcclora.registry import DATASETS, MODELS
+from pcclora.runs.splits import Splits, recorded_splits
+from pcclora.tasks.images import image_loader
+from pcclora.tasks.settings import PretrainRun
 from pcclora.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from pcclora.adapters import AdapterConfig
-from pcclora.runs.segmented import SegmentedCloud
 from pcclora.registry import ADAPTERS
+from pcclora.runs.segmented import SegmentedCloud
 
 WIDTH = 80
 CONSTANT = "most frequent part"

@@ -8,10 +8,10 @@ import numpy as np
 
 from pcclora.data import LabelledDataset, Subset, stratified_split
 from pcclora.engine.data_record import FILE, DataRecord, refuse_changes, restore, unseen, warn_of_shared
-from pcclora.tasks.settings import AdaptationRun
-from pcclora.tasks.registry import check_kind, task_of
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
+from pcclora.tasks.registry import check_kind, task_of
+from pcclora.tasks.settings import AdaptationRun
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 
 from pcclora.atomic import read_json, write_json
 from pcclora.config import to_yaml, with_overrides
-from pcclora.data.fgvc import TASKS as FGVC
-from pcclora.data.image_lists import SuiteTask
-from pcclora.data.vtab1k import TASKS as VTAB1K
+from pcclora.data.sets.fgvc import TASKS as FGVC
+from pcclora.data.sets.image_lists import SuiteTask
+from pcclora.data.sets.vtab1k import TASKS as VTAB1K
 from pcclora.engine.environment import make_accelerator, single_process
 from pcclora.engine.loop import DivergenceError
 from pcclora.engine.run_folder import RunFolder

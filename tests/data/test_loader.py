@@ -17,8 +17,8 @@ from pcclora.data import (
     make_loader,
     set_epoch,
 )
-from pcclora.data.arrays import ArrayDataset
-from pcclora.data.part_dataset import PartDataset
+from pcclora.data.sets.arrays import ArrayDataset
+from pcclora.data.sets.part_dataset import PartDataset
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pcclora.data import DigitsConfig, DigitsDataset
-from pcclora.data.vtab1k import TASKS as VTAB1K
+from pcclora.data.sets.vtab1k import TASKS as VTAB1K
 
 pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,7 @@ import joblib
 import numpy as np
 import torch
 
-from pcclora.data.image_files import IMAGE_SUFFIXES
+from pcclora.data.readers.images import IMAGE_SUFFIXES
 from tests.robustness import kinds, run_kinds
 from tests.robustness.guard import Answer
 from tests.robustness.kinds import write

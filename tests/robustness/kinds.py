@@ -18,9 +18,9 @@ from pypcd4 import Encoding, PointCloud
 
 from pcclora.data import read_episode, read_image, read_scan
 from pcclora.data.base import Parts
-from pcclora.data.fgvc import FOLDERS
-from pcclora.data.prepared import save_prepared
-from pcclora.data.prepared_parts import save_prepared_parts
+from pcclora.data.readers.prepared import save_prepared
+from pcclora.data.readers.prepared_parts import save_prepared_parts
+from pcclora.data.sets.fgvc import FOLDERS
 from pcclora.registry import DATASETS
 from tests.data.image_trees import fgvc_set, vtab_task
 from tests.robustness.guard import Answer

@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from pcclora.config import load_config
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.loop import DivergenceError, _LossWatch
-from pcclora.runs.pretrain import export, pretrain
 from pcclora.engine.run_folder import read_rows
-from pcclora.tasks.settings import PretrainRun
-from pcclora.tasks.base import Labels
-from pcclora.tasks.registry import TASKS, load_run_config
-from pcclora.runs.adapt import build_model, train
 from pcclora.errors import PccloraError
 from pcclora.models import create_model
+from pcclora.runs.adapt import build_model, train
+from pcclora.runs.pretrain import export, pretrain
+from pcclora.tasks.base import Labels
+from pcclora.tasks.registry import TASKS, load_run_config
+from pcclora.tasks.settings import PretrainRun
 
 TINY = Path(__file__).parents[1] / "tiny"
 EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")

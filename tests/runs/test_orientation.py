@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcclora.data import AXES, ProceduralConfig, ProceduralDataset, Subset, turn_upright
-from pcclora.data.up_axis import TURNS
+from pcclora.data.readers.up_axis import TURNS
+from pcclora.errors import PccloraError
 from pcclora.runs import orientation
 from pcclora.runs.orientation import FILE, Orientation, describe, learn, warn_of_turned
-from pcclora.errors import PccloraError
 
 CLOUD = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32) * [1, 2, 0.5]
 

@@ -7,12 +7,12 @@ import pytest
 from safetensors.torch import load_file
 
 from pcclora.data import ProceduralConfig, ProceduralDataset
-from pcclora.runs.part_views import segmented_test_shapes
 from pcclora.engine.run_folder import RunFolder, read_rows
-from pcclora.tasks.registry import load_run_config
-from pcclora.runs.adapt import train
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
+from pcclora.runs.adapt import train
+from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.tasks.registry import load_run_config
 from pcclora.tensor_file import write_tensors
 from tests.tools.test_tools import TINY
 

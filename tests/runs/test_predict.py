@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
-from pcclora.runs.predict import input_files, predict_files, predict_parts
 from pcclora.engine.run_folder import RunFolder
-from pcclora.tasks.registry import load_run_config
-from pcclora.runs.adapt import train
 from pcclora.errors import PccloraError
+from pcclora.runs.adapt import train
+from pcclora.runs.predict import input_files, predict_files, predict_parts
+from pcclora.tasks.registry import load_run_config
 from tests.tools.test_tools import TINY, call
 
 OBJECTS = ProceduralDataset(ProceduralConfig(points=300), split="test")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pcclora.data.vtab1k import TASKS as VTAB1K
+from pcclora.data.sets.vtab1k import TASKS as VTAB1K
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.studies.grid import AS_GIVEN, choose, point_name, read_grid, read_search, write_point

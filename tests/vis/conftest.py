@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
+from pcclora.data.sets.procedural.clouds import ProceduralConfig, ProceduralDataset
 from pcclora.errors import PccloraError
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.open3d_import import import_open3d

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pcclora.data.procedural import ProceduralConfig, ProceduralDataset
+from pcclora.data.sets.procedural.clouds import ProceduralConfig, ProceduralDataset
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
 from pcclora.runs.segmented import SegmentedCloud

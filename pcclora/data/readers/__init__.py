@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.columns import named_by_user
-from pcclora.data.files import unreadable
 from pcclora.data.readers.arrays import read_bin, read_npy, read_npz
+from pcclora.data.readers.columns import named_by_user
 from pcclora.data.readers.content import REMEDY, Content, sample_surface
+from pcclora.data.readers.files import unreadable
 from pcclora.data.readers.gltf import read_gltf
 from pcclora.data.readers.las import read_las
 from pcclora.data.readers.meshes import read_obj, read_off, read_stl
 from pcclora.data.readers.pcd import read_pcd
 from pcclora.data.readers.ply import read_ply
+from pcclora.data.readers.scan import Scan, has_labels, scan_of_fields
 from pcclora.data.readers.text import read_table, read_text
-from pcclora.data.scan import Scan, has_labels, scan_of_fields
 from pcclora.errors import PccloraError
 from pcclora.paths import exists, is_dir, is_file
 

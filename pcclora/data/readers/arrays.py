@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora import limits
-from pcclora.data.columns import guessed
-from pcclora.data.files import check_table, refuse_channels_first
+from pcclora.data.readers.columns import guessed
 from pcclora.data.readers.content import RGB, Content, content_of_columns
+from pcclora.data.readers.files import check_table, refuse_channels_first
+from pcclora.data.readers.scan import LABEL_NAMES
 from pcclora.data.readers.text import checked
-from pcclora.data.scan import LABEL_NAMES
 from pcclora.errors import PccloraError
 
 _POINTS = ("points", "data", "xyz", "pos", "coord", "coords", "pc", "pointcloud", "point_cloud", "arr_0")

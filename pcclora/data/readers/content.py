@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import IntArray
-from pcclora.data.scan import warn_of_rounding
+from pcclora.data.readers.scan import warn_of_rounding
 from pcclora.errors import PccloraError
 
 REMEDY = "check it in the program that wrote it"

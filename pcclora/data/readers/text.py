@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora import limits
-from pcclora.data.columns import guessed, named_by_header
-from pcclora.data.files import refuse_channels_first, unreadable
+from pcclora.data.readers.columns import guessed, named_by_header
 from pcclora.data.readers.content import REMEDY, Content, content_of_columns, cut, quiet
+from pcclora.data.readers.files import refuse_channels_first, unreadable
 from pcclora.data.readers.numbers import (
     cells_of,
     count_lines,

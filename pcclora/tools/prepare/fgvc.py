@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from pcclora.commands import spelled
-from pcclora.data.fgvc import CARD, FOLDERS, TASKS, read_split
-from pcclora.data.files import require_folder, where_to_get_it
-from pcclora.data.image_check import check_images
-from pcclora.data.image_lists import find_task
+from pcclora.data.readers.files import require_folder, where_to_get_it
+from pcclora.data.sets.fgvc import CARD, FOLDERS, TASKS, read_split
+from pcclora.data.sets.image_check import check_images
+from pcclora.data.sets.image_lists import find_task
 from pcclora.errors import PccloraError
 from pcclora.tools.prepare import check_each
 from pcclora.tools.shared.parser import Parser

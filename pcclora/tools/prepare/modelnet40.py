@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from pcclora.commands import spelled
 from pcclora.data import ModelNetConfig, modelnet, normalize_unit_sphere
-from pcclora.data.arrays import ArrayDataset
-from pcclora.data.files import require_folder, where_to_get_it
-from pcclora.data.modelnet import CARD, SPLITS, prepared_file
-from pcclora.data.prepared import save_prepared
+from pcclora.data.readers.files import require_folder, where_to_get_it
+from pcclora.data.readers.prepared import save_prepared
+from pcclora.data.sets.arrays import ArrayDataset
+from pcclora.data.sets.modelnet import CARD, SPLITS, prepared_file
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
 from pcclora.tools.prepare import check_each

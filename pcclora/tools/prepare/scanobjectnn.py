@@ -15,8 +15,8 @@ import numpy as np
 
 from pcclora.commands import spelled
 from pcclora.data import ScanObjectNNConfig, scanobjectnn
-from pcclora.data.files import require_folder, where_to_get_it
-from pcclora.data.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
+from pcclora.data.readers.files import require_folder, where_to_get_it
+from pcclora.data.sets.scanobjectnn import CARD, CLASS_NAMES, SPLITS, VARIANTS, variant_file
 from pcclora.errors import PccloraError
 from pcclora.tools.prepare import check_each
 from pcclora.tools.shared.parser import Parser

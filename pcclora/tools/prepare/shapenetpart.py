@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from pcclora.commands import spelled
 from pcclora.data import ShapeNetPartConfig
-from pcclora.data.files import check_points, require_folder
-from pcclora.data.prepared_parts import open_prepared_parts, save_prepared_parts
-from pcclora.data.seg_classes import SHAPENETPART
-from pcclora.data.shapenetpart import SPLITS, Shapes, open_list, prepared_file
-from pcclora.data.shapenetpart_text import CARD
+from pcclora.data.readers.files import check_points, require_folder
+from pcclora.data.readers.prepared_parts import open_prepared_parts, save_prepared_parts
+from pcclora.data.sets.seg_classes import SHAPENETPART
+from pcclora.data.sets.shapenetpart import SPLITS, Shapes, open_list, prepared_file
+from pcclora.data.sets.shapenetpart_text import CARD
 from pcclora.errors import PccloraError
 from pcclora.tools.prepare import check_each
 from pcclora.tools.shared.parser import Parser
