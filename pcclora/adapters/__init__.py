@@ -17,6 +17,7 @@ from pcclora.adapters.catalog import adapter_config, list_adapters
 from pcclora.adapters.files.peft_lora import export_peft
 from pcclora.adapters.files.save_load import load_adapter, save_adapter
 from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
+from pcclora.adapters.in_front import InFrontAdapter
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.methods.adapter import HoulsbyConfig, SequentialAdapterConfig
 from pcclora.adapters.methods.adapter_plus import AdapterPlusConfig
@@ -28,6 +29,7 @@ from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
 from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
+from pcclora.adapters.methods.repadapter import RepAdapterConfig
 from pcclora.adapters.methods.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.adapters.methods.ssf import SSFConfig
 from pcclora.adapters.methods.vera import VeRAConfig
@@ -51,12 +53,14 @@ __all__ = [
     "FullConfig",
     "HoulsbyConfig",
     "IDPTConfig",
+    "InFrontAdapter",
     "LinearConfig",
     "LoRA",
     "LoRAConfig",
     "LowRankAdapter",
     "Place",
     "PointGSTConfig",
+    "RepAdapterConfig",
     "SSFConfig",
     "SequentialAdapterConfig",
     "Target",

@@ -1,7 +1,7 @@
 """What methods that add a branch share: bottlenecks C -> m -> C, how their maps start, stochastic depth."""
 
-from collections.abc import Callable
-from math import sqrt
+from collections.abc import Callable, Sequence
+from math import gcd, sqrt
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,24 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def identity(x: Tensor) -> Tensor:
+    """Return x."""
+    return x
+
+
+def refuse_uneven(groups: int, widths: Sequence[int]) -> None:
+    """Refuse groups that do not divide widths, and name those that would.
+
+    Raises:
+        PccloraError: If there is a width that they do not divide.
+    """
+    common = gcd(*widths)
+    if common % groups:
+        named = ", ".join(map(str, dict.fromkeys(widths)))
+        would = ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
+        raise PccloraError(f"groups is {groups}, which does not divide all of the widths {named}; choose of {would}")
+
+
 def drop_path(branch: Tensor, rate: float, training: bool) -> Tensor:
     """Drop the whole branch (B, ...) of a sample with a probability, in training, and scale the others up for it."""
     if rate == 0 or not training:
@@ -54,6 +72,8 @@ class Bottlenecks(nn.Module):
         up: How C starts; biases start at zero.
         dropout: In front of C, in training.
         bias: Whether both maps have biases.
+        groups: C is cut into so many groups, which divide m and C: each feeds its part of the outputs from its own of
+            the m channels.
 
     Raises:
         PccloraError: If m is wider than a token.
@@ -70,13 +90,14 @@ class Bottlenecks(nn.Module):
         up: Start = zero,
         dropout: float = 0.0,
         bias: bool = True,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         if m > C:
             raise PccloraError(f"m is {m}, and the tokens are {C} wide: a bottleneck is no wider; choose m up to {C}")
-        self.act, self.dropout = act, dropout
+        self.act, self.dropout, self.groups = act, dropout, groups
         self.down = nn.Parameter(down(torch.empty(count, m, C)))
-        self.up = nn.Parameter(up(torch.empty(count, C, m)))
+        self.up = nn.Parameter(up(torch.empty(count, C, m // groups)))
         self.down_bias = nn.Parameter(torch.zeros(count, m)) if bias else None
         self.up_bias = nn.Parameter(torch.zeros(count, C)) if bias else None
 
@@ -92,4 +113,9 @@ class Bottlenecks(nn.Module):
     def widen(self, low: Tensor, place: int) -> Tensor:
         """Map (B, T, m) to (B, T, C)."""
         bias = None if self.up_bias is None else self.up_bias[place]
-        return F.linear(F.dropout(low, self.dropout, self.training), self.up[place], bias)
+        return F.linear(F.dropout(low, self.dropout, self.training), self.up_map(place), bias)
+
+    def up_map(self, place: int) -> Tensor:
+        """Return C in torch's form (C, m), with zeros between groups."""
+        up = self.up[place]
+        return up if self.groups == 1 else torch.block_diag(*up.chunk(self.groups))  # type: ignore[no-untyped-call]

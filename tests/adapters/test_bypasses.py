@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import pcclora
 from pcclora import PccloraError
-from pcclora.adapters import Adapter, AdapterPlusConfig, HoulsbyConfig, SequentialAdapterConfig
+from pcclora.adapters import Adapter, AdapterPlusConfig, HoulsbyConfig, RepAdapterConfig, SequentialAdapterConfig
 from tests.adapters.backbones import BACKBONES, fused_vit
 from tests.adapters.cases import output
 
@@ -73,6 +73,27 @@ def test_adapter_plus_drops_the_branch_of_a_whole_sample_in_training() -> None:
     assert 60 < dropped.sum() < 140  # 100 expected, and 8.7 its deviation
 
 
+def test_groups_that_do_not_divide_the_widths_are_refused_with_those_that_would() -> None:
+    model, _ = BACKBONES["point_mae_tiny"]()
+    for config, message in (
+        (
+            RepAdapterConfig(m=8, groups=16),
+            "groups is 16, which does not divide all of the widths 8, 24; choose of 1, 2, 4, 8",
+        ),
+        (RepAdapterConfig(m=9, groups=2), "groups is 2, which does not divide all of the widths 9, 24; choose of 1, 3"),
+    ):
+        with pytest.raises(PccloraError, match=f"{message}$"):
+            pcclora.attach(model, config)
+
+
+def test_a_slice_has_no_input_of_its_own() -> None:
+    model, _ = BACKBONES["point_mae_tiny"]()
+    with pytest.raises(
+        PccloraError, match=r"target 'blocks.0.attn.qkv\[q\]': a slice has no .*; RepAdapter takes whole"
+    ):
+        pcclora.attach(model, RepAdapterConfig(target_modules=("blocks.*.attn.qkv[q]",)))
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -95,6 +116,8 @@ def test_a_bottleneck_wider_than_a_token_is_refused(config: Any, message: str) -
         (SequentialAdapterConfig, {"m": 0}, "m is 0, at least 1"),
         (AdapterPlusConfig, {"m": 0}, "m is 0, at least 1"),
         (AdapterPlusConfig, {"drop_path": 1.0}, r"drop_path is 1.0, in \[0, 1\)"),
+        (RepAdapterConfig, {"groups": 0}, "m is 8 and groups 0, at least 1"),
+        (RepAdapterConfig, {"scale": float("nan")}, "scale is nan, finite"),
         (HoulsbyConfig, {"init": "none"}, "init is 'none', one of zero, xavier, houlsby"),
     ],
 )

@@ -6,7 +6,16 @@ from torch import nn
 
 import pcclora
 from pcclora import CLoRAConfig, LoRAConfig
-from pcclora.adapters import AdapterPlusConfig, FacTTKConfig, FacTTTConfig, HoulsbyConfig, SequentialAdapterConfig
+from pcclora.adapters import (
+    AdapterPlusConfig,
+    AdaptFormerConfig,
+    ARCConfig,
+    FacTTKConfig,
+    FacTTTConfig,
+    HoulsbyConfig,
+    RepAdapterConfig,
+    SequentialAdapterConfig,
+)
 
 WHOLE = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
 
@@ -15,17 +24,20 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name
     "adapter_plus m=1": (AdapterPlusConfig(m=1), 36_876, 18_444),
     "adapter_plus m=8": (AdapterPlusConfig(m=8), 165_984, 83_040),
     "adapter_plus m=16": (AdapterPlusConfig(m=16), 313_536, 156_864),
-    "clora": (CLoRAConfig(), 61_440, 36_864),
+    "adaptformer m=8": (AdaptFormerConfig(m=8), 156_768, 78_432),
+    "arc k=50": (ARCConfig(), 96_432, 48_816),
     "clora input": (CLoRAConfig(placement="input"), 55_296, 30_720),
+    "clora": (CLoRAConfig(), 61_440, 36_864),
     "fact_tk r=16": (FacTTKConfig(r=16), 30_976, 18_688),
     "fact_tk r=32": (FacTTKConfig(), 86_528, 61_952),
     "fact_tt r=8": (FacTTTConfig(r=8), 21_504, 15_360),
     "fact_tt r=16": (FacTTTConfig(), 61_440, 49_152),
     "houlsby m=8": (HoulsbyConfig(m=8), 313_536, 156_864),
-    "lora": (LoRAConfig(), 589_824, 294_912),
     "lora q, v": (LoRAConfig(target_modules=("blocks.*.attn.qkv[q,v]",)), 294_912, 147_456),
     "lora qkv": (LoRAConfig(target_modules=("blocks.*.attn.qkv",)), 294_912, 147_456),
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
+    "lora": (LoRAConfig(), 589_824, 294_912),
+    "repadapter m=8": (RepAdapterConfig(m=8), 239_808, 120_000),
 }
 
 

@@ -22,6 +22,7 @@ from pcclora.adapters import (
     FacTTTConfig,
     IDPTConfig,
     PointGSTConfig,
+    RepAdapterConfig,
     SSFConfig,
     VeRAConfig,
     VPTDeepConfig,
@@ -223,6 +224,23 @@ def test_fact_tk_with_the_cores_of_mlps_relabelled_as_in_the_released_code(golde
     assert relative(model(arrays["images"]), arrays["logits"]) > 0.01
     clean = adapter.cores
     monkeypatch.setattr(adapter, "cores", interleaved)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+    pcclora.merge(model)
+    assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
+
+
+def test_repadapter(golden):
+    state, arrays = golden("vit_repadapter")
+    model = tiny_vit()
+    adapter = pcclora.attach(model, RepAdapterConfig(m=8, scale=0.5)).eval()
+    load_trunk(model, state)
+    names = {"down": "A.weight", "down_bias": "A.bias", "up": "B.weight", "up_bias": "B.bias"}
+    own = {
+        f"bottlenecks.{kind}_48.{ours}": stacked(state, f"blocks.{{i}}.adapter_{place}.conv_{theirs}", 3)
+        for kind, place in (("qkv", "attn"), ("fc1", "mlp"))
+        for ours, theirs in names.items()
+    }
+    fill(adapter, own)
     assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE
     pcclora.merge(model)
     assert relative(model(arrays["images"]), arrays["logits"]) < TOLERANCE

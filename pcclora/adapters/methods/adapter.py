@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.branches import Bottlenecks, quick_gelu, small_normal, xavier, zero
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
@@ -39,6 +39,11 @@ class SequentialAdapterConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("m", "init")
+    about: ClassVar[About | None] = About(
+        "z + Q(z A + b) C + c behind the MLP, Q QuickGELU",
+        "Adapter, the row of VTAB-1K tables (2206.04673)",
+        "starts at the base unless told otherwise",
+    )
 
     m: int = 8
     init: Literal["zero", "xavier", "houlsby"] = "zero"
@@ -52,6 +57,12 @@ class SequentialAdapterConfig(AdapterConfig):
 @dataclass
 class HoulsbyConfig(SequentialAdapterConfig):
     """Settings of the adapters behind attention and MLP: those of ``adapter``."""
+
+    about: ClassVar[About | None] = About(
+        "z + Q(z A + b) C + c behind attention and MLP, Q QuickGELU",
+        "Houlsby et al. (1902.00751)",
+        "starts at the base unless told otherwise",
+    )
 
 
 @ADAPTERS.register("adapter", config=SequentialAdapterConfig)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.branches import Bottlenecks, drop_path, small_normal, zero
 from pcclora.adapters.places import Place, find_places, token_width
 from pcclora.errors import PccloraError
@@ -34,6 +34,11 @@ class AdapterPlusConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("m", "init")
+    about: ClassVar[About | None] = About(
+        "y + g * (GELU(y A + b) C + c), y what a block gives",
+        "Adapter+ (2406.06820)",
+        "starts at the base unless told otherwise",
+    )
 
     m: int = 8
     init: Literal["zero", "paper"] = "zero"

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import About, Adapter, AdapterConfig
-from pcclora.adapters.targets import find_targets, input_targets
+from pcclora.adapters.base import About, AdapterConfig
+from pcclora.adapters.in_front import InFrontAdapter
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -59,7 +59,7 @@ class ARCConfig(AdapterConfig):
 
 
 @ADAPTERS.register("arc", config=ARCConfig)
-class ARC(Adapter):
+class ARC(InFrontAdapter):
     """ARC on one model.
 
     Args:
@@ -73,18 +73,10 @@ class ARC(Adapter):
     config: ARCConfig
 
     def __init__(self, config: ARCConfig, model: nn.Module) -> None:
-        targets = find_targets(model, config.target_modules, default=input_targets)
-        if sliced := [target for target in targets if target.rows is not None]:
-            raise PccloraError(f"target '{sliced[0]}': a slice has no input of its own; ARC takes whole maps")
-        super().__init__(config, model, targets=targets)
+        super().__init__(config, model)
         self.starts_at_base = config.init == "zero"
-        self.own: dict[str, tuple[str, int]] = {}
         self.bases, self.scales, self.shifts = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
-        kinds: dict[str, list[str]] = {}
-        for target in targets:
-            kinds.setdefault(f"{target.module.rpartition('.')[2]}_{target.d_in}", []).append(target.module)
-        for kind, modules in kinds.items():
-            self.own |= {module: (kind, place) for place, module in enumerate(modules)}
+        for kind, modules in self.kinds.items():
             self._add(kind, modules, model.get_parameter(f"{modules[0]}.weight"))
 
     def _add(self, kind: str, modules: Sequence[str], weight: Tensor) -> None:
@@ -97,16 +89,15 @@ class ARC(Adapter):
         self.scales[kind] = nn.Parameter(scales.to(weight))
         self.shifts[kind] = nn.Parameter(torch.zeros(m, C).to(weight))
 
-    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute x' W + b."""
+    def added(self, module: str, x: Tensor) -> Tensor:
+        """Return drop((x D) * rho) D^T + beta."""
         kind, place = self.own[module]
         D, scale = self.bases[kind], self.scales[kind][place]
         added = F.dropout((x @ (D * scale)) @ D.T, self.config.dropout, self.training)
-        return F.linear(x + added + self.shifts[kind][place], weight, bias)
+        return torch.add(added, self.shifts[kind][place])
 
-    def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return (I + D diag(rho) D^T) W in torch's form, and b + beta W; a bias appears where there was none."""
+    def affine(self, module: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D diag(rho), D^T and beta."""
         kind, place = self.own[module]
-        D, shift = self.bases[kind], weight @ self.shifts[kind][place]
-        merged = weight + (weight @ (D * self.scales[kind][place])) @ D.T
-        return merged, shift if bias is None else bias + shift
+        D = self.bases[kind]
+        return D * self.scales[kind][place], D.T, self.shifts[kind][place]
