@@ -35,7 +35,7 @@ _ADAPTED = (
     | _COSTS
     | {
         "samples": {"train": int, "test": int},
-        "parameters": {"total": int, "trained": int, "share": float},
+        "parameters": {"total": int, "trained": int, "share": float, "head?": int},
         "gmacs": {"total": float, "literature": float},
         "seconds_per_epoch": _FIGURE,
         "adapter_bytes": int,

@@ -56,11 +56,30 @@ def paired_differences(values: Mapping[str, Sequence[float]]) -> list[PairedDiff
     Raises:
         PccloraError: If the methods have different numbers of folds.
     """
-    counts = {name: len(own) for name, own in values.items()}
-    if len(set(counts.values())) > 1:
-        raise PccloraError(f"paired_differences: {counts}: each method needs a value for each fold")
+    _refuse_other_folds(values)
     pairs = [_pair(a, b, np.subtract(values[a], values[b], dtype=np.float64)) for a, b in combinations(values, 2)]
     return _holm(pairs)
+
+
+def differences_from(reference: str, values: Mapping[str, Sequence[float]]) -> list[PairedDifference]:
+    """Compare every other method with one over their common folds; Holm's correction is for these pairs.
+
+    Args:
+        reference: The one, ``second`` of each pair.
+        values: Method -> one measurement a fold, in the order of the folds.
+
+    Raises:
+        PccloraError: If the methods have different numbers of folds.
+    """
+    _refuse_other_folds(values)
+    others = [name for name in values if name != reference]
+    return _holm([_pair(name, reference, np.subtract(values[name], values[reference])) for name in others])
+
+
+def _refuse_other_folds(values: Mapping[str, Sequence[float]]) -> None:
+    counts = {name: len(own) for name, own in values.items()}
+    if len(set(counts.values())) > 1:
+        raise PccloraError(f"{counts}: each method needs a value for each fold")
 
 
 def _pair(first: str, second: str, differences: np.ndarray) -> PairedDifference:

@@ -91,6 +91,12 @@ def finish(
     write_json(folder.summary, summary | evaluation.details())
 
 
+def _trained_in_head(model: nn.Module) -> int:
+    """Return how many numbers train in the head, as wide as the adapter makes it."""
+    names: tuple[str, ...] = getattr(model, "head_names", ())
+    return sum(p.numel() for name in names for p in model.get_submodule(name).parameters() if p.requires_grad)
+
+
 def _summary(
     config: AdaptationRun,
     folder: RunFolder,
@@ -121,7 +127,12 @@ def _summary(
         },
         "selected_epoch": state.best_epoch or state.epoch,
         "samples": {"train": len(splits.train), "test": len(splits.test)},
-        "parameters": {"total": parameters.total, "trained": parameters.trainable, "share": parameters.share},
+        "parameters": {
+            "total": parameters.total,
+            "trained": parameters.trainable,
+            "share": parameters.share,
+            "head": _trained_in_head(model),
+        },
         "gmacs": {"total": macs.total / 1e9, "literature": macs.literature / 1e9},
         "train_seconds": seconds,
         "seconds_per_epoch": seconds / len(timing),

@@ -1,6 +1,8 @@
 """Settings side by side: the same run with several seeds for each, as a table that says how to make each row again.
 
-A finished seed is never trained again, and a setting that did not finish stays in the table, marked missing.
+A finished seed is never trained again, and a setting that did not finish stays in the table, marked missing. With a
+``grid`` each setting's point is chosen first, on validation data and with the same grid for all: see
+:mod:`pcclora.studies.tuning`.
 """
 
 import re
@@ -11,18 +13,21 @@ from typing import Any
 
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.summary import read_summary
-from pcclora.errors import PccloraError
+from pcclora.errors import PccloraError, did_you_mean
 from pcclora.metrics.accuracy import spread
+from pcclora.metrics.paired import PairedDifference, differences_from
 from pcclora.runs.evaluate import evaluate_run, write_evaluation
 from pcclora.runs.report import CONSTANT, weights_of
+from pcclora.studies.grid import Point, points_of
 from pcclora.studies.runner import HERE, Leaf, Outcome, Workers, run_leaves
 from pcclora.studies.seeds import add_seeds, begin_seeds, holds_seeds, train_seed, write_seeds_summary
 from pcclora.studies.tables import Table, best_of, percent
+from pcclora.studies.tuning import Choice, choose_point, chosen_folder, own_figure, tuning_leaves
 from pcclora.tasks.base import Task
 from pcclora.tasks.registry import load_run_config, task_of
 from pcclora.tasks.settings import AdaptationRun
 
-COSTS = ("trained", "GMACs", "lit. GMACs", "s / epoch", "file")
+COSTS = ("trained", "in the head", "GMACs", "lit. GMACs", "s / epoch", "peak MB", "file")
 
 
 @dataclass
@@ -35,6 +40,11 @@ class Comparison:
         options: ``key=value`` for all settings.
         choose_on: A split of the data set that settings may be chosen on, as ``val``: every run is evaluated on it too.
         settings: Name of a setting -> its own ``key=value``.
+        grid: Key -> values, tried for each setting: the point with the best mean on validation data is taken.
+        tuning_seeds: How many seeds, the first ones, that mean is of.
+        tuning: Options of the runs that choose, as ``data.tuning=true``, whose test data are then validation data; not
+            needed where there is ``choose_on``.
+        against: Settings that all others are compared with, seed by seed: a column each.
     """
 
     config: str = ""
@@ -42,11 +52,27 @@ class Comparison:
     options: list[str] = field(default_factory=list)
     choose_on: str = ""
     settings: dict[str, list[str]] = field(default_factory=dict)
+    grid: dict[str, list[str]] = field(default_factory=dict)
+    tuning_seeds: int = 2
+    tuning: list[str] = field(default_factory=list)
+    against: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Refuse a comparison of nothing."""
+        """Refuse a comparison of nothing, and a choice on nothing."""
         if not self.config or not self.settings:
             raise PccloraError("a comparison needs a config and settings")
+        if self.grid and bool(self.tuning) == bool(self.choose_on):
+            raise PccloraError("grid: say by choose_on or by tuning what points are chosen on, by one of them")
+        if not 1 <= self.tuning_seeds <= len(self.seeds):
+            raise PccloraError(f"tuning_seeds is {self.tuning_seeds}; from 1 to the {len(self.seeds)} seeds")
+        for name in self.against:
+            if name not in self.settings:
+                raise PccloraError(f"against: there is no setting '{name}'{did_you_mean(name, self.settings)}")
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of the grid; one without options if there is no grid."""
+        return points_of(self.grid, "grid") if self.grid else [()]
 
     def run(self, name: str, extra: list[str]) -> AdaptationRun:
         """Return the run of one setting, with further options."""
@@ -73,14 +99,20 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], workers
     Raises:
         PccloraError: If a setting cannot be trained; those that are finished stay.
     """
-    runs = {name: comparison.run(name, options) for name in comparison.settings}  # a wrong one shows before any trains
+    for name in comparison.settings:  # a wrong one shows before any trains
+        for point in comparison.points:
+            comparison.run(name, [*options, *point])
+    chosen = _choose(comparison, output, options=options, workers=workers)
+    if isinstance(chosen, Outcome):
+        return chosen
     leaves: dict[Path, list[Leaf]] = {}
-    for name, run in runs.items():
-        folder = folder_of(output, name)
+    for name, point in chosen.items():
+        folder = folder_of(output, name, comparison)
         if not holds_seeds(folder):
-            begin_seeds(run, folder, comparison.seeds)
+            begin_seeds(comparison.run(name, [*options, *point]), folder, comparison.seeds)
+        more = comparison.seeds if comparison.grid else ()
         leaves[folder] = [
-            _leaf(f"{name}, seed {seed}", folder, seed, comparison.choose_on) for seed in add_seeds(folder, ())
+            _leaf(f"{name}, seed {seed}", folder, seed, comparison.choose_on) for seed in add_seeds(folder, more)
         ]
     outcome = run_leaves([leaf for own in leaves.values() for leaf in own], workers, title="settings")
     for folder, own in leaves.items():
@@ -98,21 +130,55 @@ def table(comparison: Comparison, output: Path) -> Table:
     _refuse_other_data(output, comparison)
     task, split = comparison.task, comparison.choose_on
     headings = list(task.figures.values())
-    choice = [f"{headings[0]} to choose on"] if split else []
-    found = Table(["setting", *choice, *headings, *COSTS, "options"], notes=_weights(output, comparison))
+    told, blank = _told(output, comparison), [""] * len(comparison.against)
+    columns = [f"{headings[0]} to choose on"] if split else []
+    against = [f"less {name}" for name in comparison.against]
+    found = Table(["setting", *columns, *headings, *COSTS, *against, "options"], notes=_notes(output, comparison))
     for name, own in comparison.settings.items():
-        folder = folder_of(output, name)
+        folder = folder_of(output, name, comparison)
         chosen = [_chosen_on(folder, task, split)] if split else []
-        found.rows.append([name, *chosen, *_figures(folder, task), f"`{' '.join(own)}`"])
+        choice = Choice.read(home_of(output, name)) if comparison.grid else None
+        made = " ".join([*own, *(() if choice is None else choice.point)])
+        found.rows.append([name, *chosen, *_figures(folder, task), *told.get(name, blank), f"`{made}`"])
     found.rows += _constant(output, comparison)
-    for column, figure in enumerate(task.figures, 1 + len(choice)):
+    for column, figure in enumerate(task.figures, 1 + len(columns)):
         found.best |= {(place, column) for place in _best(comparison, output, figure)}
     return found
 
 
-def folder_of(output: Path, name: str) -> Path:
-    """Return the folder of one setting."""
+def _choose(
+    comparison: Comparison, output: Path, *, options: list[str], workers: Workers
+) -> dict[str, Point] | Outcome:
+    """Return the point of each setting; or what failed, or is left to others, of the runs that choose."""
+    if not comparison.grid:
+        return {name: () for name in comparison.settings}
+    split, score = comparison.choose_on, comparison.task.score
+    figure = partial(_on_split, split, score) if split else partial(own_figure, score)
+    seeds, points = comparison.seeds[: comparison.tuning_seeds], comparison.points
+    leaves: list[Leaf] = []
+    for name in comparison.settings:
+        runs = {point: comparison.run(name, [*options, *comparison.tuning, *point]) for point in points}
+        leaves += tuning_leaves(name, home_of(output, name), runs, seeds=seeds, figure=figure)
+    outcome = run_leaves(leaves, workers, title="choosing")
+    if not outcome.complete:
+        return outcome
+    return {name: choose_point(name, home_of(output, name), points, seeds).point for name in comparison.settings}
+
+
+def _on_split(split: str, score: str, run: Path) -> float:
+    metrics: dict[str, float] = _evaluation(_evaluate(run, split))["metrics"]
+    return metrics[score]
+
+
+def home_of(output: Path, name: str) -> Path:
+    """Return the folder of all that belongs to one setting."""
     return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def folder_of(output: Path, name: str, comparison: Comparison) -> Path:
+    """Return the folder of one setting's seeds: with a grid, of its chosen point."""
+    home = home_of(output, name)
+    return chosen_folder(home, apart=bool(comparison.tuning)) if comparison.grid else home
 
 
 def _leaf(name: str, folder: Path, seed: int, split: str) -> Leaf:
@@ -124,8 +190,16 @@ def _leaf(name: str, folder: Path, seed: int, split: str) -> Leaf:
 
 def _train(folder: Path, seed: int, split: str) -> None:
     run = train_seed(folder, seed)
-    if split and not (run / split / "summary.json").is_file():
+    if split:
+        _evaluate(run, split)
+
+
+def _evaluate(run: Path, split: str) -> Path:
+    """Evaluate a finished run on a split, once, and return the summary's file."""
+    file = run / split / "summary.json"
+    if not file.is_file():
         write_evaluation(evaluate_run(RunFolder.open(run), split=split), run / split)
+    return file
 
 
 def _figures(folder: Path, task: Task) -> list[str]:
@@ -136,9 +210,11 @@ def _figures(folder: Path, task: Task) -> list[str]:
     return [
         *(_percent(summary["metrics"], name) for name in task.figures),
         f"{summary['parameters']['trained']:,}",
+        f"{summary['parameters']['head']:,}" if "head" in summary["parameters"] else "",
         f"{gmacs['total']:.4f}",
         f"{gmacs['literature']:.4f}",
         f"{summary['seconds_per_epoch']['mean']:.1f}",
+        f"{summary['peak_memory_mb']['mean']:.0f}",
         f"{summary['adapter_bytes'] / 1000:.0f} kB",
     ]
 
@@ -154,19 +230,58 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
         files = list(finished[0].glob(f"seed_*/{split}/summary.json"))
         chosen = [_evaluation(file)["constant"][comparison.task.score] for file in files[:1]]
         figures = [f"{100 * chosen[0]:.1f}" if chosen else "", *figures]
-    return [[CONSTANT, *figures, "0", *[""] * len(COSTS)]]
+    return [[CONSTANT, *figures, "0", *[""] * (len(COSTS) + len(comparison.against))]]
 
 
 def _best(comparison: Comparison, output: Path, figure: str) -> set[int]:
     """Return the places of the settings that no other is told to be better than."""
+    values, paired = _values(output, comparison, figure)
+    best = best_of(values, paired=paired) if values else set()
+    return {place for place, name in enumerate(comparison.settings) if name in best}
+
+
+def _values(output: Path, comparison: Comparison, figure: str) -> tuple[dict[str, list[float]], bool]:
+    """Return a figure of each finished setting, a value a seed, and whether all have the same seeds."""
     values, seeds = {}, set()
     for name in comparison.settings:
-        if RunFolder(folder := folder_of(output, name)).finished:
+        if RunFolder(folder := folder_of(output, name, comparison)).finished:
             summary = RunFolder(folder).read_summary()
             values[name] = _metric(summary["metrics"], figure)[1]["values"]
             seeds.add(tuple(summary["protocol"]["seed"]))
-    best = best_of(values, paired=len(seeds) == 1) if values else set()
-    return {place for place, name in enumerate(comparison.settings) if name in best}
+    return values, len(seeds) == 1
+
+
+def _told(output: Path, comparison: Comparison) -> dict[str, list[str]]:
+    """Return of each setting how much better it is than those that all are compared with, in percent."""
+    values, paired = _values(output, comparison, comparison.task.score)
+    told: dict[str, list[str]] = {name: [] for name in values}
+    for reference in comparison.against:
+        known = reference in values and paired
+        pairs = {pair.first: pair for pair in differences_from(reference, values)} if known else {}
+        for name, cells in told.items():
+            cells.append(_difference(pairs[name]) if name in pairs else "")
+    return told
+
+
+def _difference(pair: PairedDifference) -> str:
+    half = "" if pair.half_width is None else f" ± {100 * pair.half_width:.1f}"
+    return f"{100 * pair.mean:+.1f}{half}" + (" *" if pair.more_than_noise else "")
+
+
+def _notes(output: Path, comparison: Comparison) -> list[str]:
+    """Return the lines below the table: what the settings start from, how they were chosen, what was tested."""
+    notes = _weights(output, comparison)
+    if comparison.grid:
+        tried = "; ".join(f"{key} {', '.join(values)}" for key, values in comparison.grid.items())
+        where = f"on {comparison.choose_on}" if comparison.choose_on else f"with {' '.join(comparison.tuning)}"
+        notes.append(f"Chosen for each setting {where}, mean of {comparison.tuning_seeds} seeds: {tried}.")
+    if comparison.against:
+        names = " and ".join(comparison.against)
+        notes.append(
+            f"Less {names}: difference seed by seed with its 95 % interval; * where the paired t-test, after Holm's "
+            "correction for all settings, finds more than noise."
+        )
+    return notes
 
 
 def _weights(output: Path, comparison: Comparison) -> list[str]:
@@ -191,7 +306,7 @@ def _refuse_other_data(output: Path, comparison: Comparison) -> None:
 
 
 def _finished(output: Path, comparison: Comparison) -> list[Path]:
-    return [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name)).finished]
+    return [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name, comparison)).finished]
 
 
 def _chosen_on(folder: Path, task: Task, split: str) -> str:

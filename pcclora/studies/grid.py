@@ -8,7 +8,7 @@ test images: what its folder calls the test set are the validation images.
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,24 @@ Point = tuple[str, ...]
 
 
 def read_grid(file: Path) -> list[Point]:
-    """Read a grid, ``key: [value, ...]`` a line, and return its points: every combination, the last key fastest.
+    """Read a grid, ``key: [value, ...]`` a line, and return its points.
 
     Raises:
         PccloraError: If it is no such file, or varies what a search must leave alone.
     """
-    grid = read_yaml(file)
+    return points_of(read_yaml(file), file)
+
+
+def points_of(grid: Mapping[str, Any], file: object) -> list[Point]:
+    """Return the points of a grid: every combination, the last key fastest.
+
+    Args:
+        grid: Key -> list of values.
+        file: Where it is, for messages.
+
+    Raises:
+        PccloraError: If it varies what a search must leave alone.
+    """
     for key, values in grid.items():
         if key.partition(".")[0] in FIXED:
             raise PccloraError(f"{file}: a grid cannot vary '{key}'; give it as an option, for all points")

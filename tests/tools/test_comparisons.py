@@ -61,7 +61,7 @@ def test_a_comparison_is_a_table_that_grows(comparison, tmp_path, capsys):
     assert call("results", comparison, "--output", output, "--latex", tmp_path / "table.tex") == 0
     table = capsys.readouterr().out
     latex = (tmp_path / "table.tex").read_text()
-    assert "% CLoRA, p=2: `adapter.bases=2`" in latex and "textbf" in latex and latex.count(" & ") == 3 * 8
+    assert "% CLoRA, p=2: `adapter.bases=2`" in latex and "textbf" in latex and latex.count(" & ") == 3 * 10
     assert "missing" not in table and "accuracy to choose on" in table and "`adapter.bases=2`" in table
     summary = json.loads((output / "linear_probe" / "summary.json").read_text())["metrics"]["accuracy"]
     assert f"| {100 * summary['mean']:.1f} ± {100 * summary['std']:.1f} |" in table
@@ -76,11 +76,12 @@ def test_a_comparison_is_a_table_that_grows(comparison, tmp_path, capsys):
 
 
 def _seconds(table, output):
-    """Seconds are measured, so the retrained row may have others."""
+    """Seconds and memory are measured, so the retrained row may have others."""
     summary = json.loads((output / "linear_probe" / "summary.json").read_text())
     row = next(line for line in table.splitlines() if line.startswith("| linear probe"))
     cells = row.split(" | ")
-    cells[-3] = f"{summary['seconds_per_epoch']['mean']:.1f}"
+    cells[-4] = f"{summary['seconds_per_epoch']['mean']:.1f}"
+    cells[-3] = f"{summary['peak_memory_mb']['mean']:.0f}"
     return row, " | ".join(cells)
 
 
@@ -89,3 +90,64 @@ def test_a_wrong_setting_shows_before_anything_trains(comparison, tmp_path, caps
     assert call("results", comparison, "--output", tmp_path / "results") == 2
     assert "did you mean 'bases'" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    file = tmp_path / "tuned.yaml"
+    file.write_text(
+        f"config: {TINY / 'cls.yaml'}\nseeds: [0, 1, 2]\noptions: [train.epochs=1]\nchoose_on: test\n"
+        "grid: {train.lr: [0.001, 0.03, 1.0e+20]}\nagainst: [LoRA]\n"
+        "settings:\n  linear probe: [adapter=linear]\n  LoRA: [adapter=lora, adapter.r=2]\n"
+    )
+    return file
+
+
+def test_the_point_of_each_setting_is_chosen_on_validation_data(tuned, tmp_path, capsys):
+    output = tmp_path / "results"
+    assert call("results", tuned, "--output", output, "--jobs", 2) == 0
+    table = capsys.readouterr().out
+    choice = json.loads((output / "lora" / "choice.json").read_text())
+    assert choice["means"]["train.lr=1.0e+20"] is None, "a point that diverges is none"
+    best = max((mean, point) for point, mean in choice["means"].items() if mean is not None)[1]
+    assert choice["point"] == [best] or choice["means"][choice["point"][0]] == choice["means"][best]
+    point = output / "lora" / "points" / choice["point"][0]
+    values = [
+        json.loads((point / f"seed_{n}" / "test" / "summary.json").read_text())["metrics"]["accuracy"] for n in (0, 1)
+    ]
+    assert choice["means"][choice["point"][0]] == pytest.approx(sum(values) / 2)
+    assert sorted(p.name for p in point.glob("seed_?")) == ["seed_0", "seed_1", "seed_2"], "the same runs go on"
+    other = next(p for p in (output / "lora" / "points").iterdir() if p.name not in (point.name, "train.lr=1.0e+20"))
+    assert not (other / "seed_2").exists(), "what is not chosen is not trained on"
+    assert f"`adapter=lora adapter.r=2 {choice['point'][0]}`" in table and "less LoRA" in table
+    assert call("results", tuned, "--output", output) == 0, "nothing is trained again"
+    assert capsys.readouterr().out == table
+
+
+def test_runs_that_choose_may_see_less_data(tuned, tmp_path, capsys):
+    text = tuned.read_text().replace("choose_on: test\n", "tuning: [data.train=40]\n").replace(", 1.0e+20", "")
+    tuned.write_text(text)
+    output = tmp_path / "results"
+    assert call("results", tuned, "--output", output) == 0
+    assert "with data.train=40" in capsys.readouterr().out
+    assert (output / "lora" / "final" / "summary.json").is_file()
+    held = (output / "lora" / "final" / "config.yaml").read_text()
+    assert (
+        "train: 48" in held
+        and json.loads((output / "lora" / "choice.json").read_text())["point"][0].split("=")[1] in held
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("choose_on: test\n", ""), "say by choose_on or by tuning"),
+        (("against: [LoRA]", "against: [Lora]"), "did you mean 'LoRA'"),
+        (("seeds: [0, 1, 2]", "seeds: [0]"), "tuning_seeds is 2"),
+        (("train.lr: [", "seed: ["), "a grid cannot vary 'seed'"),
+    ],
+)
+def test_a_choice_on_nothing_is_refused(change, message, tuned, tmp_path, capsys):
+    tuned.write_text(tuned.read_text().replace(*change))
+    assert call("results", tuned, "--output", tmp_path / "results") == 2
+    assert message in capsys.readouterr().err

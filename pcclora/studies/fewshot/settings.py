@@ -16,7 +16,7 @@ from pcclora.engine.settings import at_least
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
 from pcclora.runs.adapt import NAMED_WEIGHTS, anchored
-from pcclora.studies.comparison import folder_of
+from pcclora.studies.comparison import home_of
 from pcclora.tasks.settings import ClassificationRun, ClassificationTraining
 
 METHODS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -97,7 +97,7 @@ class FewShotRun(ClassificationRun):
         if self.votes:
             raise PccloraError(f"votes is {self.votes}: few-shot queries are asked once, in the literature and here")
         self.methods = self.methods or {name: list(own) for name, own in METHODS.items()}
-        slugs = {folder_of(Path(), name): name for name in self.methods}
+        slugs = {home_of(Path(), name): name for name in self.methods}
         if len(slugs) < len(self.methods) or Path() in slugs:
             raise PccloraError(
                 f"methods {', '.join(self.methods)}: two have the same letters and digits, or one has none"

@@ -30,7 +30,7 @@ from pcclora.forms import check_form
 from pcclora.paths import is_file
 from pcclora.runs.adapt import base_checkpoint
 from pcclora.runs.splits import read_record
-from pcclora.studies.comparison import folder_of
+from pcclora.studies.comparison import home_of
 from pcclora.studies.fewshot.fold import check_method, episode_sources, load_episode, run_fold
 from pcclora.studies.fewshot.settings import FewShotRun, load_fewshot
 from pcclora.studies.runner import Leaf, Outcome, Workers, begin_study, holds_study, run_leaves
@@ -71,7 +71,7 @@ class Fold:
 
     def file(self, output: Path) -> Path:
         """Return where it is written down."""
-        return folder_of(output / "folds" / f"{self.way}way_{self.shot}shot", self.method) / f"{self.number}.json"
+        return home_of(output / "folds" / f"{self.way}way_{self.shot}shot", self.method) / f"{self.number}.json"
 
 
 def begin(config: FewShotRun, output: Path) -> None:
