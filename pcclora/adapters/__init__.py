@@ -24,6 +24,7 @@ from pcclora.adapters.methods.adapter_plus import AdapterPlusConfig
 from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
+from pcclora.adapters.methods.consolidator import ConsolidatorConfig
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
@@ -47,6 +48,7 @@ __all__ = [
     "BitFitConfig",
     "CLoRA",
     "CLoRAConfig",
+    "ConsolidatorConfig",
     "DoRAConfig",
     "FacTTKConfig",
     "FacTTTConfig",

@@ -1,14 +1,23 @@
 """Adapters that stand behind or beside sub-layers: what they add, written out, and what they refuse."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pcclora
 from pcclora import PccloraError
-from pcclora.adapters import Adapter, AdapterPlusConfig, HoulsbyConfig, RepAdapterConfig, SequentialAdapterConfig
+from pcclora.adapters import (
+    Adapter,
+    AdapterPlusConfig,
+    ConsolidatorConfig,
+    HoulsbyConfig,
+    RepAdapterConfig,
+    SequentialAdapterConfig,
+)
 from tests.adapters.backbones import BACKBONES, fused_vit
 from tests.adapters.cases import output
 
@@ -73,6 +82,24 @@ def test_adapter_plus_drops_the_branch_of_a_whole_sample_in_training() -> None:
     assert 60 < dropped.sum() < 140  # 100 expected, and 8.7 its deviation
 
 
+def test_consolidator_is_a_grouped_convolution_of_shuffled_channels() -> None:
+    model, adapter, _, _ = moved(ConsolidatorConfig(groups=4))
+    x = torch.randn(3, 7, 16)
+    stack = adapter.groups["16x32"]
+    with torch.no_grad():
+        shuffled = nn.ChannelShuffle(4)(x.transpose(1, 2)[..., None])[..., 0]
+        update = F.conv1d(shuffled, stack.G[1][..., None], stack.h[1], groups=4).transpose(1, 2)
+        fc1 = model.blocks[1].mlp.fc1
+        torch.testing.assert_close(fc1(x), F.linear(x, fc1.weight, fc1.bias) + update)
+
+
+def test_consolidator_is_no_lora(tmp_path: Path) -> None:
+    model, _ = BACKBONES["point_mae_tiny"]()
+    pcclora.attach(model, ConsolidatorConfig(groups=8, modules_to_save=("cls_head_finetune",)))
+    with pytest.raises(PccloraError, match="what Consolidator adds is no low-rank product; merge, or save_adapter"):
+        pcclora.export_peft(model, tmp_path / "peft")
+
+
 def test_groups_that_do_not_divide_the_widths_are_refused_with_those_that_would() -> None:
     model, _ = BACKBONES["point_mae_tiny"]()
     for config, message in (
@@ -81,6 +108,7 @@ def test_groups_that_do_not_divide_the_widths_are_refused_with_those_that_would(
             "groups is 16, which does not divide all of the widths 8, 24; choose of 1, 2, 4, 8",
         ),
         (RepAdapterConfig(m=9, groups=2), "groups is 2, which does not divide all of the widths 9, 24; choose of 1, 3"),
+        (ConsolidatorConfig(), "groups is 384, which .* of the widths 24, 72, 96; choose of 1, 2, 3, 4, 6, 8, 12, 24"),
     ):
         with pytest.raises(PccloraError, match=f"{message}$"):
             pcclora.attach(model, config)
@@ -118,6 +146,8 @@ def test_a_bottleneck_wider_than_a_token_is_refused(config: Any, message: str) -
         (AdapterPlusConfig, {"drop_path": 1.0}, r"drop_path is 1.0, in \[0, 1\)"),
         (RepAdapterConfig, {"groups": 0}, "m is 8 and groups 0, at least 1"),
         (RepAdapterConfig, {"scale": float("nan")}, "scale is nan, finite"),
+        (ConsolidatorConfig, {"groups": 0}, "groups is 0, at least 1"),
+        (ConsolidatorConfig, {"drop_path": -0.1}, r"drop_path is -0.1, in \[0, 1\)"),
         (HoulsbyConfig, {"init": "none"}, "init is 'none', one of zero, xavier, houlsby"),
     ],
 )

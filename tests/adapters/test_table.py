@@ -261,7 +261,7 @@ def test_detaching_a_merged_adapter_leaves_a_plain_model(method: str, backbone: 
     plain, _ = BACKBONES[backbone]()
     for name in model.state_dict().keys() - plain.state_dict().keys():  # a bias that merging made
         owner, _, leaf = name.rpartition(".")
-        assert leaf == "bias" and method.startswith(("ssf", "arc", "repadapter"))
+        assert leaf == "bias" and method.startswith(("ssf", "arc", "repadapter", "consolidator"))
         plain.get_submodule(owner).register_parameter(leaf, nn.Parameter(model.get_parameter(name).detach().clone()))
     plain.load_state_dict(model.state_dict(), strict=True)
     assert torch.equal(output(plain, x), merged)
