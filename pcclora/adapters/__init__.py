@@ -25,6 +25,7 @@ from pcclora.adapters.methods.adaptformer import AdaptFormerConfig
 from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.methods.consolidator import ConsolidatorConfig
+from pcclora.adapters.methods.convpass import ConvpassConfig
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
@@ -49,6 +50,7 @@ __all__ = [
     "CLoRA",
     "CLoRAConfig",
     "ConsolidatorConfig",
+    "ConvpassConfig",
     "DoRAConfig",
     "FacTTKConfig",
     "FacTTTConfig",

@@ -16,6 +16,7 @@ from pcclora.adapters import (
     AdaptFormerConfig,
     ARCConfig,
     ConsolidatorConfig,
+    ConvpassConfig,
     DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
@@ -42,7 +43,7 @@ WHOLE = {
 }
 SLICED = {
     "mlp": ("fc1[0:4,4:16]", "fc2[0:4,12:16]"),
-    "fused_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
+    "fused_vit": ("convpass", "blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
     "point_mae_tiny": ("blocks.*.attn.qkv[q,k,v]", "blocks.*.attn.proj"),
     "timm_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1[0:8]", "blocks.*.mlp.fc2"),
     "timm_split_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1_g", "blocks.*.attn.proj[8:24]"),
@@ -77,6 +78,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "houlsby_paper": (HoulsbyConfig, {"m": 3, "init": "houlsby"}),
     "adapter_plus": (AdapterPlusConfig, {"m": 3}),
     "adapter_plus_paper": (AdapterPlusConfig, {"m": 3, "init": "paper"}),
+    "convpass": (ConvpassConfig, {"m": 3}),
+    "convpass_xavier": (ConvpassConfig, {"m": 3, "init": "xavier", "scale": 0.1}),
     "adaptformer": (AdaptFormerConfig, {"m": 3}),
     "adaptformer_bare": (AdaptFormerConfig, {"m": 3, "bias": False, "dropout": 0.0}),
     "vpt_deep": (VPTDeepConfig, {"prompts": 3}),
@@ -93,8 +96,9 @@ METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
 
 NO_PLACE = {
-    "mlp": ("ssf", "adapter", "houlsby", "adaptformer", "vpt_deep", "idpt", "pointgst"),
+    "mlp": ("ssf", "adapter", "convpass", "houlsby", "adaptformer", "vpt_deep", "idpt", "pointgst"),
     "fused_vit": ("idpt", "pointgst"),
+    "point_mae_tiny": ("convpass",),  # points lie on no grid
     "timm_vit": ("idpt", "pointgst"),
     "timm_split_vit": ("vpt_deep", "idpt", "pointgst"),  # its rotary positions count on one token a patch
 }
@@ -125,6 +129,7 @@ several = pytest.mark.parametrize(
         ("ssf", "point_mae_tiny"),
         ("adaptformer", "timm_vit"),
         ("repadapter", "point_mae_tiny"),
+        ("convpass", "timm_vit"),
         ("consolidator", "timm_vit"),
         ("adapter", "point_mae_tiny"),
         ("adapter_plus", "point_mae_tiny"),

@@ -14,6 +14,7 @@ from pcclora.adapters import (
     Adapter,
     AdapterPlusConfig,
     ConsolidatorConfig,
+    ConvpassConfig,
     HoulsbyConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
@@ -35,10 +36,10 @@ def moved(config: Any) -> tuple[nn.Module, Adapter, Tensor, Tensor]:
     return model, adapter, tokens, output(model.blocks[0], tokens)
 
 
-def plain(model: nn.Module) -> nn.Module:
-    """The first block without an adapter."""
+def plain(model: nn.Module, index: int = 0) -> Any:
+    """A block without an adapter."""
     pcclora.detach(model)
-    return model.blocks[0]
+    return model.blocks[index]
 
 
 def bottleneck(stack: Any, z: Tensor) -> Tensor:
@@ -80,6 +81,51 @@ def test_adapter_plus_drops_the_branch_of_a_whole_sample_in_training() -> None:
     dropped = (branches == 0).all(dim=(1, 2))
     torch.testing.assert_close(branches[~dropped], (whole / 0.75).expand(int((~dropped).sum()), -1, -1))
     assert 60 < dropped.sum() < 140  # 100 expected, and 8.7 its deviation
+
+
+@pytest.mark.parametrize("height", [32, 48])
+def test_convpass_convolves_the_patches_on_their_grid(height: int) -> None:
+    pytest.importorskip("timm")
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    model = pcclora.create_model("timm/vit_tiny_patch16_224", num_classes=5, **sizes).eval()
+    model.set_input_size((height, 32))
+    adapter = pcclora.attach(model, ConvpassConfig(m=3, scale=0.5)).eval()
+    seen: list[Tensor] = []
+    hook = model.blocks[1].register_forward_hook(lambda _, inputs, found: seen.extend([inputs[0], found]))
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.normal_(std=0.3)
+    output(model, torch.randn(2, 3, height, 32))
+    hook.remove()
+    (x, found), block = seen, plain(model, 1)
+
+    def bypass(stack: Any, z: Tensor) -> Tensor:
+        low = z @ stack.down[1].T + stack.down_bias[1]
+        low = low * torch.sigmoid(1.702 * low)
+        parts = []  # the class token, then the patches, each as an image
+        for part, grid in ((low[:, :1], (1, 1)), (low[:, 1:], (height // 8, 4))):
+            image = part.transpose(1, 2).reshape(len(z), 3, *grid)
+            convolved = F.conv2d(image, stack.kernels[1], stack.kernel_bias[1], padding=1)
+            parts.append(convolved.flatten(2).transpose(1, 2))
+        low = torch.cat(parts, dim=1)
+        return 0.5 * (low * torch.sigmoid(1.702 * low) @ stack.up[1].T + stack.up_bias[1])
+
+    with torch.no_grad():
+        z = block.norm1(x)
+        u = x + block.attn(z) + bypass(adapter.bypasses["attention"], z)
+        z = block.norm2(u)
+        torch.testing.assert_close(found, u + block.mlp(z) + bypass(adapter.bypasses["mlp"], z))
+
+
+def test_convpass_needs_every_patch() -> None:
+    model, x = BACKBONES["timm_vit"]()
+    adapter = pcclora.attach(model, ConvpassConfig(m=3))
+    output(model, x)
+    with pytest.raises(
+        PccloraError, match="'blocks.0.attn' is given 3 patches, and the grid has 2 x 2: Convpass needs"
+    ):
+        output(model.blocks[0], torch.randn(1, 4, 24))
+    assert adapter.seen["grid"] == (2, 2)
 
 
 def test_consolidator_is_a_grouped_convolution_of_shuffled_channels() -> None:
@@ -148,6 +194,8 @@ def test_a_bottleneck_wider_than_a_token_is_refused(config: Any, message: str) -
         (RepAdapterConfig, {"scale": float("nan")}, "scale is nan, finite"),
         (ConsolidatorConfig, {"groups": 0}, "groups is 0, at least 1"),
         (ConsolidatorConfig, {"drop_path": -0.1}, r"drop_path is -0.1, in \[0, 1\)"),
+        (ConvpassConfig, {"dropout": 1.0}, r"dropout is 1.0, in \[0, 1\)"),
+        (ConvpassConfig, {"init": "none"}, "init is 'none'; it is identity or xavier"),
         (HoulsbyConfig, {"init": "none"}, "init is 'none', one of zero, xavier, houlsby"),
     ],
 )
