@@ -23,6 +23,7 @@ from pcclora.adapters import (
     HoulsbyConfig,
     IDPTConfig,
     PointGSTConfig,
+    PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
     SSFConfig,
@@ -89,6 +90,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "fact_tt_slices": (FacTTTConfig, {"r": 2, "sliced": True, "dropout": 0.0}),
     "idpt": (IDPTConfig, {"k": 4}),
     "pointgst": (PointGSTConfig, {"r": 4, "local": 4}),
+    "ppt": (PPTConfig, {"m": 3}),
+    "ppt_two_sets": (PPTConfig, {"m": 3, "num_groups": 5, "group_size": 9}),
 }
 """Every other method, with the settings that it is tried with; targets are put in by the backbone."""
 METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
@@ -96,11 +99,34 @@ METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
 
 NO_PLACE = {
-    "mlp": ("ssf", "adapter", "convpass", "houlsby", "adaptformer", "vpt_deep", "idpt", "pointgst"),
-    "fused_vit": ("idpt", "pointgst"),
+    "mlp": (
+        "ssf",
+        "adapter",
+        "convpass",
+        "houlsby",
+        "adaptformer",
+        "vpt_deep",
+        "idpt",
+        "pointgst",
+        "ppt",
+    ),
+    "fused_vit": (
+        "idpt",
+        "pointgst",
+        "ppt",
+    ),
     "point_mae_tiny": ("convpass",),  # points lie on no grid
-    "timm_vit": ("idpt", "pointgst"),
-    "timm_split_vit": ("vpt_deep", "idpt", "pointgst"),  # its rotary positions count on one token a patch
+    "timm_vit": (
+        "idpt",
+        "pointgst",
+        "ppt",
+    ),
+    "timm_split_vit": (
+        "vpt_deep",
+        "idpt",
+        "pointgst",
+        "ppt",
+    ),  # its rotary positions count on one token a patch
 }
 """What a backbone has no place for, by the beginning of the methods' names."""
 
@@ -138,6 +164,8 @@ several = pytest.mark.parametrize(
         ("vpt_deep", "timm_vit"),
         ("idpt", "point_mae_tiny"),
         ("pointgst", "point_mae_tiny"),
+        ("ppt", "point_mae_tiny"),
+        ("ppt_two_sets", "point_mae_tiny"),
     ],
 )
 

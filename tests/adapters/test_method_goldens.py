@@ -22,6 +22,7 @@ from pcclora.adapters import (
     FacTTTConfig,
     IDPTConfig,
     PointGSTConfig,
+    PPTConfig,
     RepAdapterConfig,
     SSFConfig,
     VeRAConfig,
@@ -323,3 +324,18 @@ def test_pointgst(golden):
     fill(adapter, own)
     assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 622_831
+
+
+@pytest.mark.parametrize(
+    ("name", "second"), [("ppt_cls", {}), ("ppt_two_sets_cls", {"num_groups": 32, "group_size": 64})]
+)
+def test_ppt(golden, name, second):
+    state, arrays = golden(name)
+    model = point_mae()
+    adapter = pcclora.attach(model, PPTConfig(**second)).eval()
+    load_trunk(model, state)
+    names = {"prompts.own": "prompt_mlp", "prompts.more": "prompt_pos_mlp", "beside": "prompt_all_mlp"}
+    maps = [f"{layer}.{leaf}" for layer in (0, 2) for leaf in ("weight", "bias")]
+    fill(adapter, {f"{ours}.{key}": state[f"blocks.{theirs}.{key}"] for ours, theirs in names.items() for key in maps})
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 1_042_191
