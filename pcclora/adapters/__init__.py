@@ -31,6 +31,7 @@ from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
 from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
+from pcclora.adapters.methods.pointlora import PointLoRAConfig
 from pcclora.adapters.methods.ppt import PPTConfig
 from pcclora.adapters.methods.repadapter import RepAdapterConfig
 from pcclora.adapters.methods.selective import BitFitConfig, FullConfig, LinearConfig
@@ -66,6 +67,7 @@ __all__ = [
     "PPTConfig",
     "Place",
     "PointGSTConfig",
+    "PointLoRAConfig",
     "RepAdapterConfig",
     "SSFConfig",
     "SequentialAdapterConfig",

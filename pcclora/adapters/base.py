@@ -73,7 +73,8 @@ class Adapter(nn.Module):
         starts_at_base: Whether the adapted model computes what the base does before anything is trained.
         released_mark: Pattern of a key that only checkpoints of the method's original code have; empty if none is read.
         released_names: Pattern of their keys -> the tensor's name in the adapter's state dict (``name[3]`` for a row of
-            it), or in the model's; None for what the original never reads. The first pattern that fits counts.
+            it), or in the model's; None for what the original never reads, ``=1`` for what must be 1. The first
+            pattern that fits counts.
 
     Raises:
         PccloraError: If a tensor is both a target and trained as it is, or shared by two modules.

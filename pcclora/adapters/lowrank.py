@@ -53,10 +53,11 @@ class LowRankAdapter(Adapter):
         config: The method's settings.
         model: What is adapted.
         targets: The linear maps that it acts on.
+        others: What else :class:`Adapter` takes.
     """
 
-    def __init__(self, config: Any, model: nn.Module, *, targets: Iterable[Target]) -> None:
-        super().__init__(config, model, targets=tuple(targets))
+    def __init__(self, config: Any, model: nn.Module, *, targets: Iterable[Target], **others: Any) -> None:
+        super().__init__(config, model, targets=tuple(targets), **others)
         members: dict[str, list[Target]] = {}
         for target in self.targets:
             members.setdefault(self.group_of(target), []).append(target)

@@ -23,6 +23,7 @@ from pcclora.adapters import (
     HoulsbyConfig,
     IDPTConfig,
     PointGSTConfig,
+    PointLoRAConfig,
     PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
@@ -60,6 +61,7 @@ CLORA: dict[str, dict[str, Any]] = {
 }
 LORA: dict[str, dict[str, Any]] = {"lora": {"lora_dropout": 0.1}, "lora_slices": {"sliced": True, "lora_alpha": 4.0}}
 SELECTIVE = {"linear": LinearConfig, "bitfit": BitFitConfig, "full": FullConfig}
+POINTLORA_SETS = {"num_groups": (8, 4), "group_size": (6, 9), "chosen": (3, 2)}
 OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "dora": (DoRAConfig, {"r": 2}),
     "dora_slices": (DoRAConfig, {"r": 2, "sliced": True}),
@@ -90,6 +92,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "fact_tt_slices": (FacTTTConfig, {"r": 2, "sliced": True, "dropout": 0.0}),
     "idpt": (IDPTConfig, {"k": 4}),
     "pointgst": (PointGSTConfig, {"r": 4, "local": 4}),
+    "pointlora": (PointLoRAConfig, {"r": 2, "m": 3, **POINTLORA_SETS}),
+    "pointlora_plain": (PointLoRAConfig, {"r": 2, "prompts": False}),
     "ppt": (PPTConfig, {"m": 3}),
     "ppt_two_sets": (PPTConfig, {"m": 3, "num_groups": 5, "group_size": 9}),
 }
@@ -98,35 +102,13 @@ METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 
 TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
 
+POINTS_ONLY = ("dapt", "gaprompt", "idpt", "pointgst", "pointlora", "ppt", "stag")
 NO_PLACE = {
-    "mlp": (
-        "ssf",
-        "adapter",
-        "convpass",
-        "houlsby",
-        "adaptformer",
-        "vpt_deep",
-        "idpt",
-        "pointgst",
-        "ppt",
-    ),
-    "fused_vit": (
-        "idpt",
-        "pointgst",
-        "ppt",
-    ),
+    "mlp": (*POINTS_ONLY, "adapter", "adaptformer", "convpass", "houlsby", "ssf", "vpt_deep"),
+    "fused_vit": POINTS_ONLY,
     "point_mae_tiny": ("convpass",),  # points lie on no grid
-    "timm_vit": (
-        "idpt",
-        "pointgst",
-        "ppt",
-    ),
-    "timm_split_vit": (
-        "vpt_deep",
-        "idpt",
-        "pointgst",
-        "ppt",
-    ),  # its rotary positions count on one token a patch
+    "timm_vit": POINTS_ONLY,
+    "timm_split_vit": (*POINTS_ONLY, "vpt_deep"),  # its rotary positions count on one token a patch
 }
 """What a backbone has no place for, by the beginning of the methods' names."""
 
@@ -164,6 +146,8 @@ several = pytest.mark.parametrize(
         ("vpt_deep", "timm_vit"),
         ("idpt", "point_mae_tiny"),
         ("pointgst", "point_mae_tiny"),
+        ("pointlora", "point_mae_tiny"),
+        ("pointlora_plain", "point_mae_tiny"),
         ("ppt", "point_mae_tiny"),
         ("ppt_two_sets", "point_mae_tiny"),
     ],

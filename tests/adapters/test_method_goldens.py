@@ -22,6 +22,7 @@ from pcclora.adapters import (
     FacTTTConfig,
     IDPTConfig,
     PointGSTConfig,
+    PointLoRAConfig,
     PPTConfig,
     RepAdapterConfig,
     SSFConfig,
@@ -324,6 +325,43 @@ def test_pointgst(golden):
     fill(adapter, own)
     assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 622_831
+
+
+def test_pointlora(golden):
+    state, arrays = golden("pointlora_cls")
+    model = point_mae()
+    adapter = pcclora.attach(model, PointLoRAConfig()).eval()
+    load_trunk(
+        model,
+        {
+            key.replace(".linear.", "."): v
+            for key, v in state.items()
+            if not key.endswith((".qkv.weight", ".proj.weight"))
+        },
+    )
+    own = {}
+    for name, shape in (("qkv", "384x1152"), ("proj", "384x384")):
+        for factor in "AB":
+            own[f"groups.{shape}.factors.{factor}"] = stacked(
+                state, f"blocks.blocks.{{i}}.attn.{name}.lora_{factor}", 12
+            )
+    names = {"groups.384x1152.prompt": "qkv", "groups.384x384.prompt": "proj"}
+    names = {ours: f"blocks.prompt_{name}_mlp" for ours, name in names.items()}
+    names |= {"token_prompts.own": "blocks.prompt_mlp", "token_prompts.more": "blocks.prompt_pos_mlp"}
+    maps = [f"{layer}.{leaf}" for layer in (0, 2) for leaf in ("weight", "bias")]
+    own |= {f"{ours}.{key}": state[f"{theirs}.{key}"] for ours, theirs in names.items() for key in maps}
+    own |= {
+        f"scorer.{2 * k}.{leaf}": state[f"lora_mask_predictor.fc{k + 1}.{leaf}"]
+        for k in (0, 1)
+        for leaf in ("weight", "bias")
+    }
+    fill(adapter, own)
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert adapter.regularization() == 0
+    adapter.train()  # it has no dropout; the tokeniser's BatchNorm stays in eval mode
+    model(arrays["points"])
+    assert relative(adapter.regularization(), 0.004 * arrays["entropy"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 772_752
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ from pcclora import PccloraError
 from tests.adapters.test_method_goldens import golden, relative  # noqa: F401
 
 Golden = Callable[[str], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
-FILES = {"vpt_deep": "vpt_deep_cls", "idpt": "idpt_cls", "pointgst": "pointgst_spec_cls", "ppt": "ppt_cls"}
+FILES = {
+    "vpt_deep": "vpt_deep_cls",
+    "idpt": "idpt_cls",
+    "pointgst": "pointgst_spec_cls",
+    "pointlora": "pointlora_cls",
+    "ppt": "ppt_cls",
+}
 
 
 def adapted(method: str) -> nn.Module:

@@ -85,6 +85,8 @@ def read_released(adapter: Adapter | None, weights: Mapping[str, Tensor], where:
         row = _ROW.fullmatch(name) if name is not None else None
         if name is None:
             released.dead.append(key)
+        elif name == "=1":
+            _is_one(value, f"{where}: '{key}'")
         elif row is not None:
             rows.setdefault(row[1], {})[int(row[2])] = value
         elif name in expected:
@@ -95,6 +97,12 @@ def read_released(adapter: Adapter | None, weights: Mapping[str, Tensor], where:
     shaped = {key: _shaped(value, expected.get(key)) for key, value in released.own.items()}
     released.own = fit(shaped, expected, where=f"{where}, for adapter '{ours}'")
     return released
+
+
+def _is_one(value: Tensor, where: str) -> None:
+    """Refuse another value of what is 1 in all files, so that nothing here computes with it."""
+    if not value.eq(1).all():
+        raise PccloraError(f"{where} is {value.flatten()[0]:.4g}, where released files have 1; nothing here does that")
 
 
 def _here(names: Mapping[str, str | None], key: str) -> str | None:

@@ -50,8 +50,8 @@ class PPTConfig(AdapterConfig):
 
     shown: ClassVar[tuple[str, ...]] = ("m", "num_groups", "group_size")
     about: ClassVar[About | None] = About(
-        "a second set of groups; M1(groups), M2(second set) in front of a block, M3(u) behind; position and first stage "
-        "train; head on [class, mean, mean]",
+        "a second set of groups; M1(groups), M2(second set) before a block, M3(u) behind; position and first "
+        "stage train; head on [class, mean, mean]",
         "PPT (2408.11567)",
         "a second set that equals the first passes the tokeniser once; the frozen BatchNorm stays frozen",
     )
