@@ -45,7 +45,7 @@ WHOLE = {
 }
 SLICED = {
     "mlp": ("fc1[0:4,4:16]", "fc2[0:4,12:16]"),
-    "fused_vit": ("convpass", "blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
+    "fused_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
     "point_mae_tiny": ("blocks.*.attn.qkv[q,k,v]", "blocks.*.attn.proj"),
     "timm_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1[0:8]", "blocks.*.mlp.fc2"),
     "timm_split_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1_g", "blocks.*.attn.proj[8:24]"),
@@ -105,7 +105,7 @@ TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of it
 POINTS_ONLY = ("dapt", "gaprompt", "idpt", "pointgst", "pointlora", "ppt", "stag")
 NO_PLACE = {
     "mlp": (*POINTS_ONLY, "adapter", "adaptformer", "convpass", "houlsby", "ssf", "vpt_deep"),
-    "fused_vit": POINTS_ONLY,
+    "fused_vit": (*POINTS_ONLY, "convpass"),
     "point_mae_tiny": ("convpass",),  # points lie on no grid
     "timm_vit": POINTS_ONLY,
     "timm_split_vit": (*POINTS_ONLY, "vpt_deep"),  # its rotary positions count on one token a patch
