@@ -8,7 +8,7 @@ from pcclora.ops.chamfer import chamfer_distance
 from pcclora.ops.dispatch import backends
 from pcclora.ops.fps import sample_farthest_points
 from pcclora.ops.gathering import gather
-from pcclora.ops.interpolate import interpolate_three_nn
+from pcclora.ops.interpolate import interpolate_nn, interpolate_three_nn
 from pcclora.ops.knn import Neighbours, knn_points
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "backends",
     "chamfer_distance",
     "gather",
+    "interpolate_nn",
     "interpolate_three_nn",
     "knn_points",
     "sample_farthest_points",

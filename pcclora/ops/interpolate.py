@@ -34,14 +34,33 @@ def interpolate_three_nn(query: Tensor, points: Tensor, features: Tensor) -> Ten
         >>> interpolate_three_nn(query, points, features).round(decimals=3)
         tensor([[[15.]]])
     """
+    return interpolate_nn(query, points, features, K=3, eps=1e-8)
+
+
+def interpolate_nn(query: Tensor, points: Tensor, features: Tensor, *, K: int, eps: float) -> Tensor:
+    """Average the features of the K nearest points, weighted by 1 / (squared distance + eps).
+
+    Args:
+        query: (B, N, 3) where features are wanted.
+        points: (B, G, 3) where they are known; of fewer than K, all are used.
+        features: (B, G, C), of any floating dtype.
+        K: How many.
+        eps: What bounds the weight of a point that is the query itself.
+
+    Returns:
+        (B, N, C) of the features' dtype; differentiable in all arguments.
+
+    Raises:
+        PccloraError: As :func:`interpolate_three_nn`.
+    """
     if features.dim() != 3 or features.shape[:2] != points.shape[:2]:
         raise PccloraError(
             f"features {tuple(features.shape)}, points {tuple(points.shape)}: (B, G, C) and (B, G, 3) are needed"
         )
     B, G, C = features.shape
-    dists, idx, _ = knn_points(query, points, K=min(3, G))
-    weight = 1 / (dists + 1e-8)
-    weight = weight / weight.sum(2, keepdim=True)  # (B, N, 3)
+    dists, idx, _ = knn_points(query, points, K=min(K, G))
+    weight = 1 / (dists + eps)
+    weight = weight / weight.sum(2, keepdim=True)  # (B, N, K)
     rows = (idx + G * torch.arange(B, device=idx.device).view(B, 1, 1)).flatten(0, 1)
     bags = F.embedding_bag(
         rows, features.reshape(B * G, C), per_sample_weights=weight.flatten(0, 1).to(features.dtype), mode="sum"

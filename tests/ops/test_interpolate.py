@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from pcclora.errors import PccloraError
-from pcclora.ops import interpolate_three_nn
+from pcclora.ops import interpolate_nn, interpolate_three_nn
 
 
-def naive(query: np.ndarray, points: np.ndarray, features: np.ndarray) -> np.ndarray:
+def naive(query: np.ndarray, points: np.ndarray, features: np.ndarray, K: int = 3, eps: float = 1e-8) -> np.ndarray:
     """One query of one cloud at a time."""
     out = np.zeros((*query.shape[:2], features.shape[2]))
     for b, n in np.ndindex(query.shape[:2]):
         square = ((query[b, n] - points[b]) ** 2).sum(1)
-        nearest = np.argsort(square, kind="stable")[:3]
-        weight = 1 / (square[nearest] + 1e-8)
+        nearest = np.argsort(square, kind="stable")[:K]
+        weight = 1 / (square[nearest] + eps)
         out[b, n] = (weight / weight.sum()) @ features[b, nearest]
     return out
 
@@ -28,6 +28,15 @@ def test_equals_the_twin(backend, cloud, name, G, kind):
     with backend(name):
         ours = interpolate_three_nn(query, points, features)
     np.testing.assert_allclose(ours, naive(query.numpy(), points.numpy(), features.numpy()), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("K", [1, 7, 60])
+def test_equals_the_twin_for_any_number_of_neighbours(cloud, K):
+    query, points = cloud("uniform", 2, 40, 1, torch.float64), cloud("uniform", 2, 50, 2, torch.float64)
+    features = torch.randn(2, 50, 5, dtype=torch.float64)
+    ours = interpolate_nn(query, points, features, K=K, eps=1e-3)
+    expected = naive(query.numpy(), points.numpy(), features.numpy(), K, 1e-3)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_known_point_keeps_its_features(cloud):
