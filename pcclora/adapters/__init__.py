@@ -28,6 +28,7 @@ from pcclora.adapters.methods.consolidator import ConsolidatorConfig
 from pcclora.adapters.methods.convpass import ConvpassConfig
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
+from pcclora.adapters.methods.gaprompt import GAPromptConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
 from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
@@ -57,6 +58,7 @@ __all__ = [
     "FacTTKConfig",
     "FacTTTConfig",
     "FullConfig",
+    "GAPromptConfig",
     "HoulsbyConfig",
     "IDPTConfig",
     "InFrontAdapter",

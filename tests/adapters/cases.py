@@ -20,6 +20,7 @@ from pcclora.adapters import (
     DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
+    GAPromptConfig,
     HoulsbyConfig,
     IDPTConfig,
     PointGSTConfig,
@@ -62,6 +63,7 @@ CLORA: dict[str, dict[str, Any]] = {
 LORA: dict[str, dict[str, Any]] = {"lora": {"lora_dropout": 0.1}, "lora_slices": {"sliced": True, "lora_alpha": 4.0}}
 SELECTIVE = {"linear": LinearConfig, "bitfit": BitFitConfig, "full": FullConfig}
 POINTLORA_SETS = {"num_groups": (8, 4), "group_size": (6, 9), "chosen": (3, 2)}
+GAPROMPT = {"m": 3, "prompts": 3, "points": 2, "groups": 5, "group_size": 3, "shape_groups": (16, 8)}
 OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "dora": (DoRAConfig, {"r": 2}),
     "dora_slices": (DoRAConfig, {"r": 2, "sliced": True}),
@@ -96,6 +98,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "pointlora_plain": (PointLoRAConfig, {"r": 2, "prompts": False}),
     "ppt": (PPTConfig, {"m": 3}),
     "ppt_two_sets": (PPTConfig, {"m": 3, "num_groups": 5, "group_size": 9}),
+    "gaprompt": (GAPromptConfig, {**GAPROMPT}),
+    "gaprompt_prompts": (GAPromptConfig, {**GAPROMPT, "neighbours": "prompts"}),
 }
 """Every other method, with the settings that it is tried with; targets are put in by the backbone."""
 METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
@@ -150,6 +154,7 @@ several = pytest.mark.parametrize(
         ("pointlora_plain", "point_mae_tiny"),
         ("ppt", "point_mae_tiny"),
         ("ppt_two_sets", "point_mae_tiny"),
+        ("gaprompt", "point_mae_tiny"),
     ],
 )
 
@@ -174,7 +179,9 @@ def _other(method: str, backbone: str, saved: tuple[str, ...] | None) -> Any:
     kind, options = OTHERS[method][0], dict(OTHERS[method][1])
     if any(field.name == "target_modules" for field in fields(kind)):
         options["target_modules"] = (SLICED if options.pop("sliced", False) else WHOLE)[backbone]
-    return kind(modules_to_save=saved, **options)
+    if saved is not None:  # else the method's own
+        options["modules_to_save"] = saved
+    return kind(**options)
 
 
 def attached(method: str, backbone: str, *, steps: int = 0, dtype: torch.dtype = torch.float32) -> Case:

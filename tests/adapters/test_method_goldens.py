@@ -20,6 +20,7 @@ from pcclora.adapters import (
     DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
+    GAPromptConfig,
     IDPTConfig,
     PointGSTConfig,
     PointLoRAConfig,
@@ -377,3 +378,22 @@ def test_ppt(golden, name, second):
     fill(adapter, {f"{ours}.{key}": state[f"blocks.{theirs}.{key}"] for ours, theirs in names.items() for key in maps})
     assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 1_042_191
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "expected"),
+    [("patches", "logits_own_patches"), ("prompts", "logits_alone"), ("leaky", "logits")],
+)
+def test_gaprompt(golden, neighbours, expected, tmp_path):
+    state, arrays = golden("gaprompt_cls")
+    torch.save(state, tmp_path / "original.pth")
+    model = point_mae()
+    pcclora.attach(model, GAPromptConfig(neighbours=neighbours))
+    report = pcclora.load_checkpoint(model, tmp_path / "original.pth")
+    assert not report.unexpected and not report.missing
+    seen = {}
+    model.group.register_forward_hook(lambda _, inputs, output: seen.update(cloud=inputs[0], centers=output[1]))
+    assert relative(model.eval()(arrays["points"]), arrays[expected]) < TOLERANCE
+    assert relative(seen["cloud"][:, -16:], arrays["moved"]) < TOLERANCE
+    assert relative(seen["centers"], arrays["centers"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 600_487
