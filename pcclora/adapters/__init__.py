@@ -37,6 +37,7 @@ from pcclora.adapters.methods.ppt import PPTConfig
 from pcclora.adapters.methods.repadapter import RepAdapterConfig
 from pcclora.adapters.methods.selective import BitFitConfig, FullConfig, LinearConfig
 from pcclora.adapters.methods.ssf import SSFConfig
+from pcclora.adapters.methods.stag import STAGConfig
 from pcclora.adapters.methods.vera import VeRAConfig
 from pcclora.adapters.methods.vpt import VPTDeepConfig
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
@@ -72,6 +73,7 @@ __all__ = [
     "PointLoRAConfig",
     "RepAdapterConfig",
     "SSFConfig",
+    "STAGConfig",
     "SequentialAdapterConfig",
     "Target",
     "VPTDeepConfig",

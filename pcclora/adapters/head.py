@@ -1,6 +1,6 @@
-"""A head that reads more features than the model gives it, for methods that make further features of a cloud.
+"""A head that reads more features than the model gives it, or fewer, for methods that make features of a cloud.
 
-The adapter's own copy of the head's first linear map is wider; the model's stays as it is.
+The adapter's own copy of the head's first linear map has another width; the model's stays as it is.
 """
 
 from collections.abc import Collection
@@ -20,7 +20,7 @@ class WiderHead:
     Attributes:
         map: Name of the linear map that reads the features.
         reads: How many features the model gives it.
-        more: How many the adapter adds.
+        more: How many the adapter adds; below 0 where it gives fewer in their place.
     """
 
     map: str
@@ -33,7 +33,7 @@ class WiderHead:
         return f"{self.map}.weight"
 
     def own_copy(self, name: str, original: Tensor) -> Tensor:
-        """Return the head's first map wider: as torch starts a map of that width; other tensors as they are."""
+        """Return the head's first map of the other width, as torch starts one; other tensors as they are."""
         if name != self.weight:
             return original.detach().clone()
         wider = nn.Linear(self.reads + self.more, len(original), bias=False).weight
@@ -64,6 +64,6 @@ def widened(model: nn.Module, head: Place, *, more: int, trained: Collection[str
         raise PccloraError(f"'{head.module}' has no linear map that could read more features")
     if wider.weight not in trained:
         raise PccloraError(
-            f"'{wider.map}' reads {more} more features, so it must train; name '{head.module}' in modules_to_save"
+            f"'{wider.map}' reads other features, so it must train; name '{head.module}' in modules_to_save"
         )
     return wider

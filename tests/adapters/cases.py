@@ -29,6 +29,7 @@ from pcclora.adapters import (
     RepAdapterConfig,
     SequentialAdapterConfig,
     SSFConfig,
+    STAGConfig,
     VeRAConfig,
     VPTDeepConfig,
 )
@@ -100,6 +101,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
     "ppt_two_sets": (PPTConfig, {"m": 3, "num_groups": 5, "group_size": 9}),
     "gaprompt": (GAPromptConfig, {**GAPROMPT}),
     "gaprompt_prompts": (GAPromptConfig, {**GAPROMPT, "neighbours": "prompts"}),
+    "stag": (STAGConfig, {"h": 6, "k": 3}),
+    "stag_sl": (STAGConfig, {"h": 6, "k": 3, "variant": "sl"}),
 }
 """Every other method, with the settings that it is tried with; targets are put in by the backbone."""
 METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
@@ -155,6 +158,7 @@ several = pytest.mark.parametrize(
         ("ppt", "point_mae_tiny"),
         ("ppt_two_sets", "point_mae_tiny"),
         ("gaprompt", "point_mae_tiny"),
+        ("stag", "point_mae_tiny"),
     ],
 )
 

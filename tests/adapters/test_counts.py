@@ -18,6 +18,7 @@ from pcclora.adapters import (
     HoulsbyConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
+    STAGConfig,
 )
 
 WHOLE = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
@@ -44,6 +45,8 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
     "lora": (LoRAConfig(), 589_824, 294_912),
     "repadapter m=8": (RepAdapterConfig(m=8), 239_808, 120_000),
+    "stag": (STAGConfig(), None, 259_200),
+    "stag sl": (STAGConfig(variant="sl"), None, 851_520),
 }
 
 
