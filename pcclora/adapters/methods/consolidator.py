@@ -74,9 +74,11 @@ class Blocks(nn.Module):
     def __init__(self, members: int, d_in: int, d_out: int, config: ConsolidatorConfig) -> None:
         super().__init__()
         self.groups, self.rate = config.groups, config.drop_path
-        bound = 1e-3 if config.init == "paper" else 0.0
-        self.G = nn.Parameter(torch.empty(members, d_out, d_in // config.groups).uniform_(-bound, bound))
-        self.h = nn.Parameter(torch.empty(members, d_out).uniform_(-bound, bound))
+        self.G = nn.Parameter(torch.zeros(members, d_out, d_in // config.groups))
+        self.h = nn.Parameter(torch.zeros(members, d_out))
+        if config.init == "paper":
+            nn.init.uniform_(self.G, -1e-3, 1e-3)
+            nn.init.uniform_(self.h, -1e-3, 1e-3)
 
     def forward(self, x: Tensor, members: slice) -> Tensor:
         """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
