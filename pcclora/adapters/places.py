@@ -4,13 +4,15 @@ As a model declares what trains beside an adapter (``modules_to_save``), it decl
 module names. A role is a promise of what goes in and comes out:
 
 ==================  ================================================================================================
-``grouping``        clouds (B, N, 3) -> neighbourhoods (B, G, K, 3) about their centres, and centres (B, G, 3)
+``grouping``        clouds (B, N, 3) -> neighbourhoods (B, G, K, 3) about their centres, and centres (B, G, 3): farthest
+                    points from the first on, and the K nearest of each
 ``tokenizer``       neighbourhoods (B, G, K, 3) -> tokens (B, G, C), each neighbourhood for itself; further ones may be
                     put behind the G, with positions behind theirs
 ``reduction``       what ``tokenizer`` gives -> tokens (B, G, C), where that is of another width
 ``position``        centres (B, G, 3) -> positions (B, G, C); called once a forward, before the first block
 ``stack``           tokens and their positions (B, T, C), by the prefix first, -> a list of what blocks give, (B, T, C)
-                    each, the last block's last; tokens put in must be taken out of all of them, or behind ``norm``
+                    each, the last block's last; tokens put in must be taken out of all of them, or behind ``norm``, or
+                    be for the head to read, which takes them for groups
 ``block``           all tokens (B, T, C), their position added before -> the same; the first ``prefix_tokens`` of them
                     are no patches
 ``tokens``          as ``block``, and further tokens may be put in, which are taken out behind it

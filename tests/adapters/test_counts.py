@@ -16,6 +16,8 @@ from pcclora.adapters import (
     FacTTTConfig,
     GAPromptConfig,
     HoulsbyConfig,
+    PointLoRAConfig,
+    PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
     STAGConfig,
@@ -44,6 +46,9 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "lora qkv": (LoRAConfig(target_modules=("blocks.*.attn.qkv",)), 294_912, 147_456),
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
     "lora": (LoRAConfig(), 589_824, 294_912),
+    "pointlora": (PointLoRAConfig(), None, 772_752 - 268_303),  # published with head and class token
+    "pointlora prompts=False": (PointLoRAConfig(prompts=False), None, 221_184 + 33_792 + 50_048),
+    "ppt": (PPTConfig(), None, 1_042_191 - 365_839 - 768),
     "repadapter m=8": (RepAdapterConfig(m=8), 239_808, 120_000),
     "stag": (STAGConfig(), None, 259_200),
     "stag sl": (STAGConfig(variant="sl"), None, 851_520),

@@ -82,3 +82,21 @@ def test_a_plain_checkpoint_leaves_the_adapter(tmp_path: Path) -> None:
     pcclora.load_checkpoint(model, tmp_path / "base.pth")
     assert torch.equal(model.get_parameter("adapters.default.prompts"), prompts)
     assert torch.equal(model.get_parameter("blocks.3.attn.qkv.weight"), base.get_parameter("blocks.3.attn.qkv.weight"))
+
+
+def test_a_plain_model_takes_pointloras_maps_merged(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+    state, _ = golden("pointlora_cls")
+    plain = pcclora.create_model("point_mae", num_classes=15, num_groups=128)
+    report = pcclora.load_checkpoint(plain, written(state, tmp_path / "pointlora.pth"))
+    assert "24 PointLoRA maps merged" in str(report)
+    assert "maps merged" not in str(
+        pcclora.load_checkpoint(adapted("pointlora"), written(state, tmp_path / "pointlora.pth"))
+    )
+
+
+def test_a_gate_that_is_not_one_is_refused(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+    state, _ = golden("pointlora_cls")
+    key = "blocks.blocks.3.attn.qkv.weight"
+    file = written({**state, key: torch.tensor([0.5])}, tmp_path / "pointlora.pth")
+    with pytest.raises(PccloraError, match=rf"'{key}' is 0.5, where released files have 1"):
+        pcclora.load_checkpoint(adapted("pointlora"), file)

@@ -129,6 +129,7 @@ def test_it_trains(path, tmp_path):
     fitting = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
     fitting += ["adapter.local=4"] if path.stem.endswith("pointgst") else []
     fitting += ["adapter.shape_groups=[16,8]"] if path.stem.endswith("gaprompt") else []
+    fitting += ["adapter.num_groups=[8,4]", "adapter.chosen=[3,2]"] if path.stem.endswith("pointlora") else []
     tiny = TINY_IMAGES.get(path.stem[:8]) or [*TINY, *fitting, "train.batch_size=8"]
     config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*tiny, *SHORT])
     run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
