@@ -183,6 +183,24 @@ def active_adapter(model: nn.Module, name: str | None = None) -> tuple[str, Adap
     return name, cast("Adapter", host[name])
 
 
+def rate_factors(model: nn.Module) -> dict[str, float]:
+    """Return what the active adapter wants some learning rates multiplied by.
+
+    Args:
+        model: Any module; it may be adapted, or have adapted ones inside.
+
+    Returns:
+        The factors by the parameters' names in the model; those that are not there have the factor 1.
+    """
+    hosts = [(name, host) for name, host in model.named_modules() if isinstance(host, AdapterHost)]
+    found: dict[str, float] = {}
+    for name, host in hosts:
+        if host.active is not None:
+            factors = cast("Adapter", host[host.active]).rate_factors()
+            found |= {f"{name}.{host.active}.{own}": factor for own, factor in factors.items()}
+    return found
+
+
 def host_of(model: nn.Module) -> AdapterHost:
     """Return what holds the model's adapters.
 

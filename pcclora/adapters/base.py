@@ -6,7 +6,7 @@ of its own, so that adapters can be exchanged and the originals come back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -43,13 +43,21 @@ class AdapterConfig:
             its attribute ``modules_to_save``, if it has one.
 
     ``shown`` names the settings that tell one run of a method from another, for tables; ``about`` is what the table of
-    all methods says.
+    all methods says. ``later`` names the settings that were added after files had been written without them: while they
+    are at their default they are in no file and no table.
     """
 
     shown: ClassVar[tuple[str, ...]] = ()
     about: ClassVar[About | None] = None
+    later: ClassVar[tuple[str, ...]] = ()
 
     modules_to_save: tuple[str, ...] | None = None
+
+    @classmethod
+    def still_default(cls, values: Mapping[str, Any]) -> frozenset[str]:
+        """Return which of the settings in ``later`` are at their default, or not there."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        return frozenset(name for name in cls.later if values.get(name, defaults[name]) == defaults[name])
 
 
 class Adapter(nn.Module):
@@ -163,6 +171,10 @@ class Adapter(nn.Module):
             bias: Its frozen bias, if it has one; one may appear.
         """
         raise NotImplementedError
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return what the learning rates of its own parameters are multiplied by, by their names; 1 is left out."""
+        return {}
 
     def regularization(self) -> Tensor:
         """Return what the method adds to the loss after a forward, a scalar; 0 for most."""

@@ -122,10 +122,11 @@ class LowRankAdapter(Adapter):
             weight: Its frozen weight (d_out, d_in).
 
         Returns:
-            A (R, d_in) and B (d_out, R): the update is x A^T B^T * lora_alpha(R) / R.
+            A (R, d_in) and B (d_out, R): the update is x A^T B^T * lora_alpha(R) / R, or / sqrt(R) where the config's
+            ``use_rslora`` is set.
         """
         raise NotImplementedError
 
     def lora_alpha(self, rank: int) -> float:
-        """Return what to divide by the rank of :meth:`lora_form`'s factors to get the scale of their product."""
+        """Return what to divide by the rank R of :meth:`lora_form`'s factors, or its root, to get their scale."""
         raise NotImplementedError

@@ -20,7 +20,7 @@ from pcclora.engine import random_state
 from pcclora.engine.checkpoint import Checkpoint, Tensors
 from pcclora.engine.environment import peak_memory_mb
 from pcclora.engine.epoch_log import EpochLog
-from pcclora.engine.optim import learning_rate, make_optimizer
+from pcclora.engine.optim import learning_rate, make_optimizer, set_rate
 from pcclora.engine.run_folder import RunFolder
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
@@ -171,8 +171,7 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
     watch = _LossWatch(epoch + 1)
     for i, batch in enumerate(loader):
         lr = learning_rate(epoch + i / len(loader), training)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        set_rate(optimizer, lr)
         with accelerator.accumulate(session.model):
             means = session.job.loss(session.model, batch)
             accelerator.backward(means["loss"])

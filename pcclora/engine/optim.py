@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from pcclora.adapters.attach import rate_factors
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
 
@@ -14,6 +15,9 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
 
     No weight decay for tensors of one dimension, biases, and names with ``token``, as Point-MAE's
     ``tools/builder.py``; a positional embedding of the class token is decayed there and here.
+
+    What the adapter asks another learning rate for is in groups of its own, behind the others, with the key
+    ``rate_factor``.
 
     Args:
         model: The model with its adapter attached.
@@ -25,11 +29,24 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trained:
         raise PccloraError("no parameter of the model requires a gradient; attach an adapter, or use adapter=full")
-    plain = [p for name, p in trained if p.ndim <= 1 or name.endswith(".bias") or "token" in name]
-    chosen = {id(p) for p in plain}
-    decayed = [p for _, p in trained if id(p) not in chosen]
-    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.lr)
+    factors = rate_factors(model)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
+    for name, p in trained:
+        plain = p.ndim <= 1 or name.endswith(".bias") or "token" in name
+        groups.setdefault((factors.get(name, 1.0), plain), []).append(p)
+    made = [
+        {"params": inside, "weight_decay": 0.0 if plain else training.weight_decay}
+        | ({} if factor == 1 else {"lr": training.lr * factor, "rate_factor": factor})
+        for (factor, plain), inside in groups.items()
+        if inside
+    ]
+    return torch.optim.AdamW(made, lr=training.lr)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group of an optimiser its learning rate: ``lr`` times its factor, if it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("rate_factor", 1.0)
 
 
 def learning_rate(progress: float, training: Training) -> float:

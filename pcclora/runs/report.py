@@ -158,7 +158,8 @@ def adapter_of(adapter: Mapping[str, Any]) -> str:
     name = adapter["name"]
     known: Iterable[str] = [key for key in adapter if key != "name"]
     if ADAPTERS.names(name):
-        known = cast("type[AdapterConfig]", ADAPTERS.get(name).config).shown
+        config = cast("type[AdapterConfig]", ADAPTERS.get(name).config)
+        known = [*config.shown, *(key for key in config.later if key not in config.still_default(adapter))]
     return " ".join([name, *(f"{key}={adapter[key]}" for key in known if key in adapter)])
 
 

@@ -61,7 +61,13 @@ CLORA: dict[str, dict[str, Any]] = {
     "clora_dropout": {"dropout": 0.3, "sliced": True},
     "clora_one_basis": {"bases": 1, "scale": 0.5},
 }
-LORA: dict[str, dict[str, Any]] = {"lora": {"lora_dropout": 0.1}, "lora_slices": {"sliced": True, "lora_alpha": 4.0}}
+LORA: dict[str, dict[str, Any]] = {
+    "lora": {"lora_dropout": 0.1},
+    "lora_slices": {"sliced": True, "lora_alpha": 4.0},
+    "lora_rs_plus": {"use_rslora": True, "loraplus_lr_ratio": 16.0},
+    "lora_pissa": {"init": "pissa"},
+    "lora_pissa_slices": {"init": "pissa", "sliced": True, "use_rslora": True},
+}
 SELECTIVE = {"linear": LinearConfig, "bitfit": BitFitConfig, "full": FullConfig}
 POINTLORA_SETS = {"num_groups": (8, 4), "group_size": (6, 9), "chosen": (3, 2)}
 GAPROMPT = {"m": 3, "prompts": 3, "points": 2, "groups": 5, "group_size": 3, "shape_groups": (16, 8)}

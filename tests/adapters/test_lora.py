@@ -1,5 +1,6 @@
 """LoRA against its definition written out; agreement with Hugging Face peft is tested beside the file format."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pcclora
 from pcclora import LoRAConfig, PccloraError
+from pcclora.adapters import DoRAConfig
+from pcclora.adapters.attach import rate_factors
+from pcclora.adapters.svd import top_singular
 from tests.adapters.backbones import DIM, fused_vit
 
 
@@ -70,14 +74,106 @@ def test_dropout_keeps_the_mean() -> None:
     assert ((draws.mean(0) - expected).abs() <= 5 * draws.std(0) / 20 + 1e-12).all()
 
 
+def test_rslora_scales_by_the_root_of_the_rank() -> None:
+    model, x = fused_vit()
+    other, _ = fused_vit()
+    adapter = pcclora.attach(model, LoRAConfig(r=4, lora_alpha=3, use_rslora=True))
+    twin = pcclora.attach(other, LoRAConfig(r=4, lora_alpha=6))
+    for own, same in zip(adapter.parameters(), twin.parameters(), strict=True):
+        same.data = nn.init.normal_(own).data.clone()
+    assert adapter.config.scale == 1.5 and torch.equal(model(x), other(x))
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_pissa_trains_the_largest_singular_triplets_of_each_slice(rslora: bool) -> None:
+    model, x = fused_vit()
+    qkv, base = model.blocks[1].attn.qkv, pcclora.adapters.base_fingerprint(model)
+    options = {"use_rslora": rslora, "target_modules": ("blocks.*.attn.qkv[q,v]",), "modules_to_save": ()}
+    config = LoRAConfig(r=3, lora_alpha=5, init="pissa", **options)
+    adapter = pcclora.attach(model, config)
+    factors, scale = adapter.groups["16x16"], config.scale
+    U, S, V = torch.linalg.svd(qkv.weight[2 * DIM :].detach().double())
+    product = scale * factors.B[3].double() @ factors.A[3].double()  # v of block 1
+    torch.testing.assert_close(product, U[:, :3] * S[:3] @ V[:3], rtol=1e-5, atol=1e-5)
+    for singular, a, b in zip(S, factors.A[3], factors.B[3].T, strict=False):  # each half of the triplet
+        torch.testing.assert_close(a.norm() ** 2, singular.float() / scale, rtol=1e-5, atol=0)
+        torch.testing.assert_close(b.norm() ** 2, singular.float() / scale, rtol=1e-5, atol=0)
+
+    with torch.no_grad():
+        factors.B[3] += 0.1
+    residual = qkv.weight.detach().clone()
+    for member, rows in ((2, slice(0, DIM)), (3, slice(2 * DIM, 3 * DIM))):
+        U, S, V = torch.linalg.svd(qkv.weight[rows].detach())
+        residual[rows] += scale * factors.B[member] @ factors.A[member] - U[:, :3] * S[:3] @ V[:3]
+    torch.testing.assert_close(qkv(x), x @ residual.T + qkv.bias, rtol=2e-5, atol=2e-5)
+    assert pcclora.adapters.base_fingerprint(model) == base
+
+
+def test_a_file_of_pissa_is_refused_on_another_base_and_where_the_start_is_another(tmp_path: Path) -> None:
+    model, x = fused_vit()
+    pcclora.attach(model, LoRAConfig(r=3, init="pissa"))
+    pcclora.save_adapter(model, tmp_path)
+    other, _ = fused_vit()
+    with torch.no_grad():
+        other.blocks[0].attn.qkv.weight[0, 0] += 1e-6
+    with pytest.raises(PccloraError, match="trained on other base weights"):
+        pcclora.load_adapter(other, tmp_path)
+    again, _ = fused_vit()
+    pcclora.load_adapter(again, tmp_path)
+    assert torch.equal(again(x), model(x))
+    model.adapters["default"].groups["16x16"].A0 *= -1  # as another library might have it
+    pcclora.save_adapter(model, tmp_path)
+    with pytest.raises(PccloraError, match=r"was trained with another 'groups\.16x16\.A0', which is not stored"):
+        pcclora.load_adapter(fused_vit()[0], tmp_path)
+
+
+def test_singular_triplets_have_a_sign_of_their_own() -> None:
+    W = torch.randn(12, 20)
+    U, S, V = top_singular(W, 5)
+    torch.testing.assert_close(top_singular(-W, 5)[2], V)
+    assert (V.gather(1, V.abs().argmax(1, keepdim=True)) > 0).all()
+    left = W.double() - U * S @ V
+    assert torch.linalg.matrix_norm(left, 2).item() == pytest.approx(torch.linalg.svdvals(W)[5].item(), rel=1e-5)
+
+
+def test_only_what_lora_plus_changes_has_a_factor() -> None:
+    model, _ = fused_vit()
+    assert rate_factors(model) == {}
+    pcclora.attach(model, LoRAConfig())
+    assert rate_factors(model) == {}
+    for config in (LoRAConfig(loraplus_lr_ratio=16), DoRAConfig(loraplus_lr_ratio=16)):
+        pcclora.attach(model, config, name="plus")
+        assert rate_factors(model) == {"adapters.plus.groups.16x16.B": 16}
+        assert rate_factors(nn.Sequential(model)) == {"0.adapters.plus.groups.16x16.B": 16}
+        pcclora.set_adapter(model, "default")
+        assert rate_factors(model) == {}
+        pcclora.detach(model, "plus")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"r": 0}, "r is 0"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+        ({"init": "zero"}, "init is 'zero', kaiming or pissa"),
+        ({"loraplus_lr_ratio": 0.0}, "loraplus_lr_ratio is 0.0, above 0"),
+        ({"init": "pissa", "lora_alpha": 0.0}, "lora_alpha is 0.0; with init 'pissa' it is above 0"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(PccloraError, match=message):
         LoRAConfig(**options)
+
+
+def test_a_rank_that_a_slice_does_not_have_is_refused() -> None:
+    config = LoRAConfig(r=8, init="pissa", target_modules=("blocks.*.attn.qkv[0:5]",))
+    with pytest.raises(
+        PccloraError, match=r"r is 8, but target 'blocks.0.attn.qkv\[0:5\]' maps 16 to 5.*choose a smaller"
+    ):
+        pcclora.attach(fused_vit()[0], config)
+
+
+def test_dora_does_not_start_from_singular_triplets() -> None:
+    with pytest.raises(PccloraError, match="init is 'pissa'; DoRA starts from the weight itself"):
+        DoRAConfig(init="pissa")

@@ -23,6 +23,10 @@ WHOLE = {
 EXPORTED = {
     "lora_slices": ad.LoRAConfig(r=2, lora_alpha=3, modules_to_save=("head",)),
     "lora_ranges": ad.LoRAConfig(r=3, target_modules=("blocks.*.mlp.fc2[2:5,9:16]",), modules_to_save=("head",)),
+    "lora_rs": ad.LoRAConfig(r=3, lora_alpha=5, use_rslora=True, modules_to_save=("head",)),
+    "lora_plus": ad.LoRAConfig(r=3, loraplus_lr_ratio=16.0, modules_to_save=("head",)),
+    "lora_pissa": ad.LoRAConfig(r=3, lora_alpha=5, init="pissa", modules_to_save=("head",)),
+    "lora_pissa_rs": ad.LoRAConfig(r=3, lora_alpha=5, init="pissa", use_rslora=True, modules_to_save=("head",)),
     "clora": ad.CLoRAConfig(r=2, bases=3, scale=0.7, modules_to_save=("head",)),
     "clora_shared": ad.CLoRAConfig(r=2, bases=2, share_cores=True, modules_to_save=()),
     "clora_input": ad.CLoRAConfig(r=2, bases=2, placement="input", modules_to_save=("head",)),
@@ -64,9 +68,10 @@ def written_by_peft(folder, backbone, **options):
     return theirs, x
 
 
+@pytest.mark.parametrize("variant", [{}, {"use_rslora": True}])
 @pytest.mark.parametrize("backbone", WHOLE)
-def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, tmp_path):
-    options = WHOLE[backbone] | {"modules_to_save": WHOLE[backbone].get("modules_to_save", [])}
+def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, variant, tmp_path):
+    options = WHOLE[backbone] | {"modules_to_save": WHOLE[backbone].get("modules_to_save", [])} | variant
     model, x = trained(backbone, ad.LoRAConfig(r=3, lora_alpha=7, **options))
     ad.save_adapter(model, tmp_path)
     names = load_file(tmp_path / "adapter_model.safetensors")
@@ -101,6 +106,7 @@ def test_a_folder_written_by_peft_loads_with_no_difference_and_one_warning(backb
         {"target_modules": "all-linear", "modules_to_save": ["head"]},
         {"target_modules": ["proj", "qkv"], "exclude_modules": ["0.attn.qkv"]},
         {"target_modules": ["proj"], "init_lora_weights": "gaussian", "lora_dropout": 0.3, "lora_alpha": 3},
+        {"target_modules": ["proj"], "use_rslora": True, "r": 3, "lora_alpha": 5},
     ],
 )
 def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
@@ -114,7 +120,6 @@ def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"use_rslora": True}, "use_rslora = True"),
         ({"use_dora": True}, "use_dora = True"),
         ({"rank_pattern": {"qkv": 2}}, "rank_pattern = {'qkv': 2}"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
@@ -127,6 +132,24 @@ def test_what_only_peft_can_do_is_refused(options, name, tmp_path):
     with pytest.raises(PccloraError, match="only peft can do it; merge it there") as caught:
         ad.load_adapter(fused_vit()[0], tmp_path)
     assert name in str(caught.value)
+
+
+def test_pissa_is_that_of_peft_up_to_rounding():
+    options = {"r": 3, "lora_alpha": 5, "target_modules": ["blocks.0.attn.qkv", "blocks.1.attn.proj"]}
+    base, x = fused_vit()
+    theirs = peft.get_peft_model(fused_vit()[0], peft.LoraConfig(init_lora_weights="pissa", **options)).eval()
+    model, _ = fused_vit()
+    adapter = ad.attach(model, ad.LoRAConfig(init="pissa", modules_to_save=(), **options))
+    assert torch.equal(model(x), base(x))
+    assert 0 < (theirs(x) - base(x)).abs().max() <= 2e-5
+    state = peft.get_peft_model_state_dict(theirs)
+    shake(state.values())
+    for factor in "AB":
+        for group, name in (("16x48", "blocks.0.attn.qkv"), ("16x16", "blocks.1.attn.proj")):
+            tensor = state[f"base_model.model.{name}.lora_{factor}.weight"]
+            adapter.groups[group].get_parameter(factor).data.copy_(tensor[None])
+    assert (model(x) - base(x)).abs().max() > 0.01
+    assert (model(x) - theirs(x)).abs().max() <= 2e-5
 
 
 def test_other_methods_of_peft_are_refused(tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pcclora.engine.optim import learning_rate, make_optimizer
+from pcclora.adapters import LoRAConfig, attach
+from pcclora.engine.optim import learning_rate, make_optimizer, set_rate
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
 
@@ -30,6 +31,19 @@ def test_decay_is_as_point_mae_has_it():
     assert {names[id(p)] for p in decayed["params"]} == {"linear.weight", "cls_pos"}
     assert {names[id(p)] for p in plain["params"]} == {"linear.bias", "norm.weight", "norm.bias", "cls_token"}
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
+
+
+def test_what_an_adapter_wants_other_rates_for_is_in_groups_behind():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    attach(model, LoRAConfig(r=2, target_modules=("0",), modules_to_save=("1",), loraplus_lr_ratio=16.0))
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, Training(lr=1e-3, weight_decay=0.05))
+    inside = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]
+    assert inside == [["1.weight", "adapters.default.groups.3x3.A"], ["1.bias"], ["adapters.default.groups.3x3.B"]]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.05, 0.0, 0.05]
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 16e-3]
+    set_rate(optimizer, 1e-4)
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-4, 1e-4, 16e-4]
 
 
 def test_nothing_to_train_is_refused():

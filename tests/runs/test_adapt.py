@@ -99,13 +99,14 @@ def test_another_seed_is_another_run(plain, tmp_path):
 
 
 INTERRUPTED = [("cls", adapter, which) for adapter in ("clora", "lora", "full") for which in ("last", "validation")]
+INTERRUPTED += [("cls", f"lora adapter.{variant}", "last") for variant in ("loraplus_lr_ratio=16", "init=pissa")]
 INTERRUPTED += [("partseg", "clora", "validation"), ("partseg", "full", "last")]
 INTERRUPTED += [("image", "clora", "validation"), ("image", "full", "last")]
 
 
 @pytest.mark.parametrize(("task", "adapter", "selection"), INTERRUPTED)
 def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, task, adapter, selection):
-    config = tiny(task, f"adapter={adapter}", f"selection={selection}", "validation_fraction=0.3")
+    config = tiny(task, *f"adapter={adapter}".split(), f"selection={selection}", "validation_fraction=0.3")
     if adapter == "full":
         config.train.lr = 1e-3
     whole = train(config, tmp_path / "whole")

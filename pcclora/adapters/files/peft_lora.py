@@ -25,7 +25,7 @@ from pcclora.adapters.methods.lora import LoRA, LoRAConfig
 from pcclora.errors import PccloraError
 
 PREFIX = "base_model.model."
-_NUMBERS = ("r", "lora_alpha", "lora_dropout")
+_NUMBERS = ("r", "lora_alpha", "lora_dropout", "use_rslora")
 _NAMES = ("target_modules", "exclude_modules", "modules_to_save")
 NO_MATTER = (  # true or not, they change nothing of what a saved adapter computes
     *("peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "task_type"),
@@ -59,9 +59,13 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
 
 
 def is_native_to_peft(model: nn.Module, adapter: Adapter) -> bool:
-    """Tell whether an adapter is exactly what peft has too: LoRA on whole linear maps, and whole modules beside it."""
-    whole = isinstance(adapter, LoRA) and all(target.rows is None for target in adapter.targets)
-    return whole and obstacle(model, adapter) is None and _lost(model, adapter) is None
+    """Tell whether an adapter is exactly what peft has too: LoRA on whole linear maps, and whole modules beside it.
+
+    What peft's settings do not say is not lost, so LoRA+ stays in our form; and of PiSSA peft keeps no start.
+    """
+    whole = type(adapter) is LoRA and all(target.rows is None for target in adapter.targets)
+    said = whole and adapter.config.init == "kaiming" and adapter.config.loraplus_lr_ratio == 1
+    return said and obstacle(model, adapter) is None and _lost(model, adapter) is None
 
 
 def is_peft(names: Iterable[str]) -> bool:
@@ -152,6 +156,7 @@ def _config(model: nn.Module, adapter: LowRankAdapter, ranks: dict[str, int]) ->
         "r": common,
         "lora_alpha": adapter.lora_alpha(common),
         "lora_dropout": adapter.config.lora_dropout if isinstance(adapter, LoRA) else 0.0,
+        "use_rslora": getattr(adapter.config, "use_rslora", False),
         "bias": "none",
         "target_modules": list(ranks),
         "modules_to_save": list(adapter.modules_to_save) or None,

@@ -150,7 +150,6 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
         tensors = form.from_peft(model, name, fit(tensors, expected, where=str(place)))
     else:
         fit(tensors, adapter_tensors(model, name), where=str(place))
-    check_derived(adapter, files.derived, where=str(place))
     here = base_fingerprint(model, exclude=host_of(model).aside[name])
     if files.fingerprint is None:
         warnings.warn(f"{place} has no fingerprint: that its base weights are these is not checked", stacklevel=3)
@@ -159,6 +158,7 @@ def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
             f"{place}: trained on other base weights (fingerprint {files.fingerprint[:12]}, here {here[:12]}); "
             "load the checkpoint that it was trained on into the model first"
         )
+    check_derived(adapter, files.derived, where=str(place))
     load_adapter_tensors(model, tensors, name)
 
 
@@ -186,7 +186,10 @@ def _peft_form(files: AdapterFiles) -> PeftForm:
 
 def _describe(adapter: Adapter) -> dict[str, Any]:
     method = ADAPTERS.name_of(adapter.config).upper()
-    return {"peft_type": method, "base_model_name_or_path": None, **_settings(adapter)}
+    settings = _settings(adapter)
+    for name in adapter.config.still_default(settings):
+        del settings[name]  # so that versions that do not know it read the file too
+    return {"peft_type": method, "base_model_name_or_path": None, **settings}
 
 
 def _settings(adapter: Adapter) -> dict[str, Any]:

@@ -22,12 +22,19 @@ from pcclora.adapters.base import About
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.targets import Target, find_targets
+from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
 
 @dataclass
 class DoRAConfig(LoRAConfig):
-    """Settings of DoRA: those of LoRA."""
+    """Settings of DoRA: those of LoRA, without ``init``."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        super().__post_init__()
+        if self.init != "kaiming":
+            raise PccloraError(f"init is '{self.init}'; DoRA starts from the weight itself, with init 'kaiming' only")
 
     about: ClassVar[About | None] = About("(W + s A B) diag(m / norm of its columns)", "DoRA (2402.09353)")
 
@@ -66,6 +73,10 @@ class DoRA(LowRankAdapter):
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Directions:
         """Return the factors and lengths of all targets of one shape."""
         return Directions(targets, weights, self.config)
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return LoRA+'s."""
+        return self.config.rate_factors(self)
 
     def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute (x W + (alpha / r) (x A) B) * m / ||V|| + b in the targets' rows."""

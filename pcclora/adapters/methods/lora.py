@@ -1,14 +1,23 @@
 """LoRA: each target has a low-rank update of its own.
 
-Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (arXiv 2106.09685): y = x W + b + (alpha / r) (x A) B.
-Initialisation and order of operations are Hugging Face peft's, so on whole linear maps outputs are equal bit for bit
-(tests/adapters/test_peft.py). Unlike there, a target may be rows of a fused map.
+Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (arXiv 2106.09685): y = x W + b + s (x A) B with
+s = alpha / r. Initialisation and order of operations are Hugging Face peft's, so on whole linear maps outputs are equal
+bit for bit (tests/adapters/test_peft.py). Unlike there, a target may be rows of a fused map.
+
+Its variants are settings. rsLoRA (Kalajdzievski, arXiv 2312.03732): s = alpha / sqrt(r). LoRA+ (Hayou et al., arXiv
+2402.12354): B learns 16 times as fast as A. PiSSA (Meng et al., arXiv 2404.02948): A and B start as the r largest
+singular triplets of W, and what they make is taken from W:
+
+    y = x (W - s A0 B0) + b + s (x A) B         A0 = U sqrt(S / s), B0 = sqrt(S / s) V of each target's own W = U S V
+
+From the paper: this. Ours: W stays as it is and the two products are subtracted, so the start is the base's bit for
+bit, not up to rounding; and A0 and B0 are not in the file but made again from W, which has to be the same.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import ClassVar, cast
+from math import inf, isfinite, sqrt
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +25,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
+from pcclora.adapters.svd import check_rank, top_singular
 from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
@@ -23,24 +33,17 @@ from pcclora.registry import ADAPTERS
 
 
 @dataclass
-class LoRAConfig(AdapterConfig):
-    """Settings of LoRA, in Hugging Face peft's words.
-
-    Attributes:
-        r: Rank.
-        lora_alpha: The update is scaled by lora_alpha / r.
-        lora_dropout: Of the input of A, in training.
-        target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
-            attention.
-    """
+class LowRankConfig(AdapterConfig):
+    """What all of LoRA's kind have, in Hugging Face peft's words: see :class:`LoRAConfig`."""
 
     shown: ClassVar[tuple[str, ...]] = ("r",)
-    about: ClassVar[About | None] = About("W + alpha/r A B", "LoRA (2106.09685)")
+    later: ClassVar[tuple[str, ...]] = ("use_rslora",)
 
     r: int = 8
     lora_alpha: float = 8.0
     lora_dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
+    use_rslora: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -49,6 +52,50 @@ class LoRAConfig(AdapterConfig):
                 f"r is {self.r}, at least 1; lora_dropout is {self.lora_dropout}, in [0, 1); lora_alpha is "
                 f"{self.lora_alpha}, finite"
             )
+
+    @property
+    def scale(self) -> float:
+        """Factor s of the update."""
+        return self.lora_alpha / (sqrt(self.r) if self.use_rslora else self.r)
+
+
+@dataclass
+class LoRAConfig(LowRankConfig):
+    """Settings of LoRA, in Hugging Face peft's words.
+
+    Attributes:
+        r: Rank.
+        lora_alpha: The update is scaled by lora_alpha / r.
+        lora_dropout: Of the input of A, in training.
+        target_modules: Patterns as ``blocks.*.attn.qkv[q,v]``. None takes ``qkv[q,k,v]`` and ``proj`` of every
+            attention.
+        use_rslora: Scale by lora_alpha / sqrt(r) instead.
+        init: ``kaiming`` as in LoRA's paper, B zero; ``pissa`` as described above.
+        loraplus_lr_ratio: The learning rate of B over that of A; LoRA+ has 16.
+    """
+
+    about: ClassVar[About | None] = About("W + alpha/r A B", "LoRA (2106.09685)")
+    later: ClassVar[tuple[str, ...]] = ("use_rslora", "init", "loraplus_lr_ratio")
+
+    init: Literal["kaiming", "pissa"] = "kaiming"
+    loraplus_lr_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        super().__post_init__()
+        if self.init not in ("kaiming", "pissa") or not 0 < self.loraplus_lr_ratio < inf:
+            raise PccloraError(
+                f"init is '{self.init}', kaiming or pissa; loraplus_lr_ratio is {self.loraplus_lr_ratio}, above 0"
+            )
+        if self.init == "pissa" and not self.lora_alpha > 0:
+            raise PccloraError(f"lora_alpha is {self.lora_alpha}; with init 'pissa' it is above 0")
+
+    def rate_factors(self, adapter: nn.Module) -> dict[str, float]:
+        """Return LoRA+'s factors of the learning rates of an adapter's B."""
+        if self.loraplus_lr_ratio == 1:
+            return {}
+        names = [name for name, _ in adapter.named_parameters() if name.endswith(".B")]
+        return dict.fromkeys(names, self.loraplus_lr_ratio)
 
 
 class Factors(nn.Module):
@@ -64,22 +111,65 @@ class Factors(nn.Module):
     def __init__(self, d_in: int, d_out: int, members: int, config: LoRAConfig) -> None:
         super().__init__()
         check_parameters(members * config.r * (d_in + d_out), f"r {config.r}")
-        self.scale, self.dropout = config.lora_alpha / config.r, config.lora_dropout
+        self.scale, self.dropout = config.scale, config.lora_dropout
         self.A = nn.Parameter(torch.empty(members, config.r, d_in).uniform_(-1, 1) * d_in**-0.5)  # Kaiming, a = sqrt(5)
         self.B = nn.Parameter(torch.zeros(members, d_out, config.r))
 
     def forward(self, x: Tensor, members: slice) -> Tensor:
         """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
-        A, B = self.A[members], self.B[members]
-        low = F.linear(F.dropout(x, self.dropout, self.training), A.flatten(0, 1))
+        return self.product(F.dropout(x, self.dropout, self.training), self.A[members], self.B[members])
+
+    def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """Return s x A^T B^T of n targets side by side, A (n, r, d_in), B (n, d_out, r)."""
+        low = F.linear(x, A.flatten(0, 1))
         if len(A) == 1:
             return F.linear(low, B[0]) * self.scale
         parts = zip(low.chunk(len(A), dim=-1), B, strict=True)
         return torch.cat([F.linear(part, b) for part, b in parts], dim=-1) * self.scale
 
+    def plain(self, members: slice) -> tuple[Tensor, Tensor]:
+        """Return A (n, R, d_in) and B (n, d_out, R) whose product, scaled, is all that some targets are changed by."""
+        return self.A[members], self.B[members]
+
     def delta(self, members: slice) -> Tensor:
-        """Return scale * B A of some targets, (n, d_out, d_in)."""
-        return self.scale * (self.B[members] @ self.A[members])
+        """Return the updates of some targets, (n, d_out, d_in)."""
+        A, B = self.plain(members)
+        return self.scale * (B @ A)
+
+
+class Principal(Factors):
+    """LoRA's factors that start as the largest singular triplets of the targets' weights, and those to subtract.
+
+    Args:
+        targets: Of one shape.
+        weights: Their weights (d_out, d_in).
+        config: Rank, scale, dropout.
+
+    Raises:
+        PccloraError: If a target has no such rank.
+    """
+
+    A0: Tensor
+    B0: Tensor
+
+    def __init__(self, targets: Sequence[Target], weights: Sequence[Tensor], config: LoRAConfig) -> None:
+        check_rank(config.r, targets[0])
+        super().__init__(targets[0].d_in, targets[0].d_out, len(targets), config)
+        for place, weight in enumerate(weights):
+            U, S, V = top_singular(weight, config.r)
+            root = (S / self.scale).sqrt()
+            self.A.data[place], self.B.data[place] = root[:, None] * V, U * root
+        self.register_buffer("A0", self.A.detach().clone(), persistent=False)
+        self.register_buffer("B0", self.B.detach().clone(), persistent=False)
+
+    def forward(self, x: Tensor, members: slice) -> Tensor:
+        """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
+        return super().forward(x, members) - self.product(x, self.A0[members], self.B0[members])
+
+    def plain(self, members: slice) -> tuple[Tensor, Tensor]:
+        """Return both pairs as one of rank 2 r."""
+        A, B = super().plain(members)
+        return torch.cat([A, self.A0[members]], dim=1), torch.cat([B, -self.B0[members]], dim=2)
 
 
 @ADAPTERS.register("lora", config=LoRAConfig)
@@ -101,19 +191,26 @@ class LoRA(LowRankAdapter):
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Factors:
         """Return the factors of all targets of one shape."""
+        if self.config.init == "pissa":
+            return Principal(targets, weights, self.config)
         return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return LoRA+'s."""
+        return self.config.rate_factors(self)
 
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slices' A stacked, and their B in their own rows and columns."""
         A, B = [], []
         for share in self.shares[module]:
             factors = cast("Factors", self.groups[share.group])
-            for rows, a, b in zip(share.rows, factors.A[share.members], factors.B[share.members], strict=True):
+            for rows, a, b in zip(share.rows, *factors.plain(share.members), strict=True):
                 A.append(a)
-                B.append(b.new_zeros(len(weight), self.config.r))
+                B.append(b.new_zeros(len(weight), b.shape[1]))
                 B[-1][rows] = b
         return torch.cat(A), torch.cat(B, dim=1)
 
     def lora_alpha(self, rank: int) -> float:
         """Return that of the config, scaled with the rank."""
-        return rank / self.config.r * self.config.lora_alpha  # exactly its own at its own rank
+        ratio = rank / self.config.r  # exactly its own at its own rank
+        return (sqrt(ratio) if self.config.use_rslora else ratio) * self.config.lora_alpha
