@@ -31,6 +31,8 @@ from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.gaprompt import GAPromptConfig
 from pcclora.adapters.methods.idpt import IDPTConfig
 from pcclora.adapters.methods.lora import LoRA, LoRAConfig
+from pcclora.adapters.methods.lora_xs import LoRAXSConfig
+from pcclora.adapters.methods.moslora import MoSLoRAConfig
 from pcclora.adapters.methods.pointgst import PointGSTConfig
 from pcclora.adapters.methods.pointlora import PointLoRAConfig
 from pcclora.adapters.methods.ppt import PPTConfig
@@ -66,7 +68,9 @@ __all__ = [
     "LinearConfig",
     "LoRA",
     "LoRAConfig",
+    "LoRAXSConfig",
     "LowRankAdapter",
+    "MoSLoRAConfig",
     "PPTConfig",
     "Place",
     "PointGSTConfig",

@@ -1,4 +1,6 @@
-"""The largest singular triplets of a frozen weight, which methods start from, or stay inside."""
+"""The largest singular triplets of frozen weights, which methods start from, or stay inside."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -7,18 +9,26 @@ from pcclora.adapters.targets import Target
 from pcclora.errors import PccloraError
 
 
-def check_rank(r: int, target: Target) -> None:
-    """Refuse a rank that a target does not have.
+def singular_triplets(targets: Sequence[Target], weights: Sequence[Tensor], r: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U (m, d_out, r), S (m, r) and V (m, r, d_in) of :func:`top_singular` of m targets of one shape.
+
+    Args:
+        targets: Of one shape.
+        weights: Of each (d_out, d_in).
+        r: How many triplets.
 
     Raises:
-        PccloraError: Naming both.
+        PccloraError: If the targets have no such rank.
     """
-    widest = min(target.d_in, target.d_out)
-    if r > widest:
+    target = targets[0]
+    most = min(target.d_in, target.d_out)
+    if r > most:
         raise PccloraError(
-            f"r is {r}, but target '{target}' maps {target.d_in} to {target.d_out}, so its rank is {widest} at most; "
+            f"r is {r}, but target '{target}' maps {target.d_in} to {target.d_out}, so its rank is {most} at most; "
             "choose a smaller r or other targets"
         )
+    U, S, V = zip(*(top_singular(weight, r) for weight in weights), strict=True)
+    return torch.stack(U), torch.stack(S), torch.stack(V)
 
 
 def top_singular(weight: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,15 +12,19 @@ from pcclora.adapters import (
     ARCConfig,
     ConsolidatorConfig,
     ConvpassConfig,
+    DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
     GAPromptConfig,
     HoulsbyConfig,
+    LoRAXSConfig,
+    MoSLoRAConfig,
     PointLoRAConfig,
     PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
     STAGConfig,
+    VeRAConfig,
 )
 
 WHOLE = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
@@ -36,6 +40,8 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "clora input": (CLoRAConfig(placement="input"), 55_296, 30_720),
     "consolidator": (ConsolidatorConfig(), 304_128, 96_768),
     "convpass": (ConvpassConfig(), 327_552, None),
+    "dora": (DoRAConfig(), 626_688, 313_344),
+    "dora qkv, proj": (DoRAConfig(target_modules=WHOLE), 479_232, 239_616),
     "fact_tk r=16": (FacTTKConfig(r=16), 30_976, 18_688),
     "fact_tk r=32": (FacTTKConfig(), 86_528, 61_952),
     "fact_tt r=8": (FacTTTConfig(r=8), 21_504, 15_360),
@@ -46,12 +52,17 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "lora qkv": (LoRAConfig(target_modules=("blocks.*.attn.qkv",)), 294_912, 147_456),
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
     "lora": (LoRAConfig(), 589_824, 294_912),
+    "lora_xs r=16": (LoRAXSConfig(), 12_288, 12_288),
+    "lora_xs r=25": (LoRAXSConfig(r=25), 30_000, 30_000),
+    "moslora": (MoSLoRAConfig(), 592_896, 297_984),
     "pointlora": (PointLoRAConfig(), None, 772_752 - 268_303),  # published with head and class token
     "pointlora prompts=False": (PointLoRAConfig(prompts=False), None, 221_184 + 33_792 + 50_048),
     "ppt": (PPTConfig(), None, 1_042_191 - 365_839 - 768),
     "repadapter m=8": (RepAdapterConfig(m=8), 239_808, 120_000),
     "stag": (STAGConfig(), None, 259_200),
     "stag sl": (STAGConfig(variant="sl"), None, 851_520),
+    "vera": (VeRAConfig(), 49_152, 30_720),
+    "vera qkv, proj": (VeRAConfig(target_modules=WHOLE), 43_008, 24_576),
 }
 
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pcclora
 from pcclora import LoRAConfig, PccloraError
-from pcclora.adapters import DoRAConfig
+from pcclora.adapters import DoRAConfig, MoSLoRAConfig
 from pcclora.adapters.attach import rate_factors
 from pcclora.adapters.svd import top_singular
 from tests.adapters.backbones import DIM, fused_vit
@@ -156,7 +156,7 @@ def test_only_what_lora_plus_changes_has_a_factor() -> None:
         ({"r": 0}, "r is 0"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
-        ({"init": "zero"}, "init is 'zero', kaiming or pissa"),
+        ({"init": "zero"}, "init is 'zero', here kaiming or pissa"),
         ({"loraplus_lr_ratio": 0.0}, "loraplus_lr_ratio is 0.0, above 0"),
         ({"init": "pissa", "lora_alpha": 0.0}, "lora_alpha is 0.0; with init 'pissa' it is above 0"),
     ],
@@ -174,6 +174,7 @@ def test_a_rank_that_a_slice_does_not_have_is_refused() -> None:
         pcclora.attach(fused_vit()[0], config)
 
 
-def test_dora_does_not_start_from_singular_triplets() -> None:
-    with pytest.raises(PccloraError, match="init is 'pissa'; DoRA starts from the weight itself"):
-        DoRAConfig(init="pissa")
+@pytest.mark.parametrize("kind", [DoRAConfig, MoSLoRAConfig])
+def test_other_methods_do_not_start_from_singular_triplets(kind: Any) -> None:
+    with pytest.raises(PccloraError, match="init is 'pissa', here kaiming"):
+        kind(init="pissa")

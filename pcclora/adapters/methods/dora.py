@@ -22,19 +22,14 @@ from pcclora.adapters.base import About
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.targets import Target, find_targets
-from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
 
 @dataclass
 class DoRAConfig(LoRAConfig):
-    """Settings of DoRA: those of LoRA, without ``init``."""
+    """Settings of DoRA: those of LoRA, with ``init`` of LoRA's paper only."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that have no meaning."""
-        super().__post_init__()
-        if self.init != "kaiming":
-            raise PccloraError(f"init is '{self.init}'; DoRA starts from the weight itself, with init 'kaiming' only")
+    inits: ClassVar[tuple[str, ...]] = ("kaiming",)
 
     about: ClassVar[About | None] = About("(W + s A B) diag(m / norm of its columns)", "DoRA (2402.09353)")
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.svd import check_rank, top_singular
+from pcclora.adapters.svd import singular_triplets
 from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
@@ -76,6 +76,7 @@ class LoRAConfig(LowRankConfig):
 
     about: ClassVar[About | None] = About("W + alpha/r A B", "LoRA (2106.09685)")
     later: ClassVar[tuple[str, ...]] = ("use_rslora", "init", "loraplus_lr_ratio")
+    inits: ClassVar[tuple[str, ...]] = ("kaiming", "pissa")
 
     init: Literal["kaiming", "pissa"] = "kaiming"
     loraplus_lr_ratio: float = 1.0
@@ -83,9 +84,10 @@ class LoRAConfig(LowRankConfig):
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
         super().__post_init__()
-        if self.init not in ("kaiming", "pissa") or not 0 < self.loraplus_lr_ratio < inf:
+        if self.init not in self.inits or not 0 < self.loraplus_lr_ratio < inf:
             raise PccloraError(
-                f"init is '{self.init}', kaiming or pissa; loraplus_lr_ratio is {self.loraplus_lr_ratio}, above 0"
+                f"init is '{self.init}', here {' or '.join(self.inits)}; loraplus_lr_ratio is "
+                f"{self.loraplus_lr_ratio}, above 0"
             )
         if self.init == "pissa" and not self.lora_alpha > 0:
             raise PccloraError(f"lora_alpha is {self.lora_alpha}; with init 'pissa' it is above 0")
@@ -98,8 +100,48 @@ class LoRAConfig(LowRankConfig):
         return dict.fromkeys(names, self.loraplus_lr_ratio)
 
 
-class Factors(nn.Module):
-    """The factors of all targets of one shape.
+class Product(nn.Module):
+    """Two factors A (m, r, d_in), B (m, d_out, r) of m targets of one shape; what trains of them, a subclass says.
+
+    Args:
+        config: Scale and dropout.
+    """
+
+    A: Tensor
+    B: Tensor
+
+    def __init__(self, config: LowRankConfig) -> None:
+        super().__init__()
+        self.scale, self.dropout = config.scale, config.lora_dropout
+
+    def forward(self, x: Tensor, members: slice) -> Tensor:
+        """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
+        return self.product(F.dropout(x, self.dropout, self.training), self.A[members], self.up(members))
+
+    def up(self, members: slice) -> Tensor:
+        """Return what stands behind A of n targets, (n, d_out, r)."""
+        return self.B[members]
+
+    def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """Return s x A^T B^T of n targets side by side."""
+        low = F.linear(x, A.flatten(0, 1))
+        if len(A) == 1:
+            return F.linear(low, B[0]) * self.scale
+        parts = zip(low.chunk(len(A), dim=-1), B, strict=True)
+        return torch.cat([F.linear(part, b) for part, b in parts], dim=-1) * self.scale
+
+    def plain(self, members: slice) -> tuple[Tensor, Tensor]:
+        """Return A (n, R, d_in) and B (n, d_out, R) whose product, scaled, is all that some targets are changed by."""
+        return self.A[members], self.up(members)
+
+    def delta(self, members: slice) -> Tensor:
+        """Return the updates of some targets, (n, d_out, d_in)."""
+        A, B = self.plain(members)
+        return self.scale * (B @ A)
+
+
+class Factors(Product):
+    """LoRA's factors of all targets of one shape.
 
     Args:
         d_in: Width of the input.
@@ -109,36 +151,14 @@ class Factors(nn.Module):
     """
 
     def __init__(self, d_in: int, d_out: int, members: int, config: LoRAConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         check_parameters(members * config.r * (d_in + d_out), f"r {config.r}")
-        self.scale, self.dropout = config.scale, config.lora_dropout
         self.A = nn.Parameter(torch.empty(members, config.r, d_in).uniform_(-1, 1) * d_in**-0.5)  # Kaiming, a = sqrt(5)
         self.B = nn.Parameter(torch.zeros(members, d_out, config.r))
 
-    def forward(self, x: Tensor, members: slice) -> Tensor:
-        """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
-        return self.product(F.dropout(x, self.dropout, self.training), self.A[members], self.B[members])
 
-    def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        """Return s x A^T B^T of n targets side by side, A (n, r, d_in), B (n, d_out, r)."""
-        low = F.linear(x, A.flatten(0, 1))
-        if len(A) == 1:
-            return F.linear(low, B[0]) * self.scale
-        parts = zip(low.chunk(len(A), dim=-1), B, strict=True)
-        return torch.cat([F.linear(part, b) for part, b in parts], dim=-1) * self.scale
-
-    def plain(self, members: slice) -> tuple[Tensor, Tensor]:
-        """Return A (n, R, d_in) and B (n, d_out, R) whose product, scaled, is all that some targets are changed by."""
-        return self.A[members], self.B[members]
-
-    def delta(self, members: slice) -> Tensor:
-        """Return the updates of some targets, (n, d_out, d_in)."""
-        A, B = self.plain(members)
-        return self.scale * (B @ A)
-
-
-class Principal(Factors):
-    """LoRA's factors that start as the largest singular triplets of the targets' weights, and those to subtract.
+class Principal(Product):
+    """Factors that start as the largest singular triplets of the targets' weights, and those to subtract.
 
     Args:
         targets: Of one shape.
@@ -146,21 +166,20 @@ class Principal(Factors):
         config: Rank, scale, dropout.
 
     Raises:
-        PccloraError: If a target has no such rank.
+        PccloraError: If the targets have no such rank.
     """
 
     A0: Tensor
     B0: Tensor
 
     def __init__(self, targets: Sequence[Target], weights: Sequence[Tensor], config: LoRAConfig) -> None:
-        check_rank(config.r, targets[0])
-        super().__init__(targets[0].d_in, targets[0].d_out, len(targets), config)
-        for place, weight in enumerate(weights):
-            U, S, V = top_singular(weight, config.r)
-            root = (S / self.scale).sqrt()
-            self.A.data[place], self.B.data[place] = root[:, None] * V, U * root
-        self.register_buffer("A0", self.A.detach().clone(), persistent=False)
-        self.register_buffer("B0", self.B.detach().clone(), persistent=False)
+        super().__init__(config)
+        U, S, V = singular_triplets(targets, weights, config.r)
+        root = (S / self.scale).sqrt()
+        for name, factor in (("A", root[:, :, None] * V), ("B", U * root[:, None])):
+            start = factor.to(weights[0].dtype)
+            self.register_parameter(name, nn.Parameter(start))
+            self.register_buffer(f"{name}0", start.clone(), persistent=False)
 
     def forward(self, x: Tensor, members: slice) -> Tensor:
         """Map x (..., d_in) to the targets' updates side by side (..., n * d_out)."""
@@ -172,9 +191,8 @@ class Principal(Factors):
         return torch.cat([A, self.A0[members]], dim=1), torch.cat([B, -self.B0[members]], dim=2)
 
 
-@ADAPTERS.register("lora", config=LoRAConfig)
-class LoRA(LowRankAdapter):
-    """LoRA on one model.
+class ProductAdapter(LowRankAdapter):
+    """A method of LoRA's kind on one model: its groups are :class:`Product`.
 
     Args:
         config: Its settings.
@@ -184,26 +202,16 @@ class LoRA(LowRankAdapter):
         PccloraError: If the targets cannot be found.
     """
 
-    config: LoRAConfig
+    config: LowRankConfig
 
-    def __init__(self, config: LoRAConfig, model: nn.Module) -> None:
+    def __init__(self, config: LowRankConfig, model: nn.Module) -> None:
         super().__init__(config, model, targets=find_targets(model, config.target_modules))
-
-    def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Factors:
-        """Return the factors of all targets of one shape."""
-        if self.config.init == "pissa":
-            return Principal(targets, weights, self.config)
-        return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
-
-    def rate_factors(self) -> dict[str, float]:
-        """Return LoRA+'s."""
-        return self.config.rate_factors(self)
 
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slices' A stacked, and their B in their own rows and columns."""
         A, B = [], []
         for share in self.shares[module]:
-            factors = cast("Factors", self.groups[share.group])
+            factors = cast("Product", self.groups[share.group])
             for rows, a, b in zip(share.rows, *factors.plain(share.members), strict=True):
                 A.append(a)
                 B.append(b.new_zeros(len(weight), b.shape[1]))
@@ -214,3 +222,20 @@ class LoRA(LowRankAdapter):
         """Return that of the config, scaled with the rank."""
         ratio = rank / self.config.r  # exactly its own at its own rank
         return (sqrt(ratio) if self.config.use_rslora else ratio) * self.config.lora_alpha
+
+
+@ADAPTERS.register("lora", config=LoRAConfig)
+class LoRA(ProductAdapter):
+    """LoRA on one model."""
+
+    config: LoRAConfig
+
+    def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Product:
+        """Return the factors of all targets of one shape."""
+        if self.config.init == "pissa":
+            return Principal(targets, weights, self.config)
+        return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return LoRA+'s."""
+        return self.config.rate_factors(self)
