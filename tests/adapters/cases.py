@@ -61,6 +61,9 @@ CLORA: dict[str, dict[str, Any]] = {
     "clora_shared_cores": {"share_cores": True, "diversity": 0.1},
     "clora_cosine": {"diversity_form": "cosine", "diversity": 0.1, "sliced": True},
     "clora_dropout": {"dropout": 0.3, "sliced": True},
+    "clora_half": {"share": "half", "sliced": True, "diversity": 0.1},
+    "clora_role": {"share": "role", "sliced": True},
+    "clora_role_input": {"share": "role", "placement": "input", "share_cores": True},
     "clora_one_basis": {"bases": 1, "scale": 0.5},
 }
 LORA: dict[str, dict[str, Any]] = {

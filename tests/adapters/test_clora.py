@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import pcclora
 from pcclora import BitFitConfig, CLoRAConfig, LoRAConfig, PccloraError
 from pcclora.adapters.methods.clora import CLoRA
-from tests.adapters.backbones import BACKBONES
+from tests.adapters.backbones import BACKBONES, ViT
 from tests.adapters.twins import naive_sade, products
 
 D_IN, TOKENS = 12, 5
@@ -61,6 +61,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "slices": {"target_modules": ("qkv[q,k,v]", "maps.0", "maps.2[4:16]")},
     "some_slices": {"target_modules": ("qkv[q,v]", "maps.1", "maps.2[0:3,7:10]"), "scale": 0.1},
     "shared_cores": {"target_modules": ("qkv[q,k,v]", "maps.*"), "share_cores": True},
+    "half": {"target_modules": ("qkv[q,v]", "maps.*"), "share": "half"},
+    "role": {"target_modules": ("qkv[q,k,v]", "maps.*"), "share": "role"},
     "input": {"target_modules": ("qkv", "maps.*"), "placement": "input", "scale": 2.0},
     "one_basis": {"target_modules": ("qkv[q,k,v]", "maps.*"), "bases": 1},
     "no_dropout_in_effect": {"target_modules": ("qkv[q,v]", "maps.*"), "dropout": 1e-15, "scale": 0.5},
@@ -117,7 +119,8 @@ def test_sade_is_the_plain_form(name: str, form: str) -> None:
     torch.testing.assert_close(gradients(adapter, ours), gradients(adapter, naive), rtol=1e-10, atol=1e-12)
     if form == "cosine":
         with torch.no_grad():
-            adapter.groups["12x12"].U.mul_(1e-3)
+            for group in adapter.groups.values():
+                group.U.mul_(1e-3)
         torch.testing.assert_close(adapter.regularization(), ours, rtol=1e-12, atol=0)
 
 
@@ -163,6 +166,50 @@ def test_the_parameter_count(share_cores: bool, cores: int) -> None:
     adapter = pcclora.attach(model, config)
     assert pcclora.count_parameters(model).trainable == p * (2 * D_IN * r + cores * r * r)
     assert sum(parameter.numel() for parameter in adapter.parameters()) == p * (2 * D_IN * r + cores * r * r)
+
+
+@pytest.mark.parametrize(
+    ("share", "groups"),
+    [
+        ("shape", {"16x16": 16}),
+        ("half", {"16x16_first": 8, "16x16_second": 8}),
+        ("role", {"16x16_qkv[q]": 4, "16x16_qkv[k]": 4, "16x16_qkv[v]": 4, "16x16_proj": 4}),
+    ],
+)
+def test_fewer_targets_may_share(share: Any, groups: dict[str, int]) -> None:
+    p, r, d, m = 3, 2, 16, 16
+    model = ViT(depth=4)
+    adapter = cast("CLoRA", pcclora.attach(model, CLoRAConfig(r=r, bases=p, share=share)))
+    assert {name: len(group.get_parameter("Q")) for name, group in adapter.groups.items()} == groups
+    trained = sum(parameter.numel() for parameter in adapter.parameters())
+    assert trained == p * (2 * len(groups) * d * r + m * r * r)
+    halves = {adapter.group_of(target) for target in adapter.targets if target.module.startswith("blocks.1.")}
+    assert halves == ({"16x16_first"} if share == "half" else set(groups))
+
+
+def test_the_first_half_of_an_odd_number_of_blocks_is_the_larger() -> None:
+    config = CLoRAConfig(share="half", target_modules=("blocks.*.attn.proj",))
+    adapter = pcclora.attach(ViT(depth=3), config)
+    assert [len(group.Q) for group in adapter.groups.values()] == [2, 1]
+    config = CLoRAConfig(share="half", target_modules=("blocks.2.attn.proj", "blocks.3.attn.proj"))
+    adapter = pcclora.attach(ViT(depth=4), config)  # of the blocks that have targets
+    assert [len(group.Q) for group in adapter.groups.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("share", ["half", "role"])
+def test_sharing_comes_back_from_a_file_and_not_into_another(share: Any, tmp_path: Path) -> None:
+    model, x = BACKBONES["timm_vit"]()
+    adapter = pcclora.attach(model, CLoRAConfig(r=2, share=share, modules_to_save=("head",)))  # in the form of peft
+    for parameter in adapter.parameters():
+        nn.init.normal_(parameter)
+    pcclora.save_adapter(model, tmp_path)
+    fresh, _ = BACKBONES["timm_vit"]()
+    assert pcclora.load_adapter(fresh, tmp_path).config.share == share
+    assert torch.equal(fresh(x), model(x))
+    other, _ = BACKBONES["timm_vit"]()
+    pcclora.attach(other, CLoRAConfig(r=2, modules_to_save=("head",)))
+    with pytest.raises(PccloraError, match=f"share is {share}, adapter 'default' of the model has shape"):
+        pcclora.load_adapter(other, tmp_path)
 
 
 def test_each_shape_has_bases_of_its_own() -> None:
@@ -242,6 +289,7 @@ def test_sade_costs_a_small_part_of_the_plain_form() -> None:
         ({"diversity": -1.0}, "diversity is -1.0"),
         ({"diversity_form": "cos"}, "diversity_form is 'cos'"),
         ({"placement": "output"}, "placement is 'output'"),
+        ({"share": "block"}, "share is 'block'; it is one of shape, half, role"),
         ({"scale": float("nan")}, "scale is nan"),
     ],
 )
@@ -267,6 +315,8 @@ def test_the_default_trains_a_small_part_of_point_mae() -> None:
     ("config", "trained"),
     [
         (CLoRAConfig(), 61_440),
+        (CLoRAConfig(share="half"), 110_592),
+        (CLoRAConfig(share="role"), 208_896),
         (CLoRAConfig(placement="input"), 55_296),
         (LoRAConfig(), 589_824),
         (LoRAConfig(target_modules=("blocks.*.attn.qkv", "blocks.*.attn.proj")), 442_368),

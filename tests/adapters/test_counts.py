@@ -38,6 +38,8 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "arc k=50": (ARCConfig(), 96_432, 48_816),
     "clora": (CLoRAConfig(), 61_440, 36_864),
     "clora input": (CLoRAConfig(placement="input"), 55_296, 30_720),
+    "clora share=half": (CLoRAConfig(share="half"), 110_592, 61_440),
+    "clora share=role": (CLoRAConfig(share="role"), 208_896, 110_592),
     "consolidator": (ConsolidatorConfig(), 304_128, 96_768),
     "convpass": (ConvpassConfig(), 327_552, None),
     "dora": (DoRAConfig(), 626_688, 313_344),

@@ -31,6 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "shared cores": {"share_cores": True, "diversity": 0.1, "diversity_form": "cosine"},
     "input": {"placement": "input", "scale": 0.5},
     "dropout": {"dropout": 0.3, "bases": 1},
+    "role": {"share": "role"},
 }
 every = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 vits = pytest.mark.parametrize("backbone", ["timm_vit", "timm_split_vit", "fused_vit"])

@@ -35,6 +35,21 @@ def test_the_settings_are_in_the_words_of_peft_with_every_pattern_resolved(tmp_p
     assert values["modules_to_save"] == ["head", "cls_token"]
 
 
+def test_settings_added_later_are_in_a_file_only_where_they_are_not_at_their_default(tmp_path):
+    saved(tmp_path)
+    common = {"peft_type", "base_model_name_or_path", "target_modules", "modules_to_save", "r"}
+    clora = {"bases", "scale", "dropout", "diversity", "diversity_form", "placement", "share_cores"}
+    assert json.loads((tmp_path / CONFIG).read_text()).keys() == common | clora  # as the first files have them
+    assert set(json.loads(read(tmp_path)[1]["pcclora_config"])) == common | clora
+    for options, more in (({}, set()), ({"init": "pissa"}, {"init"}), ({"use_rslora": True}, {"use_rslora"})):
+        model, _ = fused_vit()
+        ad.attach(model, ad.LoRAConfig(**options))
+        ad.save_adapter(model, tmp_path)
+        values = json.loads((tmp_path / CONFIG).read_text())
+        assert values.keys() == common | {"lora_alpha", "lora_dropout"} | more
+        ad.load_adapter(fused_vit()[0], tmp_path)
+
+
 @pytest.mark.parametrize("method", ["clora", "clora_input", "clora_shared", "lora"])
 def test_the_file_holds_each_trained_number_once_and_the_buffers(method, tmp_path):
     model, _ = saved(tmp_path, method)

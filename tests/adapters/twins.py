@@ -13,10 +13,10 @@ def products(adapter: CLoRA) -> list[tuple[str, slice, Tensor]]:
     result = []
     place: dict[str, int] = {}
     for target in adapter.targets:
-        shape = f"{target.d_in}x{adapter.width(target)}"
-        bases = cast("SharedBases", adapter.groups[shape])
-        j = place.setdefault(shape, 0)
-        place[shape] += 1
+        group = adapter.group_of(target)
+        bases = cast("SharedBases", adapter.groups[group])
+        j = place.setdefault(group, 0)
+        place[group] += 1
         Q = bases.Q[0 if adapter.config.share_cores else j]
         W = torch.stack([bases.D[h] @ Q[h] @ bases.U[h] for h in range(adapter.config.bases)])
         result.append((target.module, slice(target.start, target.stop), W))
