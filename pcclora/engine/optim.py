@@ -16,12 +16,12 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
     No weight decay for tensors of one dimension, biases, and names with ``token``, as Point-MAE's
     ``tools/builder.py``; a positional embedding of the class token is decayed there and here.
 
-    What the adapter asks another learning rate for is in groups of its own, behind the others, with the key
-    ``rate_factor``.
+    What the adapter asks another learning rate for, and the head where it has one of its own, is in groups behind the
+    others, with the key ``rate_factor``.
 
     Args:
         model: The model with its adapter attached.
-        training: ``lr`` and ``weight_decay``.
+        training: ``lr``, ``head_lr`` and ``weight_decay``.
 
     Raises:
         PccloraError: If nothing is to be trained.
@@ -30,10 +30,13 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
     if not trained:
         raise PccloraError("no parameter of the model requires a gradient; attach an adapter, or use adapter=full")
     factors = rate_factors(model)
+    heads = tuple(f"{name}." for name in getattr(model, "head_names", ()))
+    of_head = training.head_lr / training.lr if training.head_lr else 1.0
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
     for name, p in trained:
         plain = p.ndim <= 1 or name.endswith(".bias") or "token" in name
-        groups.setdefault((factors.get(name, 1.0), plain), []).append(p)
+        factor = factors.get(name, 1.0) * (of_head if name.startswith(heads) else 1.0)
+        groups.setdefault((factor, plain), []).append(p)
     made = [
         {"params": inside, "weight_decay": 0.0 if plain else training.weight_decay}
         | ({} if factor == 1 else {"lr": training.lr * factor, "rate_factor": factor})

@@ -19,6 +19,8 @@ class Training:
         epochs: Passes over the training set.
         batch_size: Samples a step, on each process.
         lr: Highest learning rate.
+        head_lr: Of the head, which starts at random numbers beside a trunk that does not; it rises and falls with the
+            others. 0 is ``lr``.
         min_lr: Learning rate where the warm-up starts and the cosine ends.
         weight_decay: For all trained tensors but biases, norms (one dimension) and tokens.
         warmup_epochs: Linear rise of the learning rate, in epochs.
@@ -39,6 +41,7 @@ class Training:
     epochs: int = 15
     batch_size: int = 32
     lr: float = 6e-3
+    head_lr: float = 0.0
     min_lr: float = 1e-6
     weight_decay: float = 0.05
     warmup_epochs: float = 2.0
@@ -55,8 +58,12 @@ class Training:
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
         at_least(self, 1, "epochs", "batch_size", "accumulation", "checkpoint_every")
-        at_least(self, 0, "lr", "min_lr", "weight_decay", "warmup_epochs", "clip", "workers", "eval_every")
-        at_most(self, LARGEST_RATE, "lr", "min_lr")
+        at_least(self, 0, "lr", "head_lr", "min_lr", "weight_decay", "warmup_epochs", "clip", "workers", "eval_every")
+        at_most(self, LARGEST_RATE, "lr", "head_lr", "min_lr")
+        if self.head_lr and not self.lr:
+            raise PccloraError(
+                f"train.lr is 0, and train.head_lr is {self.head_lr}; to train the head alone: adapter=linear"
+            )
         at_most(self, MOST_WORKERS, "workers")
 
 

@@ -118,7 +118,7 @@ class Transformer(nn.ModuleList):
         self, dim: int, *, depth: int, heads: int, drop_path_rate: float = 0.0, block: type[Block] = Block
     ) -> None:
         super().__init__()
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()  # also where a model is made on `meta`
         self.extend(block(dim, heads, drop_path=rate) for rate in rates)
         self.register_load_state_dict_pre_hook(_drop_released_prefix)  # type: ignore[no-untyped-call]
 

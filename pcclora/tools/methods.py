@@ -59,8 +59,8 @@ def main() -> None:
     console.write(_table(fits).markdown() if arguments.markdown else _listing(fits))
 
 
-def _fits(name: str, num_groups: int) -> Iterator[tuple[str, Fit | None]]:
-    """Yield every method and how it fits a model, None where it has no place there."""
+def _fits(name: str, num_groups: int) -> Iterator[tuple[str, Fit | str]]:
+    """Yield every method and how it fits a model, or why it does not."""
     sizes: dict[str, Any] = {"num_groups": num_groups} if num_groups else {}
     model = pcclora.create_model(name, num_classes=CLASSES, **sizes)
     side: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
@@ -69,11 +69,11 @@ def _fits(name: str, num_groups: int) -> Iterator[tuple[str, Fit | None]]:
         yield method, _fit(model, method, x)
 
 
-def _fit(model: Backbone, method: str, x: Tensor) -> Fit | None:
+def _fit(model: Backbone, method: str, x: Tensor) -> Fit | str:
     try:
         adapter = pcclora.attach(model, pcclora.adapter_config(method))
-    except PccloraError:
-        return None
+    except PccloraError as error:
+        return str(error)
     counted = copy.deepcopy(model).to("meta")  # where operations are counted and none is carried out
     pcclora.detach(model)
     trained = {name for name, parameter in counted.named_parameters() if parameter.requires_grad}
@@ -102,13 +102,13 @@ def _about(method: str) -> About:
     return getattr(config, "about", None) or About((config.__doc__ or "").partition("\n")[0], "")
 
 
-def _table(fits: dict[str, dict[str, Fit | None]]) -> Table:
+def _table(fits: dict[str, dict[str, Fit | str]]) -> Table:
     """Return all methods as one table."""
     costs = [f"{what}, {size}" for size in fits for what in ("trains", "GMACs")]
     table = Table(["method", "computes", "acts at", "merges", *costs, "paper", "ours"])
     for method in pcclora.list_adapters():
         about, own = _about(method), [fit[method] for fit in fits.values()]
-        first = next((fit for fit in own if fit is not None), None)
+        first = next((fit for fit in own if isinstance(fit, Fit)), None)
         sits = ", ".join(f"`{name}`" for name in first.sits) if first is not None else ""
         numbers = [cell for fit in own for cell in _cells(fit)]
         merges = "yes" if first is not None and first.merges else "no"
@@ -117,11 +117,11 @@ def _table(fits: dict[str, dict[str, Fit | None]]) -> Table:
     return table
 
 
-def _cells(fit: Fit | None) -> tuple[str, str]:
-    return ("", "") if fit is None else (f"{fit.own:,d}", f"{fit.gmacs:.2f}")
+def _cells(fit: Fit | str) -> tuple[str, str]:
+    return ("", "") if isinstance(fit, str) else (f"{fit.own:,d}", f"{fit.gmacs:.2f}")
 
 
-def _listing(fits: dict[str, dict[str, Fit | None]]) -> str:
+def _listing(fits: dict[str, dict[str, Fit | str]]) -> str:
     """Return the methods for a console of 80 columns."""
     page = textwrap.TextWrapper(80, initial_indent=" " * 2, subsequent_indent=" " * 4, break_on_hyphens=False)
     lines: list[str] = []
@@ -135,8 +135,8 @@ def _listing(fits: dict[str, dict[str, Fit | None]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sentence(fit: Fit | None) -> str:
-    if fit is None:
-        return "no place for it"
+def _sentence(fit: Fit | str) -> str:
+    if isinstance(fit, str):
+        return fit
     merges = "merges" if fit.merges else "does not merge"
     return f"at {', '.join(fit.sits) or 'no module'}; trains {fit.own:,d}, with the head {fit.trained:,d}; {merges}"

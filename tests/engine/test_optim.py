@@ -12,6 +12,7 @@ from pcclora.adapters import LoRAConfig, attach
 from pcclora.engine.optim import learning_rate, make_optimizer, set_rate
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
+from pcclora.models import create_model
 
 
 class Toy(nn.Module):
@@ -44,6 +45,24 @@ def test_what_an_adapter_wants_other_rates_for_is_in_groups_behind():
     assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 16e-3]
     set_rate(optimizer, 1e-4)
     assert [group["lr"] for group in optimizer.param_groups] == [1e-4, 1e-4, 16e-4]
+
+
+def test_the_head_may_have_a_rate_of_its_own():
+    model = create_model("point_mae_tiny", num_classes=3, dim=24, depth=1, heads=2)
+    attach(model, LoRAConfig(r=2, loraplus_lr_ratio=2.0))
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, Training(lr=1e-3, head_lr=1e-2))
+    set_rate(optimizer, 1e-4)
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    of_head = [rate for name, rate in rates.items() if name.startswith("cls_head_finetune.")]
+    assert of_head == pytest.approx([1e-3] * 10)
+    assert rates["cls_token"] == 1e-4 and rates["adapters.default.groups.24x24.A"] == 1e-4
+    assert rates["adapters.default.groups.24x24.B"] == pytest.approx(2e-4)
+
+
+def test_a_rate_of_the_head_alone_is_refused():
+    with pytest.raises(PccloraError, match=r"train\.lr is 0, and train\.head_lr is 0\.01"):
+        Training(lr=0.0, head_lr=0.01)
 
 
 def test_nothing_to_train_is_refused():
