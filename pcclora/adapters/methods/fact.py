@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
 from pcclora.adapters.targets import Target, block_targets, find_targets
 from pcclora.errors import PccloraError
@@ -67,10 +67,23 @@ class FacTConfig(AdapterConfig):
 class FacTTTConfig(FacTConfig):
     """Settings of the tensor-train form."""
 
+    about: ClassVar[About | None] = About(
+        "x W + s x U S V, U and V shared by all maps of the network, S of each",
+        "FacT (2212.03145)",
+        "a chunk narrower than the width takes the first rows of U, or columns of V",
+    )
+
 
 @dataclass
 class FacTTKConfig(FacTConfig):
     """Settings of the Tucker form."""
+
+    about: ClassVar[About | None] = About(
+        "x W + s x U S V, S = sum_k C_k P_k, U, V and C shared by all maps of the network",
+        "FacT (2212.03145)",
+        "cores of MLPs as they are meant: released code relabels chunk against column, which is the same set of "
+        "functions",
+    )
 
     r: int = 32
 

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.head import widened
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
@@ -59,6 +59,13 @@ class GAPromptConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("m", "prompts", "points", "neighbours")
+    about: ClassVar[About | None] = About(
+        "points moved by a small PointNet++, points added; prompts with a shape feature F in the first half; "
+        "tokens passed along the surface and a bottleneck behind every block; head on [class, max, F]",
+        "GAPrompt (2505.04119)",
+        "neighbours are those of the cloud itself: released code reads other rows, in a batch of other clouds; "
+        "what it never reads is left out",
+    )
 
     m: int = 16
     prompts: int = 10

@@ -12,11 +12,12 @@ triplets are taken; A and B are not in the file but made again from W, which has
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from pcclora.adapters.base import About
 from pcclora.adapters.methods.lora import LowRankConfig, Product, ProductAdapter
 from pcclora.adapters.svd import singular_triplets
 from pcclora.adapters.targets import Target
@@ -37,6 +38,12 @@ class LoRAXSConfig(LowRankConfig):
         use_rslora: Scale by lora_alpha / sqrt(r) instead.
         init: ``zero`` starts at the base; ``paper`` within rounding of it.
     """
+
+    about: ClassVar[About | None] = About(
+        "W + s A R B, A and B the singular directions of W, frozen",
+        "LoRA-XS (2405.17604)",
+        "starts at the base unless told otherwise; A and B are made again from W, not stored",
+    )
 
     r: int = 16
     lora_alpha: float = 16.0

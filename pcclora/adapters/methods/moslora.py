@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pcclora.adapters.base import About
 from pcclora.adapters.methods.lora import Factors, LoRA, LoRAConfig
 from pcclora.adapters.targets import Target
 from pcclora.registry import ADAPTERS
@@ -24,6 +25,8 @@ from pcclora.registry import ADAPTERS
 @dataclass
 class MoSLoRAConfig(LoRAConfig):
     """Settings of MoSLoRA: those of LoRA, with ``init`` of LoRA's paper only."""
+
+    about: ClassVar[About | None] = About("W + alpha/r A M B", "MoSLoRA (2406.11909)")
 
     inits: ClassVar[tuple[str, ...]] = ("kaiming",)
 

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import Adapter, AdapterConfig
+from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.head import widened
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
@@ -46,6 +46,12 @@ class STAGConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("variant", "h", "k")
+    about: ClassVar[About | None] = About(
+        "a state R of the groups, summed over blocks; in the second half x + ReLU(E3(E1 R + max E2 R_near) U); "
+        "head on the mean of all tokens",
+        "STAG (2502.14142)",
+        "the maximum is taken of E2 R alone: the same number",
+    )
 
     modules_to_save: tuple[str, ...] | None = ("head",)
     h: int = 192
