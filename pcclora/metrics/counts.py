@@ -6,7 +6,7 @@ that figure. ``total`` is what is carried out here, by torch's FlopCounterMode (
 included, and a part that computes the same numbers in fewer operations counts less. Both include un-merged adapters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -87,8 +87,8 @@ def count_macs(model: nn.Module, points: Tensor, *others: Tensor) -> MacCount:
         _undisturbed(model, points),
         torch.no_grad(),
         sdpa_kernel(SDPBackend.MATH),
-        _published_forms(model) as published,
         flops,
+        _published_forms(model, flops) as published,
         attention,
     ):
         model(points, *others)
@@ -98,7 +98,7 @@ def count_macs(model: nn.Module, points: Tensor, *others: Tensor) -> MacCount:
     declared: dict[str, tuple[str, ...]] = getattr(model, "parts", {})
     parts = {part: sum(by_module.get(name, 0) for name in names) for part, names in declared.items()}
     parts["trunk"] = total - sum(parts.values())
-    literature = total - attention.macs + sum(macs - by_module.get(name, 0) for name, macs in published.items())
+    literature = total - attention.macs + sum(published)
     return MacCount(total // B, literature // B, {part: macs // B for part, macs in parts.items()})
 
 
@@ -120,23 +120,27 @@ class _AttentionCounter(TorchFunctionMode):
 
 
 @contextmanager
-def _published_forms(model: nn.Module) -> Iterator[dict[str, int]]:
-    """Collect, by module name, the MACs of the published form of modules that compute the same in another one."""
-    macs: dict[str, int] = {}
+def _published_forms(model: nn.Module, flops: FlopCounterMode) -> Iterator[list[int]]:
+    """Collect what the published forms of modules that compute the same in another one take more, in MACs.
 
-    def record(name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
-        macs[name] = macs.get(name, 0) + module.published_macs(*inputs)
+    It is their ``forward`` that is watched, which an adapter may call past the hooks of the module.
+    """
+    more: list[int] = []
 
-    hooks = [
-        module.register_forward_pre_hook(partial(record, name))
-        for name, module in model.named_modules()
-        if hasattr(module, "published_macs")
-    ]
+    def run(module: Any, forward: Callable[..., Any], *inputs: Tensor) -> Any:
+        before = flops.get_total_flops()
+        output = forward(*inputs)
+        more.append(module.published_macs(*inputs) - (flops.get_total_flops() - before) // 2)
+        return output
+
+    watched: list[Any] = [module for module in model.modules() if hasattr(module, "published_macs")]
+    for module in watched:
+        module.forward = partial(run, module, module.forward)
     try:
-        yield macs
+        yield more
     finally:
-        for hook in hooks:
-            hook.remove()
+        for module in watched:
+            del module.forward
 
 
 @contextmanager

@@ -12,10 +12,11 @@ the loss gets .004 (e(q1) + .25 e(q2)). The position and the first stage of the 
 
 From the paper and its code: all of it; 32 of 128 groups of 32 points are chosen, and 8 of 64 of 64; r = 8, m = 32, no
 factor alpha / r. Tokens are chosen by index, so **the loss of the task has no gradient in the scorer**: its only one is
-that of e(q), which draws scores to one half. Ours: a set that the model has made already is not made again; scores are
-compared before the sigmoid, which would round them to be equal, and of equal ones the first counts; MLPs and scorer
-start from a normal of std 0.02; for part segmentation the chosen take part in all blocks and are left out behind them.
-``prompts=False`` is what of it merges: LoRA on whole maps, and the trained stage of the tokeniser.
+that of e(q), which draws scores to one half. Ours: a set that the model has made already is not made again (7.9 instead
+of 9.9 billion products at the published size); scores are compared before the sigmoid, which would round them to be
+equal, and of equal ones the first counts; MLPs and scorer start from a normal of std 0.02; for part segmentation the
+chosen take part in all blocks and are left out behind them. ``prompts=False`` is what of it merges: LoRA on whole maps,
+and the trained stage of the tokeniser.
 """
 
 from collections.abc import Mapping, Sequence
