@@ -49,10 +49,14 @@ class Registry(Generic[T]):
 
     Args:
         kind: What the components are, for messages: ``"adapter"``.
+
+    Attributes:
+        configs: What every config dataclass of this kind inherits.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.configs: type = object
         self._entries: dict[str, Entry[T]] = {}
         self._families: dict[str, _Family] = {}
 
@@ -68,10 +72,13 @@ class Registry(Generic[T]):
             variants: Lists a family's members for :meth:`names`; it is called when it is asked for them.
 
         Raises:
-            PccloraError: If the name, or the dataclass, is taken.
+            PccloraError: If the name, or the dataclass, is taken, or the dataclass is none of this kind.
         """
 
         def add(factory: F) -> F:
+            if not issubclass(config, self.configs):
+                needed = f"{self.configs.__module__}.{self.configs.__name__}"
+                raise PccloraError(f"{self.kind} '{name}': its config {config.__name__} must inherit {needed}")
             taken = self._entries.get(name) or next((e for e in self._entries.values() if e.config is config), None)
             if taken is not None:
                 raise PccloraError(f"{self.kind} '{name}': '{taken.name}' has this name or config class already")

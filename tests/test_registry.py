@@ -45,6 +45,12 @@ def test_names_and_config_classes_are_unique(shapes, name, config):
         shapes.register(name, config=config)(lambda config: None)
 
 
+def test_a_config_inherits_what_is_asked_of_its_kind(shapes):
+    shapes.configs = CubeConfig
+    with pytest.raises(PccloraError, match="shape 'ball': its config BallConfig must inherit .*CubeConfig"):
+        shapes.register("ball", config=BallConfig)(lambda config: None)
+
+
 def test_names_match_shell_patterns(shapes):
     shapes.register("ball", config=BallConfig)(lambda config: None)
     assert shapes.names() == ["ball", "cube"]
@@ -93,9 +99,10 @@ def test_plugin_registers_a_users_component(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "from dataclasses import dataclass\n"
+        "from pcclora.data import DataConfig\n"
         "from pcclora.registry import DATASETS\n"
         "@dataclass\n"
-        "class MineConfig:\n    size: int = 1\n"
+        "class MineConfig(DataConfig):\n    size: int = 1\n"
         "DATASETS.register('mine_from_plugin', config=MineConfig)(lambda config, split: (config.size, split))\n"
     )
     load_plugin(plugin)

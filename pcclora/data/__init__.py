@@ -1,6 +1,8 @@
 """Data sets of point clouds and images, how they are augmented and batched: one file, one registered name."""
 
 from pcclora.data.base import (
+    Axis,
+    DataConfig,
     ImageDataset,
     ImageSample,
     LabelledDataset,
@@ -21,7 +23,7 @@ from pcclora.data.loader import EpochSampler, make_loader, set_epoch
 from pcclora.data.readers import read_points, read_scan
 from pcclora.data.readers.images import read_image
 from pcclora.data.readers.scan import Scan
-from pcclora.data.readers.up_axis import AXES, Axis, turn_upright
+from pcclora.data.readers.up_axis import AXES, turn_upright
 from pcclora.data.sets.digits import DigitsConfig, DigitsDataset
 from pcclora.data.sets.fgvc import FgvcConfig, fgvc
 from pcclora.data.sets.folder import FolderConfig, FolderDataset, read_cloud
@@ -45,6 +47,7 @@ __all__ = [
     "PRESETS",
     "Axis",
     "Batch",
+    "DataConfig",
     "DigitsConfig",
     "DigitsDataset",
     "Episode",

@@ -5,18 +5,47 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.digests import digest_of_arrays, digest_of_file
 from pcclora.errors import PccloraError
+from pcclora.registry import DATASETS
 from pcclora.text import same_name
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
+Axis = Literal["x", "y", "z"]
+
+
+class DataConfig:
+    """What is asked of the configuration of every data set; a class below has as a field what its user may choose.
+
+    Attributes:
+        root: The folder of its files; empty where it has none.
+        task: Which one of a suite of tasks it is; empty where it is one task.
+        tuning: Test on validation images, to choose settings; None where there are no such images.
+        split_seed: Of the split into training and test set; None where the source has split them.
+        normalize: Centre each cloud and scale it into the unit sphere.
+        up: The axis of the files that is vertical; None where the source has y up.
+        columns: What the columns of tables of points are; empty where they say so, or there are none.
+        how_read: The fields that say how objects are read, and not which.
+    """
+
+    root: str = ""
+    task: str = ""
+    tuning: bool | None = None
+    split_seed: int | None = None
+    normalize: bool = True
+    up: Axis | None = None
+    columns: tuple[str, ...] = ()
+    how_read: ClassVar[frozenset[str]] = frozenset()
+
+
+DATASETS.configs = DataConfig
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pcclora.atomic import creating_folder, write_json
-from pcclora.data import LabelledDataset
+from pcclora.data import DataConfig, LabelledDataset
 from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluation
@@ -77,7 +77,7 @@ def evaluate_run(
         dataset = DATASETS.build(config.data, split=split)
     _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
     if new_files or config.data != own.data:
-        warn_of_turned_data(folder.path, dataset, up=getattr(config.data, "up", None))
+        warn_of_turned_data(folder.path, dataset, up=config.data.up)
     objects = objects_of(dataset)
     if split != "train" and (folder.path / FILE).exists():
         warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)
@@ -151,16 +151,16 @@ def write_evaluation(
             draw(RunFolder(temporary), result.summary)
 
 
-def _same_choice(one: Any, other: Any) -> bool:
+def _same_choice(one: DataConfig, other: DataConfig) -> bool:
     """Return whether two configurations choose the same objects of their roots, however these are read."""
-    ignored = {"root", *getattr(one, "how_read", ())}
+    ignored = {"root", *one.how_read}
     chosen, own = ({name: value for name, value in vars(data).items() if name not in ignored} for data in (one, other))
     return type(one) is type(other) and chosen == own
 
 
-def _same_root(one: Any, other: Any) -> bool:
+def _same_root(one: DataConfig, other: DataConfig) -> bool:
     """Return whether two configurations mean the same folder, however it is written; what has none has the same."""
-    roots = (os.path.realpath(os.path.expanduser(getattr(data, "root", ""))) for data in (one, other))
+    roots = (os.path.realpath(os.path.expanduser(data.root)) for data in (one, other))
     return len({*roots}) == 1
 
 

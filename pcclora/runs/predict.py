@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
 from pcclora.data import (
     Axis,
+    DataConfig,
     FolderConfig,
     ImageDataset,
     ImageSample,
@@ -144,23 +145,22 @@ def input_files(folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def reading(config: Any, *, up: Axis | None = None, columns: Sequence[str] = ()) -> FolderConfig:
+def reading(own: DataConfig, *, up: Axis | None = None, columns: Sequence[str] = ()) -> FolderConfig:
     """Return how files are read for a run: as its own files were, but for what is said of these.
 
     Args:
-        config: The run. The benchmarks' data sets have y up by their source, and no such settings.
+        own: The run's data. The benchmarks' data sets have y up by their source.
         up: The axis of the files that is vertical, if it is not that of the run's own.
         columns: What the columns of tables are, if not what those of the run's own are.
 
     Raises:
         PccloraError: If an axis or a column is none.
     """
-    own = config.data
     return FolderConfig(
         points=MOST_POINTS,
-        normalize=getattr(own, "normalize", True),
-        up=up or cast("Axis", getattr(own, "up", "y")),
-        columns=tuple(columns or getattr(own, "columns", ())),
+        normalize=own.normalize,
+        up=up or own.up or "y",
+        columns=tuple(columns or own.columns),
     )
 
 
@@ -197,7 +197,7 @@ def predict_files(
             raise PccloraError(f"up, columns: {folder.path} predicts photographs; these are for a run on point clouds")
         dataset: Photos | Files = Photos(files, classes)
     else:
-        how = reading(config, up=up, columns=columns)
+        how = reading(config.data, up=up, columns=columns)
         dataset = Files(files, classes, how)
         warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
@@ -244,7 +244,7 @@ def predict_parts(
     """
     labels = Labels.of_summary(folder.read_summary())
     label = _class_of(category, labels, folder)
-    how = reading(load_run_config(folder.config), up=up, columns=columns)
+    how = reading(load_run_config(folder.config).data, up=up, columns=columns)
     scans = _read_each(files, lambda file: read_scan(file, columns=how.columns or None))
     config, model = load_run(folder, checkpoint=checkpoint)
     if not isinstance(config, PartSegmentationRun):

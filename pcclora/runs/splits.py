@@ -132,7 +132,7 @@ def holds_side(config: AdaptationRun, folder: Path, split: str) -> bool:
     Raises:
         PccloraError: If the data cannot be read.
     """
-    if not hasattr(config.data, "split_seed") or not (folder / FILE).exists():
+    if config.data.split_seed is None or not (folder / FILE).exists():
         return False  # what is not split here has the same sides wherever it lies
     wanted = DataRecord.read(folder / FILE).sides.get(split, ())
     sides = load_splits(config).sides

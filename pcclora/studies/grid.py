@@ -79,7 +79,7 @@ def check_searchable(config: AdaptationRun, figure: str) -> None:
     Raises:
         PccloraError: If it is such a run.
     """
-    if not hasattr(config.data, "tuning"):
+    if config.data.tuning is None:
         raise PccloraError("--grid: this data set has no 'tuning', no validation images to choose settings on")
     if config.data.tuning or config.selection != "last":
         raise PccloraError(

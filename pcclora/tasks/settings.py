@@ -10,7 +10,9 @@ from typing import Any, Literal
 import pcclora.adapters
 import pcclora.data
 import pcclora.models  # noqa: F401 - the three rooms register the names that a component field may have
+from pcclora.adapters.base import AdapterConfig
 from pcclora.config import component
+from pcclora.data import DataConfig
 from pcclora.engine.settings import Training, at_least, at_most
 from pcclora.errors import PccloraError
 from pcclora.limits import most_points
@@ -81,8 +83,8 @@ class AdaptationRun:
     seed: int = 0
     model: Any = component(MODELS, "point_mae_tiny")
     checkpoint: str = "bundled"
-    adapter: Any = component(ADAPTERS, "clora")
-    data: Any = component(DATASETS, "procedural")
+    adapter: AdapterConfig = component(ADAPTERS, "clora")
+    data: DataConfig = component(DATASETS, "procedural")
     augmentation: str = "none"
     train: Training = field(default_factory=Training)
     selection: Literal["last", "validation", "best_on_test"] = "last"
@@ -172,7 +174,7 @@ class ImageRun(AdaptationRun):
 
     task: Literal["image"] = "image"  # type: ignore[assignment]
     model: Any = component(MODELS, "vit_mini")
-    data: Any = component(DATASETS, "digits")
+    data: DataConfig = component(DATASETS, "digits")
     train: ImageTraining = field(default_factory=ImageTraining)
     normalization: Literal["model", "half", "imagenet"] = "model"
 
@@ -196,7 +198,7 @@ class PretrainRun:
     seed: int = 0
     model: Any = component(MODELS, "point_mae_tiny")
     checkpoint: str = "none"
-    data: Any = component(DATASETS, "procedural")
+    data: DataConfig = component(DATASETS, "procedural")
     points: int = 1024
     augmentation: str = "mn40_st"
     train: PretrainTraining = field(default_factory=PretrainTraining)
@@ -209,14 +211,14 @@ class PretrainRun:
         at_most(self, most_points(), "points")
 
 
-def data_name(data: object) -> str:
+def data_name(data: DataConfig) -> str:
     """Return what a run's data are called in tables: the data set, its task if it has several, ``tuning`` if it is so.
 
     Args:
         data: A data set's config.
     """
-    words = [DATASETS.name_of(data), getattr(data, "task", "")]
-    return "/".join(filter(None, words)) + (" (tuning)" if getattr(data, "tuning", False) else "")
+    words = [DATASETS.name_of(data), data.task]
+    return "/".join(filter(None, words)) + (" (tuning)" if data.tuning else "")
 
 
 def check_checkpoint(name: str) -> None:

@@ -71,7 +71,7 @@ def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
         raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(files)}")
     options = {"category": arguments.category, "checkpoint": arguments.checkpoint, **_how(arguments)}
     clouds = predict_parts(run, files, **options)
-    camera = Camera(up=reading(load_run_config(run.config), up=arguments.up).up)
+    camera = Camera(up=reading(load_run_config(run.config).data, up=arguments.up).up)
     if arguments.png:
         draw_gallery(clouds, arguments.png, camera=camera)
     if arguments.html:

@@ -80,7 +80,7 @@ def _refuse_contradictions(arguments: argparse.Namespace, files: list[Path], ove
 
 
 def _refuse_turning_twice(arguments: argparse.Namespace, files: list[Path], config: Any) -> None:
-    up = getattr(config.data, "up", "y")
+    up = config.data.up or "y"
     if arguments.up and not files and up != "y":
         raise PccloraError(f"--up {arguments.up}: these objects are turned upright as they are read, by data.up={up}")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.readers.up_axis import TURNS, Axis, check_axis, turn_upright
+from pcclora.data.base import Axis
+from pcclora.data.readers.up_axis import TURNS, check_axis, turn_upright
 from pcclora.errors import PccloraError
 
 FloatArray = NDArray[np.float64]

@@ -1,14 +1,14 @@
 """Which axis of a file is vertical: models, augmentation and pictures have y up, and other files are turned to it."""
 
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.base import Axis
 from pcclora.errors import PccloraError
 
 F = TypeVar("F", bound=np.floating)
-Axis = Literal["x", "y", "z"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 
 TURNS: dict[Axis, NDArray[np.int64]] = {

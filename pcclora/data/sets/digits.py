@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcclora.data.base import ImageDataset, ImageSample, check_test_fraction, stratified_split
+from pcclora.data.base import DataConfig, ImageDataset, ImageSample, check_test_fraction, stratified_split
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -17,7 +17,7 @@ CLASSES = {"all": range(10), "low": range(5), "high": range(5, 10)}
 
 
 @dataclass
-class DigitsConfig:
+class DigitsConfig(DataConfig):
     """Which digits, and how they are split.
 
     Attributes:

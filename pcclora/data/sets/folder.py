@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from pcclora.data.base import (
+    Axis,
+    DataConfig,
     FloatArray,
     IntArray,
     PointCloudDataset,
@@ -18,14 +20,14 @@ from pcclora.data.base import (
 from pcclora.data.readers import read_points
 from pcclora.data.readers.columns import named_by_user
 from pcclora.data.readers.files import require_folder
-from pcclora.data.readers.up_axis import Axis, check_axis, turn_upright
+from pcclora.data.readers.up_axis import check_axis, turn_upright
 from pcclora.data.sets.layouts import find_files
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
 
 @dataclass
-class FolderConfig:
+class FolderConfig(DataConfig):
     """Where the files lie, and how they are read.
 
     Attributes:

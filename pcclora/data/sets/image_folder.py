@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcclora.data.base import ImageDataset, ImageSample, check_test_fraction, stratified_split
+from pcclora.data.base import DataConfig, ImageDataset, ImageSample, check_test_fraction, stratified_split
 from pcclora.data.readers.files import require_folder
 from pcclora.data.readers.images import IMAGE_SUFFIXES, read_image
 from pcclora.data.sets.layouts import SPLITS, find_files
@@ -12,7 +12,7 @@ from pcclora.registry import DATASETS
 
 
 @dataclass
-class ImageFolderConfig:
+class ImageFolderConfig(DataConfig):
     """Where the images lie, and how they are split.
 
     Attributes:

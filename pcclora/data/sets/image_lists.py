@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcclora.data.base import ImageDataset, ImageSample, IntArray, check_labels
+from pcclora.data.base import DataConfig, ImageDataset, ImageSample, IntArray, check_labels
 from pcclora.data.readers.files import unreadable
 from pcclora.data.readers.images import read_image
 from pcclora.errors import PccloraError, did_you_mean
@@ -23,7 +23,7 @@ class SuiteTask(NamedTuple):
 
 
 @dataclass
-class SuiteConfig:
+class SuiteConfig(DataConfig):
     """Which task of a suite, and which side of the protocol.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.base import DataConfig
 from pcclora.data.readers import read_text
 from pcclora.data.readers.class_lists import read_class_names
 from pcclora.data.readers.files import read_lines, require_files, require_folder, unreadable
@@ -35,7 +36,7 @@ MODELNET40 = tuple(
 
 
 @dataclass
-class ModelNetConfig:
+class ModelNetConfig(DataConfig):
     """Where ModelNet lies, and which of its forms to read.
 
     Attributes:

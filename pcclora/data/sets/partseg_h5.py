@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from pcclora.data.base import IntArray, Parts
+from pcclora.data.base import DataConfig, IntArray, Parts
 from pcclora.data.readers.class_lists import check_distinct, load_table
 from pcclora.data.readers.files import read_lines, require_folder, unreadable
 from pcclora.data.readers.hdf5 import list_files, read_clouds
@@ -23,7 +23,7 @@ LAYOUT = "expected {train,val,test}_hdf5_file_list.txt, the h5 files, and seg_cl
 
 
 @dataclass
-class PartSegH5Config:
+class PartSegH5Config(DataConfig):
     """Where the files lie.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import Parts, Sample, normalize_unit_sphere
+from pcclora.data.base import DataConfig, Parts, Sample, normalize_unit_sphere
 from pcclora.data.readers.files import refuse_channels_first, require_files, require_folder
 from pcclora.data.readers.hdf5 import read_h5
 from pcclora.data.sets.arrays import ArrayDataset
@@ -37,7 +37,7 @@ _HARDEST = {"train": 11416, "test": 2882}
 
 
 @dataclass
-class ScanObjectNNConfig:
+class ScanObjectNNConfig(DataConfig):
     """Which of ScanObjectNN's files to read.
 
     Attributes:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.base import DataConfig
 from pcclora.data.readers.files import read_lines, require_files, require_folder, unreadable
 from pcclora.data.sets.arrays import ArrayDataset
 from pcclora.errors import PccloraError
@@ -22,7 +23,7 @@ CARD = f"see {card('shapenet55')}"
 
 
 @dataclass
-class ShapeNet55Config:
+class ShapeNet55Config(DataConfig):
     """Where ShapeNet-55 lies.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import IntArray, Parts
+from pcclora.data.base import DataConfig, IntArray, Parts
 from pcclora.data.readers.files import require_files, require_folder
 from pcclora.data.readers.prepared_parts import open_prepared_parts
 from pcclora.data.sets.part_dataset import PartDataset, PartRows
@@ -27,7 +27,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass
-class ShapeNetPartConfig:
+class ShapeNetPartConfig(DataConfig):
     """Where ShapeNetPart lies, and which of its forms to read.
 
     Attributes:

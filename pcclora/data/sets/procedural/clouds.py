@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import Parts, PointCloudDataset, Sample
+from pcclora.data.base import DataConfig, Parts, PointCloudDataset, Sample
 from pcclora.data.digests import digest_of_text
 from pcclora.data.sets.procedural.categories import CATEGORIES, Vary
 from pcclora.data.sets.procedural.primitives import join, rotation
@@ -27,7 +27,7 @@ SPLITS = ("train", "test", "val")  # an object's place in it decides its shape: 
 
 
 @dataclass
-class ProceduralConfig:
+class ProceduralConfig(DataConfig):
     """What objects to make, and how hard to make them.
 
     Attributes:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import ByteArray, ImageDataset, ImageSample
+from pcclora.data.base import ByteArray, DataConfig, ImageDataset, ImageSample
 from pcclora.data.digests import digest_of_text
 from pcclora.data.sets.procedural.silhouettes import SHAPES, TEXTURES, Grid
 from pcclora.errors import PccloraError
@@ -23,7 +23,7 @@ _SHAPES, _TEXTURES = tuple(SHAPES.values()), tuple(TEXTURES.values())
 
 
 @dataclass
-class ProceduralImagesConfig:
+class ProceduralImagesConfig(DataConfig):
     """What images to make, and how hard to make them.
 
     Attributes:
