@@ -99,3 +99,14 @@ def trained(model: nn.Module, config: object) -> int | None:
     total = sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not n.startswith(tuple(saved)))
     pcclora.detach(model)
     return total
+
+
+LAST_TEN = tuple(f"blocks.{i}.attn.{name}" for i in range(2, 12) for name in ("qkv[q,k,v]", "proj"))
+
+
+@pytest.mark.parametrize(
+    "settings", [CLoRAConfig(r=8, bases=4), FacTTTConfig(r=16), LoRAConfig(r=1, target_modules=LAST_TEN)]
+)
+def test_equal_numbers_for_a_fair_duel(settings: object, vit_base: nn.Module) -> None:
+    """Four bases with small cores in attention, one wider basis with large cores everywhere, none shared: 61,440."""
+    assert trained(vit_base, settings) == 61_440
