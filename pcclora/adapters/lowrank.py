@@ -4,7 +4,7 @@ All targets of one shape (d_in, d_out) form a group, and a group keeps one stack
 of one module stand side by side in it, so the slices of a fused map, which read the same input, are computed together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.targets import Target
+from pcclora.errors import PccloraError
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,16 @@ class LowRankAdapter(Adapter):
         """Return the width of a target's update."""
         return target.d_out
 
+    @property
+    def peft_names(self) -> Mapping[str, str]:
+        """What Hugging Face peft calls the tensors of a group, for one whole map; empty if it has no such method."""
+        return {}
+
+    @property
+    def peft_settings(self) -> dict[str, Any]:
+        """The settings in peft's words that make of its LoRA what this method is."""
+        return {}
+
     def group_of(self, target: Target) -> str:
         """Return the name of a target's group: that of its shape, and what else a method tells groups by."""
         return f"{target.d_in}x{self.width(target)}"
@@ -124,8 +135,13 @@ class LowRankAdapter(Adapter):
         Returns:
             A (R, d_in) and B (d_out, R): the update is x A^T B^T * lora_alpha(R) / R, or / sqrt(R) where the config's
             ``use_rslora`` is set.
+
+        Raises:
+            PccloraError: If no plain LoRA does the same.
         """
-        raise NotImplementedError
+        raise PccloraError(
+            f"{type(self).__name__} cannot be written as plain LoRA; use save_adapter, or merge it and save the weights"
+        )
 
     def lora_alpha(self, rank: int) -> float:
         """Return what to divide by the rank R of :meth:`lora_form`'s factors, or its root, to get their scale."""

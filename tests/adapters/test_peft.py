@@ -27,6 +27,11 @@ EXPORTED = {
     "lora_plus": ad.LoRAConfig(r=3, loraplus_lr_ratio=16.0, modules_to_save=("head",)),
     "lora_pissa": ad.LoRAConfig(r=3, lora_alpha=5, init="pissa", modules_to_save=("head",)),
     "lora_pissa_rs": ad.LoRAConfig(r=3, lora_alpha=5, init="pissa", use_rslora=True, modules_to_save=("head",)),
+    "lora_xs": ad.LoRAXSConfig(r=3, lora_alpha=5, modules_to_save=("head",)),
+    "moslora": ad.MoSLoRAConfig(r=3, use_rslora=True, modules_to_save=("head",)),
+    "fact_tt": ad.FacTTTConfig(r=3, scale=0.5, modules_to_save=("head",)),
+    "fact_tk": ad.FacTTKConfig(r=3, modules_to_save=("head",)),
+    "clora_role": ad.CLoRAConfig(r=2, bases=2, share="role", modules_to_save=("head",)),
     "clora": ad.CLoRAConfig(r=2, bases=3, scale=0.7, modules_to_save=("head",)),
     "clora_shared": ad.CLoRAConfig(r=2, bases=2, share_cores=True, modules_to_save=()),
     "clora_input": ad.CLoRAConfig(r=2, bases=2, placement="input", modules_to_save=("head",)),
@@ -68,11 +73,13 @@ def written_by_peft(folder, backbone, **options):
     return theirs, x
 
 
-@pytest.mark.parametrize("variant", [{}, {"use_rslora": True}])
+@pytest.mark.parametrize(
+    ("kind", "variant"), [(ad.LoRAConfig, {}), (ad.LoRAConfig, {"use_rslora": True}), (ad.DoRAConfig, {})]
+)
 @pytest.mark.parametrize("backbone", WHOLE)
-def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, variant, tmp_path):
+def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, kind, variant, tmp_path):
     options = WHOLE[backbone] | {"modules_to_save": WHOLE[backbone].get("modules_to_save", [])} | variant
-    model, x = trained(backbone, ad.LoRAConfig(r=3, lora_alpha=7, **options))
+    model, x = trained(backbone, kind(r=3, lora_alpha=7, **options))
     ad.save_adapter(model, tmp_path)
     names = load_file(tmp_path / "adapter_model.safetensors")
     assert all(name.startswith("base_model.model.") for name in names)
@@ -84,15 +91,17 @@ def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, variant, 
     assert torch.equal(fresh(x), model(x))
 
 
+@pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("backbone", WHOLE)
-def test_a_folder_written_by_peft_loads_with_no_difference_and_one_warning(backbone, tmp_path):
-    theirs, x = written_by_peft(tmp_path, backbone, r=3, lora_alpha=7, **WHOLE[backbone])
+def test_a_folder_written_by_peft_loads_with_no_difference_and_one_warning(backbone, dora, tmp_path):
+    theirs, x = written_by_peft(tmp_path, backbone, r=3, lora_alpha=7, use_dora=dora, **WHOLE[backbone])
     model, _ = BACKBONES[backbone]()
     with pytest.warns(UserWarning) as caught:
         adapter = ad.load_adapter(model, tmp_path)
     assert [str(w.message).partition(" has ")[2][:15] for w in caught] == ["no fingerprint:"]
     assert caught[0].filename == __file__
     assert torch.equal(model.eval()(x), theirs(x))
+    assert type(adapter.config) is (ad.DoRAConfig if dora else ad.LoRAConfig)
     assert adapter.config.r == 3 and adapter.modules_to_save == tuple(
         name for name, _ in model.named_modules() if name in WHOLE[backbone].get("modules_to_save", [])
     )
@@ -107,6 +116,7 @@ def test_a_folder_written_by_peft_loads_with_no_difference_and_one_warning(backb
         {"target_modules": ["proj", "qkv"], "exclude_modules": ["0.attn.qkv"]},
         {"target_modules": ["proj"], "init_lora_weights": "gaussian", "lora_dropout": 0.3, "lora_alpha": 3},
         {"target_modules": ["proj"], "use_rslora": True, "r": 3, "lora_alpha": 5},
+        {"target_modules": ["proj", "fc1"], "use_rslora": True, "use_dora": True, "r": 3, "lora_alpha": 5},
     ],
 )
 def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
@@ -120,7 +130,6 @@ def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"use_dora": True}, "use_dora = True"),
         ({"rank_pattern": {"qkv": 2}}, "rank_pattern = {'qkv': 2}"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
         ({"bias": "all"}, "bias = 'all'"),
@@ -253,6 +262,8 @@ def test_a_name_that_is_an_ending_of_another_is_kept_apart(tmp_path):
         (ad.CLoRAConfig(modules_to_save=("head.1.bias",)), "cannot hold the bare parameter 'head.1.bias'"),
         (ad.BitFitConfig(), "BitFitConfig is no low-rank method, .*'cls_token'"),
         (ad.FullConfig(), "FullConfig is no low-rank method"),
+        (ad.DoRAConfig(modules_to_save=("head",)), "DoRA cannot be written as plain LoRA; use save_adapter, or merge"),
+        (ad.VeRAConfig(r=4, modules_to_save=("head",)), "VeRA cannot be written as plain LoRA; use save_adapter"),
     ],
 )
 def test_what_peft_cannot_hold_is_not_exported(config, message, tmp_path):

@@ -21,7 +21,8 @@ from pcclora.adapters.base import Adapter
 from pcclora.adapters.files.folder import AdapterFiles, write_files
 from pcclora.adapters.files.tensors import base_fingerprint
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.methods.lora import LoRA, LoRAConfig
+from pcclora.adapters.methods.dora import DoRAConfig
+from pcclora.adapters.methods.lora import LoRAConfig
 from pcclora.errors import PccloraError
 
 PREFIX = "base_model.model."
@@ -59,13 +60,13 @@ def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None
 
 
 def is_native_to_peft(model: nn.Module, adapter: Adapter) -> bool:
-    """Tell whether an adapter is exactly what peft has too: LoRA on whole linear maps, and whole modules beside it.
+    """Tell whether an adapter is exactly what peft has too: on whole linear maps, with whole modules beside it."""
+    return _is_peft_kind(adapter) and obstacle(model, adapter) is None and _lost(model, adapter) is None
 
-    What peft's settings do not say is not lost, so LoRA+ stays in our form; and of PiSSA peft keeps no start.
-    """
-    whole = type(adapter) is LoRA and all(target.rows is None for target in adapter.targets)
-    said = whole and adapter.config.init == "kaiming" and adapter.config.loraplus_lr_ratio == 1
-    return said and obstacle(model, adapter) is None and _lost(model, adapter) is None
+
+def _is_peft_kind(adapter: Adapter) -> bool:
+    named = isinstance(adapter, LowRankAdapter) and bool(adapter.peft_names)
+    return named and all(target.rows is None for target in adapter.targets)
 
 
 def is_peft(names: Iterable[str]) -> bool:
@@ -98,9 +99,15 @@ def as_peft(
     ranks: dict[str, int] = {}
     with torch.no_grad():
         for module in dict.fromkeys(target.module for target in adapter.targets):
-            A, B = adapter.lora_form(module, host.original(f"{module}.weight"))
-            tensors |= {f"{PREFIX}{module}.lora_A.weight": A, f"{PREFIX}{module}.lora_B.weight": B}
-            ranks[module] = len(A)
+            if _is_peft_kind(adapter):
+                (share,) = adapter.shares[module]
+                own = adapter.groups[share.group]
+                named = {key: own.get_parameter(n)[share.members.start] for n, key in adapter.peft_names.items()}
+            else:
+                A, B = adapter.lora_form(module, host.original(f"{module}.weight"))
+                named = {"lora_A.weight": A, "lora_B.weight": B}
+            tensors |= {f"{PREFIX}{module}.{key}": tensor for key, tensor in named.items()}
+            ranks[module] = len(named["lora_A.weight"])
     for key in (*adapter.trained_parameters, *adapter.trained_buffers):
         tensors[PREFIX + key] = host.copy_of(name, key)
     return _config(model, adapter, ranks), tensors
@@ -108,12 +115,12 @@ def as_peft(
 
 def from_peft(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors of :func:`as_peft`'s names under the names that the adapter has for them."""
-    adapter = cast("LoRA", host_of(model)[name])
+    adapter = cast("LowRankAdapter", host_of(model)[name])
     members: dict[str, dict[int, Tensor]] = {}
     for module, (share,) in adapter.shares.items():
-        for factor in "AB":
-            parts = members.setdefault(f"groups.{share.group}.{factor}", {})
-            parts[share.members.start] = tensors[f"{PREFIX}{module}.lora_{factor}.weight"]
+        for own_name, key in adapter.peft_names.items():
+            parts = members.setdefault(f"groups.{share.group}.{own_name}", {})
+            parts[share.members.start] = tensors[f"{PREFIX}{module}.{key}"]
     own = {key: torch.stack([parts[i] for i in sorted(parts)]) for key, parts in members.items()}
     return own | {key: tensors[PREFIX + key] for key in (*adapter.trained_parameters, *adapter.trained_buffers)}
 
@@ -129,7 +136,7 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
         raise PccloraError(f"{place}: peft_type is {values.get('peft_type')}; of peft's methods only LORA is read here")
     for key, value in values.items():
         idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
-        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER) and not idle:
+        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER, "use_dora") and not idle:
             raise PccloraError(f"{place}: {key} = {value!r} is unknown here, or only peft can do it; merge it there")
     numbers: dict[str, Any] = {key: values[key] for key in _NUMBERS if key in values}
     try:
@@ -142,7 +149,7 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
     names = {"target_modules": targets, "modules_to_save": saved}
     from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
 
-    return from_dict(LoRAConfig, numbers | names, source=str(place))
+    return from_dict(DoRAConfig if values.get("use_dora") else LoRAConfig, numbers | names, source=str(place))
 
 
 def _config(model: nn.Module, adapter: LowRankAdapter, ranks: dict[str, int]) -> dict[str, Any]:
@@ -155,11 +162,10 @@ def _config(model: nn.Module, adapter: LowRankAdapter, ranks: dict[str, int]) ->
         "inference_mode": True,
         "r": common,
         "lora_alpha": adapter.lora_alpha(common),
-        "lora_dropout": adapter.config.lora_dropout if isinstance(adapter, LoRA) else 0.0,
-        "use_rslora": getattr(adapter.config, "use_rslora", False),
         "bias": "none",
         "target_modules": list(ranks),
         "modules_to_save": list(adapter.modules_to_save) or None,
+        **adapter.peft_settings,
     }
     if other:
         config["rank_pattern"] = other

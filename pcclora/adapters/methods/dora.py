@@ -6,13 +6,14 @@ a output,
     W' = V diag(m / ||V||)          ||V|| of each output's column, a constant in the backward pass
 
 From the paper: everything, the constant norm included (its section 4.3); m starts at the norms of W and B at zero, so
-the start is the base's up to rounding. As in Hugging Face peft. Ours: a target may be rows of a fused map; each row
+the start is the base's. As in Hugging Face peft, in whose order it is computed: on whole maps outputs in eval mode are
+equal bit for bit. Ours: a target may be rows of a fused map; each row
 has its own length either way, so slices change nothing but where the low rank is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About
 from pcclora.adapters.lowrank import LowRankAdapter, Share
-from pcclora.adapters.methods.lora import Factors, LoRAConfig
-from pcclora.adapters.targets import Target, find_targets
+from pcclora.adapters.methods.lora import PEFT_NAMES, Factors, LoRAConfig, ProductAdapter
+from pcclora.adapters.targets import Target
 from pcclora.registry import ADAPTERS
 
 
@@ -47,9 +48,18 @@ class Directions(Factors):
         super().__init__(targets[0].d_in, targets[0].d_out, len(targets), config)
         self.m = nn.Parameter(torch.stack([weight.norm(dim=1) for weight in weights]))
 
+    def stretched(self, x: Tensor, members: slice, lengths: Tensor) -> Tensor:
+        """Return the targets' updates side by side, each output multiplied by its length."""
+        x = F.dropout(x, self.dropout, self.training)
+        return lengths * self.unscaled(x, self.A[members], self.B[members]) * self.scale
+
+    def weights(self, members: slice) -> Tensor:
+        """Return B A of some targets, (n, d_out, d_in), the products formed as peft does."""
+        return torch.stack([F.linear(A.T, B).T for A, B in zip(self.A[members], self.B[members], strict=True)])
+
 
 @ADAPTERS.register("dora", config=DoRAConfig)
-class DoRA(LowRankAdapter):
+class DoRA(ProductAdapter):
     """DoRA on one model.
 
     Args:
@@ -62,9 +72,6 @@ class DoRA(LowRankAdapter):
 
     config: DoRAConfig
 
-    def __init__(self, config: DoRAConfig, model: nn.Module) -> None:
-        super().__init__(config, model, targets=find_targets(model, config.target_modules))
-
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Directions:
         """Return the factors and lengths of all targets of one shape."""
         return Directions(targets, weights, self.config)
@@ -73,31 +80,45 @@ class DoRA(LowRankAdapter):
         """Return LoRA+'s."""
         return self.config.rate_factors(self)
 
+    @property
+    def peft_names(self) -> Mapping[str, str]:
+        """Those of A, B and the lengths; none where peft's settings do not say all of ours."""
+        return PEFT_NAMES | {"m": "lora_magnitude_vector"} if self.config.loraplus_lr_ratio == 1 else {}
+
+    @property
+    def peft_settings(self) -> dict[str, Any]:
+        """Those of LoRA, and that it is DoRA."""
+        return super().peft_settings | {"use_dora": True}
+
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Refuse it: the lengths are in no product."""
+        return LowRankAdapter.lora_form(self, module, weight)
+
     def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute (x W + (alpha / r) (x A) B) * m / ||V|| + b in the targets' rows."""
-        y, lengths = F.linear(x, weight), weight.new_ones(len(weight))
+        """Compute (x W + (alpha / r) (x A) B) * m / ||V|| + b in the targets' rows, in peft's order."""
+        y = F.linear(x, weight, bias)
+        base = y if bias is None else y - bias
         for share in self.shares[module]:
-            y = share.add(y, self._own(share)(x, share.members))
-            lengths = self._scaled(lengths, share, weight)
-        y = y * lengths
-        return y if bias is None else y + bias
+            lengths = torch.cat(self._lengths(share, weight))
+            own = torch.cat([base[..., rows] for rows in share.rows], dim=-1)
+            y = share.add(y, (lengths - 1) * own + self._own(share).stretched(x, share.members, lengths))
+        return y
 
     def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return W' and the bias as it is."""
-        lengths = weight.new_ones(len(weight))
+        merged, _ = super().merged(module, weight, None)
         for share in self.shares[module]:
-            lengths = self._scaled(lengths, share, weight)
-        return super().merged(module, weight, None)[0] * lengths[:, None], bias
+            for rows, lengths in zip(share.rows, self._lengths(share, weight), strict=True):
+                merged[rows] *= lengths[:, None]
+        return merged, bias
 
-    def _scaled(self, lengths: Tensor, share: Share, weight: Tensor) -> Tensor:
-        """Return m / ||V|| in the rows of a share, and what was there in all others."""
-        lengths = lengths.clone()
+    def _lengths(self, share: Share, weight: Tensor) -> list[Tensor]:
+        """Return m / ||V|| of each target of a share."""
+        group = self._own(share)
         with torch.no_grad():
-            deltas = self.deltas(share)
+            deltas = group.scale * group.weights(share.members)
             norms = [(weight[rows] + delta).norm(dim=1) for rows, delta in zip(share.rows, deltas, strict=True)]
-        for rows, norm, m in zip(share.rows, norms, self._own(share).m[share.members], strict=True):
-            lengths[rows] = m / norm
-        return lengths
+        return [m / norm for m, norm in zip(group.m[share.members], norms, strict=True)]
 
     def _own(self, share: Share) -> Directions:
         return cast("Directions", self.groups[share.group])

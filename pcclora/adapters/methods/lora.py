@@ -14,10 +14,10 @@ From the paper: this. Ours: W stays as it is and the two products are subtracted
 bit, not up to rounding; and A0 and B0 are not in the file but made again from W, which has to be the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,8 @@ from pcclora.adapters.targets import Target, find_targets
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
+
+PEFT_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight"}
 
 
 @dataclass
@@ -124,11 +126,15 @@ class Product(nn.Module):
 
     def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
         """Return s x A^T B^T of n targets side by side."""
+        return self.unscaled(x, A, B) * self.scale
+
+    def unscaled(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """Return x A^T B^T of n targets side by side."""
         low = F.linear(x, A.flatten(0, 1))
         if len(A) == 1:
-            return F.linear(low, B[0]) * self.scale
+            return F.linear(low, B[0])
         parts = zip(low.chunk(len(A), dim=-1), B, strict=True)
-        return torch.cat([F.linear(part, b) for part, b in parts], dim=-1) * self.scale
+        return torch.cat([F.linear(part, b) for part, b in parts], dim=-1)
 
     def plain(self, members: slice) -> tuple[Tensor, Tensor]:
         """Return A (n, R, d_in) and B (n, d_out, R) whose product, scaled, is all that some targets are changed by."""
@@ -207,6 +213,11 @@ class ProductAdapter(LowRankAdapter):
     def __init__(self, config: LowRankConfig, model: nn.Module) -> None:
         super().__init__(config, model, targets=find_targets(model, config.target_modules))
 
+    @property
+    def peft_settings(self) -> dict[str, Any]:
+        """Dropout, and by what the scale divides."""
+        return {"lora_dropout": self.config.lora_dropout, "use_rslora": self.config.use_rslora}
+
     def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slices' A stacked, and their B in their own rows and columns."""
         A, B = [], []
@@ -235,6 +246,11 @@ class LoRA(ProductAdapter):
         if self.config.init == "pissa":
             return Principal(targets, weights, self.config)
         return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
+
+    @property
+    def peft_names(self) -> Mapping[str, str]:
+        """Those of A and B; none where peft's settings do not say all of ours, or it keeps no start of PiSSA."""
+        return PEFT_NAMES if self.config.init == "kaiming" and self.config.loraplus_lr_ratio == 1 else {}
 
     def rate_factors(self) -> dict[str, float]:
         """Return LoRA+'s."""

@@ -9,7 +9,7 @@ Kaiming-uniform (a = sqrt 5), B zero, so the start is the base's. It is CLoRA wi
 as a test holds, and shows what the sharing changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +56,11 @@ class MoSLoRA(LoRA):
     """MoSLoRA on one model."""
 
     config: MoSLoRAConfig
+
+    @property
+    def peft_names(self) -> Mapping[str, str]:
+        """None: peft has no mixer."""
+        return {}
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Mixed:
         """Return the factors and mixers of all targets of one shape."""
