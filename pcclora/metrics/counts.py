@@ -127,9 +127,9 @@ def _published_forms(model: nn.Module, flops: FlopCounterMode) -> Iterator[list[
     """
     more: list[int] = []
 
-    def run(module: Any, forward: Callable[..., Any], *inputs: Tensor) -> Any:
+    def run(module: Any, forward: Callable[..., Any], *inputs: Tensor, **named: Any) -> Any:
         before = flops.get_total_flops()
-        output = forward(*inputs)
+        output = forward(*inputs, **named)
         more.append(module.published_macs(*inputs) - (flops.get_total_flops() - before) // 2)
         return output
 

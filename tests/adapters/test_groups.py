@@ -169,3 +169,14 @@ def test_without_prompts_pointlora_merges():
     apart = output(model, x)
     pcclora.merge(model)
     torch.testing.assert_close(output(model, x), apart, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("prompts", [True, False])
+def test_peft_is_not_given_half_of_pointlora(prompts, tmp_path):
+    model = small()
+    pcclora.attach(model, PointLoRAConfig(r=2, prompts=prompts, modules_to_save=("cls_head_finetune",)))
+    with pytest.raises(
+        PccloraError, match="peft cannot hold what PointLoRA trains beside its factors; use save_adapter"
+    ):
+        pcclora.export_peft(model, tmp_path / "peft")
+    assert not (tmp_path / "peft").exists()

@@ -180,6 +180,10 @@ class PointLoRA(LowRankAdapter):
         """Return what is added to all targets of one shape."""
         return PromptedFactors(targets[0], len(targets), self.config)
 
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Refuse: peft's LoRA has no place for the prompts, nor for the tokeniser's stage that trains."""
+        raise PccloraError("peft cannot hold what PointLoRA trains beside its factors; use save_adapter")
+
     def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the chosen tokens into the blocks, and add to all but the prefix there."""
         if place.role == "stack":
