@@ -26,6 +26,7 @@ from pcclora.adapters.methods.arc import ARCConfig
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.methods.consolidator import ConsolidatorConfig
 from pcclora.adapters.methods.convpass import ConvpassConfig
+from pcclora.adapters.methods.dapt import DAPTConfig
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.fact import FacTTKConfig, FacTTTConfig
 from pcclora.adapters.methods.gaprompt import GAPromptConfig
@@ -57,6 +58,7 @@ __all__ = [
     "CLoRAConfig",
     "ConsolidatorConfig",
     "ConvpassConfig",
+    "DAPTConfig",
     "DoRAConfig",
     "FacTTKConfig",
     "FacTTTConfig",

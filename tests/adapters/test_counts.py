@@ -12,19 +12,23 @@ from pcclora.adapters import (
     ARCConfig,
     ConsolidatorConfig,
     ConvpassConfig,
+    DAPTConfig,
     DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
     GAPromptConfig,
     HoulsbyConfig,
+    IDPTConfig,
     LoRAXSConfig,
     MoSLoRAConfig,
+    PointGSTConfig,
     PointLoRAConfig,
     PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
     STAGConfig,
     VeRAConfig,
+    VPTDeepConfig,
 )
 
 WHOLE = ("blocks.*.attn.qkv", "blocks.*.attn.proj")
@@ -42,6 +46,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "clora share=role": (CLoRAConfig(share="role"), 208_896, 110_592),
     "consolidator": (ConsolidatorConfig(), 304_128, 96_768),
     "convpass": (ConvpassConfig(), 327_552, None),
+    "dapt": (DAPTConfig(), None, 1_087_771 - 365_839 - 768),
     "dora": (DoRAConfig(), 626_688, 313_344),
     "dora qkv, proj": (DoRAConfig(target_modules=WHOLE), 479_232, 239_616),
     "fact_tk r=16": (FacTTKConfig(r=16), 30_976, 18_688),
@@ -50,6 +55,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "fact_tt r=16": (FacTTTConfig(), 61_440, 49_152),
     "gaprompt": (GAPromptConfig(), None, 233_880),
     "houlsby m=8": (HoulsbyConfig(m=8), 313_536, 156_864),
+    "idpt": (IDPTConfig(), None, 1_330_560),  # the prompt's position among them
     "lora q, v": (LoRAConfig(target_modules=("blocks.*.attn.qkv[q,v]",)), 294_912, 147_456),
     "lora qkv": (LoRAConfig(target_modules=("blocks.*.attn.qkv",)), 294_912, 147_456),
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
@@ -57,6 +63,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "lora_xs r=16": (LoRAXSConfig(), 12_288, 12_288),
     "lora_xs r=25": (LoRAXSConfig(r=25), 30_000, 30_000),
     "moslora": (MoSLoRAConfig(), 592_896, 297_984),
+    "pointgst": (PointGSTConfig(), None, 354_528),
     "pointlora": (PointLoRAConfig(), None, 772_752 - 268_303),  # published with head and class token
     "pointlora prompts=False": (PointLoRAConfig(prompts=False), None, 221_184 + 33_792 + 50_048),
     "ppt": (PPTConfig(), None, 1_042_191 - 365_839 - 768),
@@ -65,6 +72,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "stag sl": (STAGConfig(variant="sl"), None, 851_520),
     "vera": (VeRAConfig(), 49_152, 30_720),
     "vera qkv, proj": (VeRAConfig(target_modules=WHOLE), 43_008, 24_576),
+    "vpt_deep": (VPTDeepConfig(), 92_160, 92_160),
 }
 
 

@@ -17,6 +17,7 @@ from pcclora.adapters import (
     AdapterPlusConfig,
     AdaptFormerConfig,
     ARCConfig,
+    DAPTConfig,
     DoRAConfig,
     FacTTKConfig,
     FacTTTConfig,
@@ -397,3 +398,33 @@ def test_gaprompt(golden, neighbours, expected, tmp_path):
     assert relative(seen["cloud"][:, -16:], arrays["moved"]) < TOLERANCE
     assert relative(seen["centers"], arrays["centers"]) < TOLERANCE
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 600_487
+
+
+def test_dapt(golden):
+    state, arrays = golden("dapt_cls")
+    model = point_mae()
+    adapter = pcclora.attach(model, DAPTConfig()).eval()
+    load_trunk(model, state)
+    places = {"blocks": "tfts_{}_1", "norm": "tfts_{}_2"}
+    inside = {
+        "/norm1": "tfts_{}_1", "/norm2": "tfts_{}_2", "": "tfts_{}_3", "/attn/qkv": "attn.tfts_{}_1",
+        "/attn/proj": "attn.tfts_{}_2", "/mlp/fc1": "mlp.tfts_{}_1", "/mlp/fc2": "mlp.tfts_{}_2",
+    }  # fmt: skip
+    names = {"norm": "adapter_layer_norm_before", "gate": "scale", "down": "down_proj", "up": "up_proj"}
+    own = {}
+    for i in range(12):
+        places |= {f"blocks/{i}{ours}": f"blocks.blocks.{i}.{theirs}" for ours, theirs in inside.items()}
+        for ours, theirs in names.items():
+            for leaf in ("weight", "bias"):
+                own[f"branches.{i}.{ours}.{leaf}"] = state[f"blocks.blocks.{i}.Adapter_MLP.{theirs}.{leaf}"]
+    for kind, theirs in (("scales", "gamma"), ("shifts", "beta")):
+        own |= {f"{kind}.{place}": state[key.format(theirs)] for place, key in places.items()}
+    fill(adapter, own)
+    seen = {}
+    model.blocks[11].register_forward_hook(lambda _, __, output: seen.update(tokens=output))
+    model.cls_head_finetune.register_forward_hook(lambda _, inputs, __: seen.update(feature=inputs[0]))
+    assert relative(model(arrays["points"]), arrays["logits"]) < TOLERANCE
+    assert seen["tokens"].shape[1] == 141  # class token, 12 prompts, 128 groups
+    assert relative(seen["tokens"][:, ::8], arrays["tokens"]) < TOLERANCE
+    assert relative(seen["feature"], arrays["feature"]) < TOLERANCE
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 1_087_771

@@ -94,7 +94,18 @@ def test_a_whole_model_can_be_pickled(method: str, backbone: str) -> None:
         *[("clora_slices", "mlp"), ("lora", "timm_split_vit"), ("full", "fused_vit"), ("ssf", "timm_vit")],
         *[
             (method, "point_mae_tiny")
-            for method in ("vpt_deep", "idpt", "pointgst", "adaptformer", "arc", "vera", "dora", "pointlora", "ppt")
+            for method in (
+                "vpt_deep",
+                "idpt",
+                "dapt",
+                "pointgst",
+                "adaptformer",
+                "arc",
+                "vera",
+                "dora",
+                "pointlora",
+                "ppt",
+            )
         ],
     ],
 )

@@ -13,6 +13,7 @@ from tests.adapters.test_method_goldens import golden, relative  # noqa: F401
 
 Golden = Callable[[str], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 FILES = {
+    "dapt": "dapt_cls",
     "gaprompt": "gaprompt_cls",
     "vpt_deep": "vpt_deep_cls",
     "idpt": "idpt_cls",

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
-from pcclora.adapters.head import widened
-from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
+from pcclora.adapters.head import WiderHead, widened
+from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
+from pcclora.adapters.prompts import put_in, take_out, without_prompts
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -128,23 +129,24 @@ class IDPT(Adapter):
     }
 
     def __init__(self, config: IDPTConfig, model: nn.Module) -> None:
-        head = find_places(model, ["head"])
-        blocks, others = find_places(model, ["tokens"]), find_places(model, ["position", "norm"])
-        super().__init__(config, model, places=[*blocks[-2:], *others, *head])
+        blocks, position = find_places(model, ["tokens"]), find_places(model, ["position"])
+        ends = find_places(model, ["norm", "head"] if has_place(model, "head") else ["stack"])
+        super().__init__(config, model, places=[*blocks[-2:], *position, *ends])
         self.prefix, self.C = prefix_tokens(model), token_width(model, blocks[0])
-        self.head = widened(model, head[0], more=self.C, trained=self.trained_parameters)
-        self.maker = PromptMaker(self.C, config.k).to(model.get_parameter(self.head.weight))
-        self.position = nn.Parameter(
-            nn.init.trunc_normal_(torch.empty(1, 1, self.C), std=0.02).to(self.maker.join.weight)
-        )
+        like = next(model.get_submodule(blocks[0].module).parameters())
+        self.maker = PromptMaker(self.C, config.k).to(like)
+        self.position = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, self.C), std=0.02).to(like))
+        self.head: WiderHead | None = None
+        if ends[-1].role == "head":
+            self.head = widened(model, ends[-1], more=self.C, trained=self.trained_parameters)
 
     def own_copy(self, name: str, original: Tensor) -> Tensor:
         """Return the head's first map C inputs wider, and other tensors as they are."""
-        return self.head.own_copy(name, original)
+        return super().own_copy(name, original) if self.head is None else self.head.own_copy(name, original)
 
     def before(self, place: Place, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the prompt into the last block, behind the prefix; give it to the head to read."""
-        if place.role == "head":
+        if place.role == "head" and self.head is not None:
             return (self.head.join(inputs[0], self.seen.pop("prompt"), at=self.prefix * self.C),)
         if place.role != "tokens" or not place.last:
             return inputs
@@ -152,15 +154,17 @@ class IDPT(Adapter):
         position = self.seen.pop("position")
         tokens = self.seen.pop("tokens", None)  # without the position; only a single block has none before it
         prompt = self.maker(x[:, self.prefix :] - position if tokens is None else tokens) + self.position
-        return torch.cat([x[:, : self.prefix], prompt, x[:, self.prefix :]], dim=1), *inputs[1:]
+        return put_in(x, prompt, behind=self.prefix), *inputs[1:]
 
     def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        """Remember the positions; take the prompt out behind the last norm."""
+        """Remember the positions; take the prompt out behind the last norm, or of what the last block gave."""
         if place.role == "position":
             self.seen["position"] = output
         elif place.role == "tokens" and not place.last:
             self.seen["tokens"] = output[:, self.prefix :]
         elif place.role == "norm":
             self.seen["prompt"] = output[:, self.prefix]
-            return torch.cat([output[:, : self.prefix], output[:, self.prefix + 1 :]], dim=1)
+            return take_out(output, 1, behind=self.prefix)
+        elif place.role == "stack":
+            return without_prompts(output, inputs[0].shape[1], behind=self.prefix)
         return output

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import About, Adapter, AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.places import Place, find_places, has_place
-from pcclora.adapters.targets import Target, find_targets, select
+from pcclora.adapters.scale_shift import ScaleShiftAdapter, block_targets
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -46,7 +45,7 @@ class SSFConfig(AdapterConfig):
 
 
 @ADAPTERS.register("ssf", config=SSFConfig)
-class SSF(Adapter):
+class SSF(ScaleShiftAdapter):
     """SSF on one model.
 
     Args:
@@ -61,24 +60,15 @@ class SSF(Adapter):
         targets = block_targets(model)
         roles = ["attention_norm", "mlp_norm", *(role for role in ("norm", "patches") if has_place(model, role))]
         places = find_places(model, roles)
-        super().__init__(config, model, targets=targets, places=places)
+        modules = [*(target.module for target in targets), *(place.module for place in places)]
+        like = {name: cast("Tensor", model.get_submodule(name).weight) for name in modules}
+        std = 0.02 if config.init == "paper" else 0.0
+        super().__init__(config, model, targets=targets, places=places, like=like, std=std)
         self.mergeable, self.starts_at_base = True, config.init == "identity"
-        self.scales, self.shifts = nn.ParameterDict(), nn.ParameterDict()
-        for name in [*(target.module for target in targets), *(place.module for place in places)]:
-            weight = cast("Tensor", model.get_submodule(name).weight)
-            noise = torch.zeros(2, len(weight))
-            if config.init == "paper":
-                noise.normal_(std=0.02)
-            self.scales[_key(name)] = nn.Parameter((1 + noise[0]).to(weight))
-            self.shifts[_key(name)] = nn.Parameter(noise[1].to(weight))
-
-    def linear(self, module: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute g * (x W + b) + h."""
-        return torch.addcmul(self.shifts[_key(module)], F.linear(x, weight, bias), self.scales[_key(module)])
 
     def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Return g * z + h of what a norm gives (..., C), or a patch embedding (B, C, H, W)."""
-        scale, shift = self.scales[_key(place.module)], self.shifts[_key(place.module)]
+        scale, shift = self.of(place.module)
         if place.role == "patches":
             scale, shift = scale[:, None, None], shift[:, None, None]
         return torch.addcmul(shift, output, scale)
@@ -90,21 +80,6 @@ class SSF(Adapter):
 
     def merged(self, module: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return diag(g) W and g * b + h; a bias appears where there was none."""
-        scale, shift = self.scales[_key(module)], self.shifts[_key(module)]
+        scale, shift = self.of(module)
         scaled = weight * scale.view(-1, *[1] * (weight.ndim - 1))
         return scaled, shift.clone() if bias is None else torch.addcmul(shift, bias, scale)
-
-
-def block_targets(model: nn.Module) -> tuple[Target, ...]:
-    """Return every linear map inside the attentions and MLPs of a model's blocks."""
-    inside = [place.module for place in find_places(model, ["attention", "mlp"])]
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(name.startswith(f"{place}.") for place in inside)
-    ]
-    return find_targets(model, select(names, names, what="target"))
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "/")

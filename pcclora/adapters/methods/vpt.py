@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
+from pcclora.adapters.prompts import put_in, take_out
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -95,8 +96,8 @@ class VPTDeep(Adapter):
         if self.positions is not None:
             prompts = prompts + self.positions[place.index]
         prompts = prompts.expand(len(x), -1, -1)
-        return torch.cat([x[:, : self.prefix], prompts, x[:, self.prefix :]], dim=1), *rest
+        return put_in(x, prompts, behind=self.prefix), *rest
 
     def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Leave out what the block made of them."""
-        return torch.cat([output[:, : self.prefix], output[:, self.prefix + self.config.prompts :]], dim=1)
+        return take_out(output, self.config.prompts, behind=self.prefix)
