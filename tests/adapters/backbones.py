@@ -1,8 +1,9 @@
 """Models small enough to train in milliseconds, each with a fixed input: what every adapter promise is tried on.
 
 ``mlp`` is plain and has a BatchNorm in its frozen part; ``fused_vit`` is a ViT on tokens with one in its head;
-``point_mae_tiny`` takes points; ``timm_vit`` and ``timm_split_vit`` take images: a ViT and an EVA-02, whose q, k and v
-are three maps, of timm's own making. All are float32, in eval mode, and the same on every call.
+``point_mae_tiny`` and ``part_segmenter``, which has no class token, take points; ``timm_vit`` and ``timm_split_vit``
+take images: a ViT and an EVA-02, whose q, k and v are three maps, of timm's own making. All are float32, in eval mode,
+and the same on every call.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.models import create_model
+from pcclora.models.part_segmentation import PointMAEPartSegmenter
+from pcclora.models.trunk import PointMAEConfig
 
 DIM, HEADS, TOKENS, CLASSES = 16, 2, 6, 5
+POINT_SIZES = {"dim": 24, "depth": 2, "heads": 3, "num_groups": 8, "group_size": 6, "encoder_widths": (6, 8, 10)}
+PART_SIZES = {"label_dim": 4, "part_widths": (12, 10, 8, 6)}
+POINT_BERT_PARTS = {"part_widths": (12, 8, 6), "part_levels": (16, 12)}
 IMAGE_SIZES = {"img_size": 32, "depth": 2, "embed_dim": 24, "num_heads": 3}
+
+
+class MeanPart(PointMAEPartSegmenter):
+    """A part segmenter that answers for the mean of a cloud's points; the first of them tells the category."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to logits (B, CLASSES)."""
+        return super().forward(points, (points[:, 0, 0] > 0).long()).mean(dim=1)
 
 
 class FusedAttention(nn.Module):
@@ -103,17 +117,29 @@ def fused_vit() -> tuple[nn.Module, Tensor]:
     return _settled(ViT()), torch.randn(4, TOKENS, DIM)
 
 
-def point_transformer(name: str) -> tuple[nn.Module, Tensor]:
-    """A classifier of ours, still smaller than its smallest, and points (B, N, 3)."""
+def point_transformer(name: str, task: str = "cls") -> tuple[nn.Module, Tensor]:
+    """A classifier or part segmenter of ours, still smaller than its smallest, and points (B, N, 3)."""
     torch.manual_seed(3)
-    sizes = {"dim": 24, "depth": 2, "heads": 3, "num_groups": 8, "group_size": 6, "encoder_widths": (6, 8, 10)}
-    model = create_model(name, num_classes=CLASSES, **sizes)
+    sizes = POINT_SIZES
+    if task == "cls":
+        outputs = {"num_classes": CLASSES}
+    else:
+        outputs = {"num_parts": CLASSES, "num_categories": 3}
+        sizes = sizes | (POINT_BERT_PARTS if name == "point_bert" else PART_SIZES)
+    model = create_model(name, task=task, **outputs, **sizes)
     return _settled(model), torch.randn(4, 32, 3)
 
 
 def point_mae_tiny() -> tuple[nn.Module, Tensor]:
     """Point-MAE, and points (B, N, 3)."""
     return point_transformer("point_mae_tiny")
+
+
+def part_segmenter() -> tuple[nn.Module, Tensor]:
+    """Point-MAE's part segmenter, and points (B, N, 3)."""
+    torch.manual_seed(6)
+    model = MeanPart(PointMAEConfig(**POINT_SIZES, **PART_SIZES), num_parts=CLASSES, num_categories=2)
+    return _settled(model), torch.randn(4, 32, 3)
 
 
 def timm_vit() -> tuple[nn.Module, Tensor]:
@@ -144,6 +170,7 @@ BACKBONES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "mlp": mlp,
     "fused_vit": fused_vit,
     "point_mae_tiny": point_mae_tiny,
+    "part_segmenter": part_segmenter,
     "timm_vit": timm_vit,
     "timm_split_vit": timm_split_vit,
 }

@@ -45,6 +45,7 @@ WHOLE = {
     "mlp": ("fc1", "fc2"),
     "fused_vit": ATTENTION,
     "point_mae_tiny": ATTENTION,
+    "part_segmenter": ATTENTION,
     "timm_vit": ATTENTION,
     "timm_split_vit": ATTENTION,
 }
@@ -52,6 +53,7 @@ SLICED = {
     "mlp": ("fc1[0:4,4:16]", "fc2[0:4,12:16]"),
     "fused_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj", "blocks.*.mlp.fc1"),
     "point_mae_tiny": ("blocks.*.attn.qkv[q,k,v]", "blocks.*.attn.proj"),
+    "part_segmenter": ("blocks.*.attn.qkv[q,k,v]", "blocks.*.attn.proj"),
     "timm_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1[0:8]", "blocks.*.mlp.fc2"),
     "timm_split_vit": ("blocks.*.attn.qkv[q,v]", "blocks.*.mlp.fc1_g", "blocks.*.attn.proj[8:24]"),
 }
@@ -125,7 +127,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
 """Every other method, with the settings that it is tried with; targets are put in by the backbone."""
 METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 
-TABLE = [name for name in BACKBONES if name != "fused_vit"]  # timm_vit is of its kind
+TABLE = [name for name in BACKBONES if name not in ("fused_vit", "part_segmenter")]  # the first is of timm_vit's kind
+IN_PARTS = ("vpt_deep", "idpt", "dapt", "pointgst")  # what part segmentation is tried with: a trunk without a head
 
 POINTS_ONLY = ("dapt", "gaprompt", "idpt", "pointgst", "pointlora", "ppt", "stag")
 NO_PLACE = {
@@ -143,7 +146,10 @@ def refuses(method: str, backbone: str) -> bool:
     return method.startswith(NO_PLACE.get(backbone, ()))
 
 
-every = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE for m in METHODS if not refuses(m, b)])
+every = pytest.mark.parametrize(
+    ("method", "backbone"),
+    [(m, b) for b in TABLE for m in METHODS if not refuses(m, b)] + [(m, "part_segmenter") for m in IN_PARTS],
+)
 refused = pytest.mark.parametrize(("method", "backbone"), [(m, b) for b in TABLE for m in METHODS if refuses(m, b)])
 several = pytest.mark.parametrize(
     ("method", "backbone"),

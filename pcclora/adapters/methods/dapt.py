@@ -142,15 +142,16 @@ class DAPT(ScaleShiftAdapter):
         blocks, around = find_places(model, ["tokens"]), find_places(model, ["stack"])
         inside = find_places(model, ["attention_norm", "mlp_norm", "mlp"])
         head = find_places(model, ["norm", "head"]) if has_place(model, "head") else ()
+        prompting = blocks if head else blocks[:-1]  # without a head nothing reads what the last one would leave
         targets, C = block_targets(model), token_width(model, blocks[0])
         if config.r > C:
             raise PccloraError(f"dapt: r is {config.r}, and a token is {C} wide; choose adapter.r of {C} or less")
         of_a_token = model.get_parameter(f"{inside[0].module}.weight")
-        like = {place.module: of_a_token for place in (*around, *blocks, *inside, *head[:1]) if place.role != "mlp"}
+        like = {place.module: of_a_token for place in (*around, *prompting, *inside, *head[:1]) if place.role != "mlp"}
         like |= {target.module: model.get_parameter(f"{target.module}.weight") for target in targets}
-        places = [*around, *blocks, *inside, *head]
+        places = [*around, *prompting, *inside, *head]
         super().__init__(config, model, targets=targets, places=places, like=like, std=0.02)
-        self.prefix, self.C, self.depth = prefix_tokens(model), C, len(blocks)
+        self.prefix, self.C, self.prompts = prefix_tokens(model), C, len(prompting)
         self.branches = nn.ModuleList([GatedBottleneck(C, config) for _ in blocks]).to(of_a_token)
         self.head: WiderHead | None = None
         if head:
@@ -175,7 +176,8 @@ class DAPT(ScaleShiftAdapter):
         """Scale what norms give, add the branch to the MLP, put its prompt in; take all prompts out at the end."""
         if place.role == "mlp":
             branch = self.branches[place.index](inputs[0])
-            self.seen["prompt"] = F.gelu(branch).mean(dim=1, keepdim=True)
+            if place.index < self.prompts:
+                self.seen["prompt"] = F.gelu(branch).mean(dim=1, keepdim=True)
             return output + branch
         if place.role == "tokens":
             return put_in(output, self.scaled(place.module, self.seen.pop("prompt")), behind=self.prefix)
@@ -186,6 +188,6 @@ class DAPT(ScaleShiftAdapter):
             return output
         output = self.scaled(place.module, output)
         if place.role == "norm":
-            self.seen["prompts"] = output[:, self.prefix : self.prefix + self.depth].mean(dim=1)
-            return take_out(output, self.depth, behind=self.prefix)
+            self.seen["prompts"] = output[:, self.prefix : self.prefix + self.prompts].mean(dim=1)
+            return take_out(output, self.prompts, behind=self.prefix)
         return output

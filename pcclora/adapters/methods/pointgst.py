@@ -12,7 +12,8 @@ With u the tokens behind the attention, before the norm, in a bottleneck of widt
 From the paper: all of it, r = 36, local = 32, and the start (A Xavier; R, C and all biases zero), which is the base's.
 Ours, where released code cannot be made again: distances are exact and D_min is each graph's own, the released minimum
 is that of the whole batch and of rounding noise; eigenvectors are computed in float64 with 1e-9 i added to the
-diagonal, which splits ties, and have their largest entry positive; equal centres count as D_min apart.
+diagonal, which splits ties, and have their largest entry positive; equal centres count as D_min apart. In part
+segmentation the branch is the same; a segmenter without a class token has groups alone.
 """
 
 from collections.abc import Mapping

@@ -8,6 +8,7 @@ Where a model adds positions before its blocks, as Point-MAE, prompts have posit
 std 0.02: the form that methods for points compare with (arXiv 2304.07221). There prompts stand behind the groups, which
 is the same function: attention does not see an order. Ours: prompts are left out behind the last block too; released
 code lets them pass through the last norm and leaves them out at the head.
+Part segmenters, which read several blocks, need no change for it.
 """
 
 from collections.abc import Mapping
