@@ -90,3 +90,10 @@ def test_a_model_that_it_does_not_fit_is_refused(name: str, settings: Any, messa
     with pytest.raises(PccloraError, match=message):
         pcclora.attach(model, DAPTConfig(**{"r": 4, **settings}))
     assert not hasattr(model, "adapters")
+
+
+def test_a_head_without_a_linear_map_cannot_read_the_prompts() -> None:
+    model, _ = point_mae_tiny()
+    model.cls_head_finetune = nn.Sequential(nn.BatchNorm1d(48))
+    with pytest.raises(PccloraError, match="'cls_head_finetune' has no linear map that could read more features"):
+        pcclora.attach(model, DAPTConfig(r=4))

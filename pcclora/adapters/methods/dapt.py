@@ -12,12 +12,12 @@ pass through a ts in front of the first block and all tokens through one behind 
 token, mean of the prompts, max of the groups], 3 C wide. The position is added once, before the first block, where
 Point-MAE adds it before each: with its frozen weights that is another function, but it is the method's.
 
-From the paper: all of it, r = 64, dropout 0.2 behind the inner GELU, g and h from normals of std
-0.02 around 1 and 0, A Kaiming-uniform, C and biases zero. Stochastic depth is the model's: it drops MLP(w) + a of a
-sample together. Ours: gates start at 1 (``init="open"``, the default). The paper draws s as A and starts s0 at 0
-(``init="paper"``): a gate that is closed for every token then has no gradient, and where tokens are alike, as in an
-untrained trunk, a block's branch may stay dead. In part segmentation the head reads groups only, so that prompts take
-part in attention and are left out of what it reads; the norm there, which reads three blocks, has no ts.
+From the paper: all of it, r = 64, dropout 0.2 behind the inner GELU, g and h from normals of std 0.02 around 1 and 0, A
+Kaiming-uniform, C and biases zero. Stochastic depth is the model's: it drops MLP(w) + a of a sample together. Ours:
+gates start at 1 (``init="open"``, the default). The paper draws s as A and starts s0 at 0 (``init="paper"``): a gate
+that is closed for every token has no gradient, and where tokens are alike, as in an untrained trunk, a block's branch
+may stay dead. In part segmentation the head reads groups only, so that prompts take part in attention and are left out
+of what it reads; the last block leaves none, and the norm, which reads three blocks there, has no ts.
 """
 
 from collections.abc import Mapping
