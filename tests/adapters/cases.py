@@ -128,7 +128,8 @@ OTHERS: dict[str, tuple[type, dict[str, Any]]] = {
 METHODS = [*CLORA, *LORA, *SELECTIVE, *OTHERS]
 
 TABLE = [name for name in BACKBONES if name not in ("fused_vit", "part_segmenter")]  # the first is of timm_vit's kind
-IN_PARTS = ("vpt_deep", "idpt", "dapt", "pointgst")  # what part segmentation is tried with: a trunk without a head
+IN_PARTS = ("vpt_deep", "idpt", "dapt", "pointgst", "pointlora", "ppt", "ppt_two_sets")
+"""What part segmentation is tried with, where there is no head of a classifier."""
 
 POINTS_ONLY = ("dapt", "gaprompt", "idpt", "pointgst", "pointlora", "ppt", "stag")
 NO_PLACE = {

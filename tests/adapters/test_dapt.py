@@ -80,7 +80,7 @@ def test_values_without_a_meaning_are_refused(settings: Any, message: str) -> No
         (
             "point_mae_tiny",
             {"modules_to_save": ("cls_token",)},
-            "'cls_head_finetune.0' reads 24 more features, so it must train; name 'cls_head_finetune' in",
+            "'cls_head_finetune.0' reads other features, so it must train; name 'cls_head_finetune' in",
         ),
         ("recon", {}, "ReCon has no place 'attention_norm', where this method acts"),
     ],

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.adapters.base import AdapterConfig
+from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.head import WiderHead, widened
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.adapters.prompts import put_in, take_out, without_prompts
@@ -48,6 +48,12 @@ class DAPTConfig(AdapterConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = ("r", "init")
+    about: ClassVar[About | None] = About(
+        "block + ReLU(z s) * (GELU(z A) C), z what the MLP reads, normed; its mean a prompt; g * x + h behind every "
+        "map and norm; position once; head on [class, mean of prompts, max]",
+        "DAPT (2403.01439)",
+        "gates start open unless told otherwise",
+    )
 
     r: int = 64
     dropout: float = 0.2
