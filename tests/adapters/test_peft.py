@@ -29,6 +29,7 @@ EXPORTED = {
     "lora_pissa_rs": ad.LoRAConfig(r=3, lora_alpha=5, init="pissa", use_rslora=True, modules_to_save=("head",)),
     "lora_xs": ad.LoRAXSConfig(r=3, lora_alpha=5, modules_to_save=("head",)),
     "moslora": ad.MoSLoRAConfig(r=3, use_rslora=True, modules_to_save=("head",)),
+    "vera": ad.VeRAConfig(r=6, modules_to_save=("head",)),
     "fact_tt": ad.FacTTTConfig(r=3, scale=0.5, modules_to_save=("head",)),
     "fact_tk": ad.FacTTKConfig(r=3, modules_to_save=("head",)),
     "clora_role": ad.CLoRAConfig(r=2, bases=2, share="role", modules_to_save=("head",)),
@@ -133,6 +134,7 @@ def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
         ({"rank_pattern": {"qkv": 2}}, "rank_pattern = {'qkv': 2}"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
         ({"bias": "all"}, "bias = 'all'"),
+        ({"use_dora": True, "bias": "lora_only"}, "bias = 'lora_only'"),
         ({"alpha_pattern": {"qkv": 2}}, "alpha_pattern = {'qkv': 2}"),
     ],
 )
@@ -161,10 +163,16 @@ def test_pissa_is_that_of_peft_up_to_rounding():
     assert (model(x) - theirs(x)).abs().max() <= 2e-5
 
 
-def test_other_methods_of_peft_are_refused(tmp_path):
-    config = peft.IA3Config(target_modules=["proj"], feedforward_modules=[])
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("IA3", peft.IA3Config(target_modules=["proj"], feedforward_modules=[])),
+        ("VERA", peft.VeraConfig(target_modules=["proj"], r=4)),  # its matrices are drawn by another generator
+    ],
+)
+def test_other_methods_of_peft_are_refused(kind, config, tmp_path):
     peft.get_peft_model(fused_vit()[0], config).save_pretrained(tmp_path)
-    with pytest.raises(PccloraError, match="peft_type is IA3; of peft's methods only LORA is read here"):
+    with pytest.raises(PccloraError, match=f"peft_type is {kind}; of peft's methods only LORA is read here"):
         ad.load_adapter(fused_vit()[0], tmp_path)
 
 
@@ -263,7 +271,6 @@ def test_a_name_that_is_an_ending_of_another_is_kept_apart(tmp_path):
         (ad.BitFitConfig(), "BitFitConfig is no low-rank method, .*'cls_token'"),
         (ad.FullConfig(), "FullConfig is no low-rank method"),
         (ad.DoRAConfig(modules_to_save=("head",)), "DoRA cannot be written as plain LoRA; use save_adapter, or merge"),
-        (ad.VeRAConfig(r=4, modules_to_save=("head",)), "VeRA cannot be written as plain LoRA; use save_adapter"),
     ],
 )
 def test_what_peft_cannot_hold_is_not_exported(config, message, tmp_path):

@@ -1,9 +1,9 @@
 """Hugging Face peft's LoRA files, both ways.
 
-LoRA on whole linear maps is written under peft's own names, and peft's folders are read: the same outputs, difference
-0.0. LoRA on slices and CLoRA are exported as one plain LoRA for each linear map, equal up to rounding
-(tests/adapters/test_peft.py compares all with peft itself). CLoRA under its own name is in
-:mod:`pcclora.adapters.files.peft_clora`.
+LoRA and DoRA on whole linear maps are written under peft's own names, and peft's folders are read: the same outputs,
+difference 0.0. LoRA on slices, CLoRA and every other sum of low-rank products are exported as one plain LoRA for each
+linear map, equal up to rounding (tests/adapters/test_peft.py compares all with peft itself). CLoRA under its own name
+is in :mod:`pcclora.adapters.files.peft_clora`.
 """
 
 import re
@@ -35,7 +35,7 @@ NO_MATTER = (  # true or not, they change nothing of what a saved adapter comput
 
 
 def export_peft(model: nn.Module, folder: str | Path, *, name: str | None = None) -> None:
-    """Write a LoRA or CLoRA adapter as plain LoRA that Hugging Face peft loads.
+    """Write an adapter as plain LoRA that Hugging Face peft loads, if it is a sum of low-rank products.
 
     Args:
         model: An adapted model.
@@ -136,7 +136,8 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
         raise PccloraError(f"{place}: peft_type is {values.get('peft_type')}; of peft's methods only LORA is read here")
     for key, value in values.items():
         idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
-        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER, "use_dora") and not idle:
+        idle = idle or (key == "use_dora" and value is True)  # it is DoRA then
+        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER) and not idle:
             raise PccloraError(f"{place}: {key} = {value!r} is unknown here, or only peft can do it; merge it there")
     numbers: dict[str, Any] = {key: values[key] for key in _NUMBERS if key in values}
     try:

@@ -7,8 +7,8 @@ a output,
 
 From the paper: everything, the constant norm included (its section 4.3); m starts at the norms of W and B at zero, so
 the start is the base's. As in Hugging Face peft, in whose order it is computed: on whole maps outputs in eval mode are
-equal bit for bit. Ours: a target may be rows of a fused map; each row
-has its own length either way, so slices change nothing but where the low rank is.
+equal bit for bit. Ours: a target may be rows of a fused map; each row has its own length either way, so slices change
+nothing but where the low rank is; and dropout, in training, is of the input of A alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ adapter's file. They are drawn again, bit for bit on every machine, from the see
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -118,6 +118,21 @@ class VeRA(LowRankAdapter):
         """Return the vectors of all targets of one shape."""
         A, B = self._frozen
         return Vectors(A[:, : targets[0].d_in], B[: targets[0].d_out], len(targets), self.config)
+
+    def lora_form(self, module: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A, once for all slices of a shape, and diag(l) B diag(b) of each slice in its rows."""
+        A, B = [], []
+        for share in self.shares[module]:
+            own = cast("Vectors", self.groups[share.group])
+            A.append(own.A)
+            B.append(own.B.new_zeros(len(weight), self.config.r))
+            for rows, left, right in zip(share.rows, own.l[share.members], own.b[share.members], strict=True):
+                B[-1][rows] = right[:, None] * own.B * left
+        return torch.cat(A), torch.cat(B, dim=1)
+
+    def lora_alpha(self, rank: int) -> float:
+        """Return the rank: VeRA has no scale."""
+        return rank
 
 
 def shared_matrices(seed: int, r: int, d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
