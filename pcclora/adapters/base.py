@@ -6,7 +6,7 @@ of its own, so that adapters can be exchanged and the originals come back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -56,7 +56,9 @@ class AdapterConfig:
     @classmethod
     def still_default(cls, values: Mapping[str, Any]) -> frozenset[str]:
         """Return which of the settings in ``later`` are at their default, or not there."""
-        defaults = {field.name: field.default for field in fields(cls)}
+        found = {field.name: field for field in fields(cls) if field.name in cls.later}
+        defaults = {name: own.default for name, own in found.items()}
+        defaults |= {name: own.default_factory() for name, own in found.items() if own.default_factory is not MISSING}
         return frozenset(name for name in cls.later if values.get(name, defaults[name]) == defaults[name])
 
 

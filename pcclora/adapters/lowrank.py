@@ -143,6 +143,6 @@ class LowRankAdapter(Adapter):
             f"{type(self).__name__} cannot be written as plain LoRA; use save_adapter, or merge it and save the weights"
         )
 
-    def lora_alpha(self, rank: int) -> float:
+    def lora_alpha(self, rank: int, module: str) -> float:
         """Return what to divide by the rank R of :meth:`lora_form`'s factors, or its root, to get their scale."""
         raise NotImplementedError

@@ -72,6 +72,7 @@ CLORA: dict[str, dict[str, Any]] = {
 LORA: dict[str, dict[str, Any]] = {
     "lora": {"lora_dropout": 0.1},
     "lora_slices": {"sliced": True, "lora_alpha": 4.0},
+    "lora_ranks": {"rank_pattern": {".*1.*": 3}, "alpha_pattern": {".*1.*": 5.0}, "sliced": True},
     "lora_rs_plus": {"use_rslora": True, "loraplus_lr_ratio": 16.0},
     "lora_pissa": {"init": "pissa"},
     "lora_pissa_slices": {"init": "pissa", "sliced": True, "use_rslora": True},

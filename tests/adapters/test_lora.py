@@ -136,6 +136,27 @@ def test_singular_triplets_have_a_sign_of_their_own() -> None:
     assert torch.linalg.matrix_norm(left, 2).item() == pytest.approx(torch.linalg.svdvals(W)[5].item(), rel=1e-5)
 
 
+def test_targets_may_have_ranks_and_scales_of_their_own() -> None:
+    patterns = {"rank_pattern": {"1.attn.qkv": 5, "qkv": 3}, "alpha_pattern": {"proj": 2.0}}
+    config = LoRAConfig(r=2, lora_alpha=8, target_modules=("blocks.*.attn.qkv[q,v]", "blocks.*.attn.proj"), **patterns)
+    adapter = pcclora.attach(fused_vit()[0], config)
+    found = {name: (tuple(group.A.shape), group.scale) for name, group in adapter.groups.items()}
+    assert found == {
+        "16x16_r3": ((2, 3, 16), 8 / 3),
+        "16x16_r5": ((2, 5, 16), 8 / 5),
+        "16x16_alpha2p0": ((2, 2, 16), 1.0),
+    }
+    assert adapter.config.rank_pattern == {r"^blocks\.0\.attn\.qkv": 3, r"^blocks\.1\.attn\.qkv": 5}
+    assert config.rank_pattern == patterns["rank_pattern"]
+
+
+def test_a_pattern_that_means_no_target_is_refused() -> None:
+    with pytest.raises(
+        PccloraError, match="rank_pattern or alpha_pattern 'fc1' matches no target; targets are 'blocks.0"
+    ):
+        pcclora.attach(fused_vit()[0], LoRAConfig(alpha_pattern={"fc1": 2.0}))
+
+
 def test_only_what_lora_plus_changes_has_a_factor() -> None:
     model, _ = fused_vit()
     assert rate_factors(model) == {}
@@ -156,6 +177,7 @@ def test_only_what_lora_plus_changes_has_a_factor() -> None:
         ({"r": 0}, "r is 0"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+        ({"rank_pattern": {"qkv(": 2}}, "rank_pattern or alpha_pattern 'qkv\\(' is no regular expression"),
         ({"init": "zero"}, "init is 'zero', here kaiming or pissa"),
         ({"loraplus_lr_ratio": 0.0}, "loraplus_lr_ratio is 0.0, above 0"),
         ({"init": "pissa", "lora_alpha": 0.0}, "lora_alpha is 0.0; with init 'pissa' it is above 0"),

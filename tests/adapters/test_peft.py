@@ -74,8 +74,12 @@ def written_by_peft(folder, backbone, **options):
     return theirs, x
 
 
+PATTERNS = {"rank_pattern": {".*1.*": 5}, "alpha_pattern": {"0.attn.*|fc1": 2.5}}
+
+
 @pytest.mark.parametrize(
-    ("kind", "variant"), [(ad.LoRAConfig, {}), (ad.LoRAConfig, {"use_rslora": True}), (ad.DoRAConfig, {})]
+    ("kind", "variant"),
+    [(ad.LoRAConfig, {}), (ad.LoRAConfig, {"use_rslora": True}), (ad.DoRAConfig, {}), (ad.LoRAConfig, PATTERNS)],
 )
 @pytest.mark.parametrize("backbone", WHOLE)
 def test_lora_on_whole_maps_loads_in_peft_with_no_difference(backbone, kind, variant, tmp_path):
@@ -117,6 +121,13 @@ def test_a_folder_written_by_peft_loads_with_no_difference_and_one_warning(backb
         {"target_modules": ["proj", "qkv"], "exclude_modules": ["0.attn.qkv"]},
         {"target_modules": ["proj"], "init_lora_weights": "gaussian", "lora_dropout": 0.3, "lora_alpha": 3},
         {"target_modules": ["proj"], "use_rslora": True, "r": 3, "lora_alpha": 5},
+        {"target_modules": ["proj", "qkv"], "rank_pattern": {"0.attn.qkv": 3, "qkv": 2}, "alpha_pattern": {"proj": 3}},
+        {
+            "target_modules": ["proj", "qkv"],
+            "rank_pattern": {r"blocks\.1\..*": 3},
+            "use_rslora": True,
+            "use_dora": True,
+        },
         {"target_modules": ["proj", "fc1"], "use_rslora": True, "use_dora": True, "r": 3, "lora_alpha": 5},
     ],
 )
@@ -131,11 +142,9 @@ def test_the_ways_in_which_peft_names_modules_are_read(options, tmp_path):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"rank_pattern": {"qkv": 2}}, "rank_pattern = {'qkv': 2}"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
         ({"bias": "all"}, "bias = 'all'"),
         ({"use_dora": True, "bias": "lora_only"}, "bias = 'lora_only'"),
-        ({"alpha_pattern": {"qkv": 2}}, "alpha_pattern = {'qkv': 2}"),
     ],
 )
 def test_what_only_peft_can_do_is_refused(options, name, tmp_path):
@@ -222,8 +231,9 @@ def test_an_export_has_the_rank_of_the_bases_and_the_scale_of_the_adapter(tmp_pa
     assert "rank_pattern" not in values  # q, k and v share what they read, so qkv needs no more than proj
 
 
-def test_an_export_of_one_rank_loads_here_too(tmp_path):
-    model, x = trained("fused_vit", EXPORTED["clora"])
+@pytest.mark.parametrize("method", ["clora", "clora_mixed"])
+def test_an_export_loads_here_too(method, tmp_path):
+    model, x = trained("fused_vit", EXPORTED[method])
     ad.export_peft(model, tmp_path)
     fresh, _ = fused_vit()
     assert isinstance(ad.load_adapter(fresh, tmp_path), ad.LoRA)

@@ -27,6 +27,7 @@ from pcclora.errors import PccloraError
 
 PREFIX = "base_model.model."
 _NUMBERS = ("r", "lora_alpha", "lora_dropout", "use_rslora")
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 _NAMES = ("target_modules", "exclude_modules", "modules_to_save")
 NO_MATTER = (  # true or not, they change nothing of what a saved adapter computes
     *("peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "task_type"),
@@ -137,9 +138,10 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
     for key, value in values.items():
         idle = value in (None, False, "none", [], {}) or (key == "init_lora_weights" and value in (True, "gaussian"))
         idle = idle or (key == "use_dora" and value is True)  # it is DoRA then
-        if key not in (*_NUMBERS, *_NAMES, *NO_MATTER) and not idle:
+        if key not in (*_NUMBERS, *_PATTERNS, *_NAMES, *NO_MATTER) and not idle:
             raise PccloraError(f"{place}: {key} = {value!r} is unknown here, or only peft can do it; merge it there")
     numbers: dict[str, Any] = {key: values[key] for key in _NUMBERS if key in values}
+    numbers |= {key: values[key] for key in _PATTERNS if values.get(key)}
     try:
         saved = saved_modules(model, values.get("modules_to_save") or ())
         targets = _adapted(model, values.get("target_modules") or (), values.get("exclude_modules") or (), saved)
@@ -154,23 +156,23 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
 
 
 def _config(model: nn.Module, adapter: LowRankAdapter, ranks: dict[str, int]) -> dict[str, Any]:
-    common = mode(ranks.values())
-    other = {f"^{re.escape(module)}": rank for module, rank in ranks.items() if rank != common}
+    found = {module: (rank, adapter.lora_alpha(rank, module)) for module, rank in ranks.items()}
+    common = (adapter.config.r, adapter.config.lora_alpha) if _is_peft_kind(adapter) else mode(found.values())
     config: dict[str, Any] = {
         "peft_type": "LORA",
         "base_model_name_or_path": None,
         "task_type": None,
         "inference_mode": True,
-        "r": common,
-        "lora_alpha": adapter.lora_alpha(common),
+        "r": common[0],
+        "lora_alpha": common[1],
         "bias": "none",
         "target_modules": list(ranks),
         "modules_to_save": list(adapter.modules_to_save) or None,
         **adapter.peft_settings,
     }
-    if other:
-        config["rank_pattern"] = other
-        config["alpha_pattern"] = {key: adapter.lora_alpha(rank) for key, rank in other.items()}
+    for place, key in enumerate(("rank_pattern", "alpha_pattern")):
+        other = {f"^{re.escape(module)}": own[place] for module, own in found.items() if own[place] != common[place]}
+        config |= {key: other} if other else {}
     exclude = _excluded(model, adapter)
     return config | ({"exclude_modules": exclude} if exclude else {})
 

@@ -220,7 +220,7 @@ class CLoRA(LowRankAdapter):
                 B[-1][rows] = part.T
         return torch.cat(A), torch.cat(B, dim=1)
 
-    def lora_alpha(self, rank: int) -> float:
+    def lora_alpha(self, rank: int, module: str) -> float:
         """Return the scale times the rank."""
         return self.config.scale * rank
 

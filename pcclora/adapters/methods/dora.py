@@ -74,7 +74,7 @@ class DoRA(ProductAdapter):
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Directions:
         """Return the factors and lengths of all targets of one shape."""
-        return Directions(targets, weights, self.config)
+        return Directions(targets, weights, self.config.of(targets[0].module))
 
     def rate_factors(self) -> dict[str, float]:
         """Return LoRA+'s."""

@@ -160,7 +160,7 @@ class FacT(LowRankAdapter):
                 B[-1][rows] = part
         return torch.cat(A), torch.cat(B, dim=1)
 
-    def lora_alpha(self, rank: int) -> float:
+    def lora_alpha(self, rank: int, module: str) -> float:
         """Return the scale times the rank."""
         return self.config.scale * rank
 

@@ -14,10 +14,11 @@ From the paper: this. Ours: W stays as it is and the two products are subtracted
 bit, not up to rounding; and A0 and B0 are not in the file but made again from W, which has to be the same.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, sqrt
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,14 @@ class LowRankConfig(AdapterConfig):
                 f"{self.lora_alpha}, finite"
             )
 
+    def of(self, module: str) -> Self:
+        """Return the settings of one target, whose rank and alpha may be its own."""
+        return self
+
+    def resolved(self, modules: Iterable[str]) -> Self:
+        """Return the settings with every pattern of targets with values of their own replaced by the names it means."""
+        return self
+
     @property
     def scale(self) -> float:
         """Factor s of the update."""
@@ -74,14 +83,18 @@ class LoRAConfig(LowRankConfig):
         use_rslora: Scale by lora_alpha / sqrt(r) instead.
         init: ``kaiming`` as in LoRA's paper, B zero; ``pissa`` as described above.
         loraplus_lr_ratio: The learning rate of B over that of A; LoRA+ has 16.
+        rank_pattern: Other ranks of some targets, by regular expressions of the ends of their modules' names.
+        alpha_pattern: Other values of lora_alpha, likewise.
     """
 
     about: ClassVar[About | None] = About("W + alpha/r A B", "LoRA (2106.09685)")
-    later: ClassVar[tuple[str, ...]] = ("use_rslora", "init", "loraplus_lr_ratio")
+    later: ClassVar[tuple[str, ...]] = ("use_rslora", "init", "loraplus_lr_ratio", "rank_pattern", "alpha_pattern")
     inits: ClassVar[tuple[str, ...]] = ("kaiming", "pissa")
 
     init: Literal["kaiming", "pissa"] = "kaiming"
     loraplus_lr_ratio: float = 1.0
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -91,8 +104,42 @@ class LoRAConfig(LowRankConfig):
                 f"init is '{self.init}', here {' or '.join(self.inits)}; loraplus_lr_ratio is "
                 f"{self.loraplus_lr_ratio}, above 0"
             )
+        try:
+            for key in {**self.rank_pattern, **self.alpha_pattern}:
+                re.compile(key)
+        except re.error as error:
+            raise PccloraError(f"rank_pattern or alpha_pattern '{key}' is no regular expression: {error}") from error
         if self.init == "pissa" and not self.lora_alpha > 0:
             raise PccloraError(f"lora_alpha is {self.lora_alpha}; with init 'pissa' it is above 0")
+
+    def of(self, module: str) -> Self:
+        """Return the settings of one target: of several patterns the first that matches counts, as in peft."""
+        own = {
+            name: next((value for key, value in patterns.items() if _means(key, module)), getattr(self, name))
+            for name, patterns in self._patterns().items()
+        }
+        return replace(self, **own, rank_pattern={}, alpha_pattern={})
+
+    def resolved(self, modules: Iterable[str]) -> Self:
+        """Return the settings with every pattern replaced by the names that it means, where they differ.
+
+        Raises:
+            PccloraError: If a pattern means none.
+        """
+        names = [*modules]
+        for key in {**self.rank_pattern, **self.alpha_pattern}:
+            if not any(_means(key, name) for name in names):
+                raise PccloraError(
+                    f"rank_pattern or alpha_pattern '{key}' matches no target; targets are '{names[0]}', ..."
+                )
+        found: dict[str, Any] = {}
+        for name in self._patterns():
+            own = {f"^{re.escape(module)}": getattr(self.of(module), name) for module in names}
+            found[name] = {key: value for key, value in own.items() if value != getattr(self, name)}
+        return replace(self, rank_pattern=found["r"], alpha_pattern=found["lora_alpha"])
+
+    def _patterns(self) -> dict[str, dict[str, Any]]:
+        return {"r": self.rank_pattern, "lora_alpha": self.alpha_pattern}
 
     def rate_factors(self, adapter: nn.Module) -> dict[str, float]:
         """Return LoRA+'s factors of the learning rates of an adapter's B."""
@@ -100,6 +147,11 @@ class LoRAConfig(LowRankConfig):
             return {}
         names = [name for name, _ in adapter.named_parameters() if name.endswith(".B")]
         return dict.fromkeys(names, self.loraplus_lr_ratio)
+
+
+def _means(pattern: str, module: str) -> bool:
+    """Tell whether a pattern matches the end of a module's name, from the beginning of a segment on."""
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None
 
 
 class Product(nn.Module):
@@ -211,7 +263,15 @@ class ProductAdapter(LowRankAdapter):
     config: LowRankConfig
 
     def __init__(self, config: LowRankConfig, model: nn.Module) -> None:
-        super().__init__(config, model, targets=find_targets(model, config.target_modules))
+        targets = find_targets(model, config.target_modules)
+        super().__init__(config.resolved({t.module: None for t in targets}), model, targets=targets)
+
+    def group_of(self, target: Target) -> str:
+        """Return the name of a target's group: that of its shape, and of its rank and alpha if they are its own."""
+        own = self.config.of(target.module)
+        rank = "" if own.r == self.config.r else f"_r{own.r}"
+        alpha = "" if own.lora_alpha == self.config.lora_alpha else f"_alpha{own.lora_alpha}".replace(".", "p")
+        return super().group_of(target) + rank + alpha
 
     @property
     def peft_settings(self) -> dict[str, Any]:
@@ -229,10 +289,11 @@ class ProductAdapter(LowRankAdapter):
                 B[-1][rows] = b
         return torch.cat(A), torch.cat(B, dim=1)
 
-    def lora_alpha(self, rank: int) -> float:
+    def lora_alpha(self, rank: int, module: str) -> float:
         """Return that of the config, scaled with the rank."""
-        ratio = rank / self.config.r  # exactly its own at its own rank
-        return (sqrt(ratio) if self.config.use_rslora else ratio) * self.config.lora_alpha
+        own = self.config.of(module)
+        ratio = rank / own.r  # exactly its own at its own rank
+        return (sqrt(ratio) if own.use_rslora else ratio) * own.lora_alpha
 
 
 @ADAPTERS.register("lora", config=LoRAConfig)
@@ -243,9 +304,10 @@ class LoRA(ProductAdapter):
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Product:
         """Return the factors of all targets of one shape."""
-        if self.config.init == "pissa":
-            return Principal(targets, weights, self.config)
-        return Factors(targets[0].d_in, targets[0].d_out, len(targets), self.config)
+        config = self.config.of(targets[0].module)
+        if config.init == "pissa":
+            return Principal(targets, weights, config)
+        return Factors(targets[0].d_in, targets[0].d_out, len(targets), config)
 
     @property
     def peft_names(self) -> Mapping[str, str]:

@@ -64,4 +64,4 @@ class MoSLoRA(LoRA):
 
     def make_group(self, targets: Sequence[Target], weights: Sequence[Tensor]) -> Mixed:
         """Return the factors and mixers of all targets of one shape."""
-        return Mixed(targets[0].d_in, targets[0].d_out, len(targets), self.config)
+        return Mixed(targets[0].d_in, targets[0].d_out, len(targets), self.config.of(targets[0].module))

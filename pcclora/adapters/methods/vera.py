@@ -130,7 +130,7 @@ class VeRA(LowRankAdapter):
                 B[-1][rows] = right[:, None] * own.B * left
         return torch.cat(A), torch.cat(B, dim=1)
 
-    def lora_alpha(self, rank: int) -> float:
+    def lora_alpha(self, rank: int, module: str) -> float:
         """Return the rank: VeRA has no scale."""
         return rank
 
