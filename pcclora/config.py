@@ -8,7 +8,7 @@ import dataclasses
 import math
 import types
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -38,11 +38,16 @@ def _default(registry: Registry[Any], name: str) -> object:
     return entry.config(**entry.preset)
 
 
-def load_config(schema: type[T], *, file: str | Path | None = None, overrides: Sequence[str] = ()) -> T:
+def load_config(
+    schema: type[T] | Callable[[Mapping[str, Any]], type[T]],
+    *,
+    file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> T:
     """Read a run's configuration.
 
     Args:
-        schema: The dataclass that describes the run.
+        schema: The dataclass that describes the run, or what tells it by the words of the file.
         file: A YAML file or the name of one that is shipped, as ``cls/modelnet40/point_mae_clora``; None for the
             defaults.
         overrides: ``key=value`` strings, as ``adapter.r=4``; a bare ``adapter=lora`` names the component, before or
@@ -55,9 +60,10 @@ def load_config(schema: type[T], *, file: str | Path | None = None, overrides: S
         PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
     """
     values = read_tree(find_config(file)) if file is not None else {}
+    described = schema if isinstance(schema, type) else schema(cast("dict[str, Any]", words_of(values)))
     errors: list[str] = []
     _apply_all(values, overrides, errors)
-    return _checked(schema, values, str(file or "configuration"), errors)
+    return _checked(described, values, str(file or "configuration"), errors)
 
 
 def from_dict(schema: type[T], values: Mapping[str, Any], *, source: str) -> T:

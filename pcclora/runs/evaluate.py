@@ -15,13 +15,13 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
 from pcclora.registry import DATASETS, MODELS
-from pcclora.runs.adapt import base_checkpoint, file_sha256, make_head, tell_groups
+from pcclora.runs.build import base_checkpoint, file_sha256, make_head, tell_groups
 from pcclora.runs.finish import measure
 from pcclora.runs.orientation import warn_of_turned_data
-from pcclora.runs.reload import load_run
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.splits import holds_side, open_new_files, open_side
 from pcclora.tasks.base import Labels
-from pcclora.tasks.registry import load_run_config, task_of
+from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun
 
 KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
@@ -44,7 +44,7 @@ class RunEvaluation:
 
 
 def evaluate_run(
-    folder: RunFolder,
+    run: TrainedRun,
     *,
     checkpoint: str | None = None,
     split: str = "test",
@@ -54,7 +54,7 @@ def evaluate_run(
     """Evaluate a finished run again, on just the objects that it had, or on others.
 
     Args:
-        folder: The run.
+        run: The run.
         checkpoint: Where the base checkpoint is now, if it has moved.
         split: Split of the data set.
         overrides: ``key=value`` of another protocol or data set with the same classes.
@@ -64,9 +64,9 @@ def evaluate_run(
         PccloraError: If the run or the data cannot be used, the data have other classes, or they are the run's own and
             have changed.
     """
-    own, model = load_run(folder, checkpoint=checkpoint)
-    config = load_run_config(folder.config, overrides)
-    summary, task = folder.read_summary(), task_of(config)
+    own, model, summary, folder = run.config, run.model(checkpoint=checkpoint), run.summary, run.folder
+    config = run.with_overrides(overrides)
+    task = task_of(config)
     if new_files:
         dataset = open_new_files(config, folder.path)
     elif _same_choice(config.data, own.data) and (
@@ -75,7 +75,7 @@ def evaluate_run(
         dataset = open_side(config, folder.path, split)
     else:
         dataset = DATASETS.build(config.data, split=split)
-    _check_labels(task.labels(dataset), Labels.of_summary(summary), dataset.name, folder)
+    _check_labels(task.labels(dataset), run.labels, dataset.name, folder)
     if new_files or config.data != own.data:
         warn_of_turned_data(folder.path, dataset, up=config.data.up)
     objects = objects_of(dataset)

@@ -15,7 +15,7 @@ from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.metrics.counts import count_macs, count_parameters
 from pcclora.registry import ADAPTERS, MODELS
 from pcclora.runs import orientation
-from pcclora.runs.splits import Splits
+from pcclora.runs.prepare import Prepared
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun, data_name
 
@@ -60,35 +60,22 @@ def measure(
     return plain, metrics
 
 
-def finish(
-    config: AdaptationRun,
-    folder: RunFolder,
-    model: nn.Module,
-    splits: Splits,
-    state: Checkpoint,
-    accelerator: "Accelerator",
-    *,
-    tested: Evaluation | None,
-) -> None:
+def finish(run: Prepared, folder: RunFolder, state: Checkpoint) -> None:
     """Test a trained model and write down all that is to stay; summary.json is the last.
 
     Args:
-        config: The run.
+        run: Its model has the selected weights.
         folder: Its folder.
-        model: With the selected weights.
-        splits: Its data.
         state: The last state of training.
-        accelerator: Every process evaluates, the main process writes.
-        tested: The evaluation of the test set with these weights, if it is known already.
     """
-    evaluation, metrics = measure(config, splits.test, model, accelerator, known=tested)
-    if not accelerator.is_main_process:
+    config, splits = run.config, run.splits
+    evaluation, metrics = measure(config, splits.test, run.model, run.accelerator, known=run.tested)
+    if not run.accelerator.is_main_process:
         return
-    adapters.save_adapter(model, folder.adapter)
+    adapters.save_adapter(run.model, folder.adapter)
     evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
     orientation.keep(splits.train, folder.path)
-    summary = _summary(config, folder, model, splits, state, metrics)
-    write_json(folder.summary, summary | evaluation.details())
+    write_json(folder.summary, _summary(run, folder, state, metrics) | evaluation.details())
 
 
 def _trained_in_head(model: nn.Module) -> int:
@@ -97,15 +84,9 @@ def _trained_in_head(model: nn.Module) -> int:
     return sum(p.numel() for name in names for p in model.get_submodule(name).parameters() if p.requires_grad)
 
 
-def _summary(
-    config: AdaptationRun,
-    folder: RunFolder,
-    model: nn.Module,
-    splits: Splits,
-    state: Checkpoint,
-    metrics: dict[str, float],
-) -> dict[str, Any]:
-    task, parameters, timing = task_of(config), count_parameters(model), read_rows(folder.timing, needed=TIMING)
+def _summary(run: Prepared, folder: RunFolder, state: Checkpoint, metrics: dict[str, float]) -> dict[str, Any]:
+    config, task, model, splits = run.config, run.task, run.model, run.splits
+    parameters, timing = count_parameters(model), read_rows(folder.timing, needed=TIMING)
     device = next(model.parameters()).device
     example = {name: tensor.to(device) for name, tensor in task.example(config).items()}
     macs = count_macs(model, *task.inputs(example))

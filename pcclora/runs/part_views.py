@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pcclora.data import LabelledDataset
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.runs.splits import open_side
 from pcclora.tasks.parts import PartSegmentation
-from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import PartSegmentationRun
 from pcclora.tensor_file import read_tensors
 
@@ -20,11 +20,11 @@ _FORM = {"lengths": (1, False), "parts": (1, False), "probabilities": (1, True)}
 """Of predicted_parts.safetensors: how many dimensions, and whether they are fractions."""
 
 
-def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = None) -> list[SegmentedCloud]:
+def segmented_test_shapes(run: TrainedRun, indices: Sequence[int] | None = None) -> list[SegmentedCloud]:
     """Return test shapes with their true and predicted parts, as the run's end wrote them down.
 
     Args:
-        folder: A finished part-segmentation run, whose data are where they were.
+        run: A finished part-segmentation run, whose data are where they were.
         indices: Which test shapes; all without.
 
     Returns:
@@ -33,7 +33,7 @@ def segmented_test_shapes(folder: RunFolder, indices: Sequence[int] | None = Non
     Raises:
         PccloraError: If the run is none of part segmentation, an index is out of range, or the data cannot be read.
     """
-    config, rows = _read(folder), folder.read_predictions()
+    config, rows, folder = _checked(run), run.folder.read_predictions(), run.folder
     dataset = open_side(config, folder.path)
     clouds = PartSegmentation().test_loader(config, dataset).dataset
     predicted = _Predictions(folder, dataset)
@@ -85,9 +85,8 @@ class _Predictions:
         return labels.astype(np.int64), flat.astype(np.float32).reshape(len(labels), self._widths[index])
 
 
-def _read(folder: RunFolder) -> PartSegmentationRun:
-    folder.read_summary()
-    config = load_run_config(folder.config)
+def _checked(run: TrainedRun) -> PartSegmentationRun:
+    _, config = run.summary, run.config  # a run that is not finished is refused
     if not isinstance(config, PartSegmentationRun):
-        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
+        raise PccloraError(f"{run.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     return config

@@ -27,16 +27,15 @@ from pcclora.data.readers import READERS
 from pcclora.data.readers.images import IMAGE_SUFFIXES
 from pcclora.data.sets.layouts import walk_files
 from pcclora.engine.environment import make_accelerator
-from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.paths import is_dir
 from pcclora.runs.orientation import warn_of_turned
-from pcclora.runs.reload import load_run
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tasks.base import Labels
 from pcclora.tasks.classification import ClassEvaluation
 from pcclora.tasks.parts import PartSegmentation
-from pcclora.tasks.registry import load_run_config, task_of
+from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import ClassificationRun, ImageRun, PartSegmentationRun
 from pcclora.text import visible
 
@@ -116,19 +115,19 @@ class Scans(PointCloudDataset):
         return Sample(cloud, int(self.labels[index]), np.full(len(cloud), self.unknown), str(self.files[index]))
 
 
-def input_files(folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
+def input_files(run: TrainedRun, paths: Sequence[Path]) -> list[Path]:
     """Return the files that paths mean to a run: a folder stands for all files below it that the run can read, sorted.
 
     What is left out below a folder is counted and said.
 
     Args:
-        folder: The run.
+        run: The run.
         paths: Files, which stay as they are, and folders.
 
     Raises:
         PccloraError: If a folder has no file that the run can read.
     """
-    is_image = isinstance(load_run_config(folder.config), ImageRun)
+    is_image = isinstance(run.config, ImageRun)
     suffixes = IMAGE_SUFFIXES if is_image else tuple(READERS)
     found: list[Path] = []
     for path in paths:
@@ -165,7 +164,7 @@ def reading(own: DataConfig, *, up: Axis | None = None, columns: Sequence[str] =
 
 
 def predict_files(
-    folder: RunFolder,
+    run: TrainedRun,
     files: Sequence[Path],
     *,
     checkpoint: str | None = None,
@@ -175,7 +174,7 @@ def predict_files(
     """Predict the class of each file.
 
     Args:
-        folder: A finished classification run, of point clouds or of images.
+        run: A finished classification run, of point clouds or of images.
         files: Clouds or meshes of any form that ``pcclora.data.read_points`` reads; images of any form that
             ``pcclora.data.read_image`` does.
         checkpoint: Where the base checkpoint is now, if it has moved.
@@ -188,18 +187,17 @@ def predict_files(
     Raises:
         PccloraError: If a file, the run or the base weights cannot be used, or photographs are given an axis.
     """
-    classes = folder.read_summary()["classes"]
-    config, model = load_run(folder, checkpoint=checkpoint)
+    classes, config, model = run.summary["classes"], run.config, run.model(checkpoint=checkpoint)
     if not isinstance(config, ClassificationRun | ImageRun):
-        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a classification run is needed here")
+        raise PccloraError(f"{run.path}: its task is '{config.task}'; a classification run is needed here")
     if isinstance(config, ImageRun):
         if up or columns:
-            raise PccloraError(f"up, columns: {folder.path} predicts photographs; these are for a run on point clouds")
+            raise PccloraError(f"up, columns: {run.path} predicts photographs; these are for a run on point clouds")
         dataset: Photos | Files = Photos(files, classes)
     else:
         how = reading(config.data, up=up, columns=columns)
         dataset = Files(files, classes, how)
-        warn_of_turned(folder.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
+        warn_of_turned(run.path, dataset.clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
     try:
         evaluate = task_of(config).evaluator(config, dataset, accelerator)
@@ -216,7 +214,7 @@ def predict_files(
 
 
 def predict_parts(
-    folder: RunFolder,
+    run: TrainedRun,
     files: Sequence[Path],
     *,
     category: str | None = None,
@@ -229,7 +227,7 @@ def predict_parts(
     The model sees its number of points of a scan, always the same ones, and labels all others by its own interpolation.
 
     Args:
-        folder: A finished part-segmentation run.
+        run: A finished part-segmentation run.
         files: Clouds or meshes of any form that ``pcclora.data.read_scan`` reads.
         category: What the objects are: a class of the run; it may be left out where the run has one.
         checkpoint: Where the base checkpoint is now, if it has moved.
@@ -242,18 +240,18 @@ def predict_parts(
     Raises:
         PccloraError: If the category is not known, or a file, the run or the base weights cannot be used.
     """
-    labels = Labels.of_summary(folder.read_summary())
-    label = _class_of(category, labels, folder)
-    how = reading(load_run_config(folder.config).data, up=up, columns=columns)
+    labels, config = run.labels, run.config
+    label = _class_of(category, labels, run)
+    how = reading(config.data, up=up, columns=columns)
     scans = _read_each(files, lambda file: read_scan(file, columns=how.columns or None))
-    config, model = load_run(folder, checkpoint=checkpoint)
+    model = run.model(checkpoint=checkpoint)
     if not isinstance(config, PartSegmentationRun):
-        raise PccloraError(f"{folder.path}: its task is '{config.task}'; a part-segmentation run is needed here")
+        raise PccloraError(f"{run.path}: its task is '{config.task}'; a part-segmentation run is needed here")
     # one scan a batch: they differ in size
     config = replace(config, evaluate_on="all", train=replace(config.train, batch_size=1))
     dataset = Scans(files, scans, labels, label, how)
     clouds = [dataset[index].points for index in range(len(scans))]
-    warn_of_turned(folder.path, clouds, list(map(str, files)), up=how.up, option="--up ")
+    warn_of_turned(run.path, clouds, list(map(str, files)), up=how.up, option="--up ")
     accelerator = make_accelerator(config.train)
     found = PartSegmentation().evaluator(config, dataset, accelerator)(model.to(accelerator.device))
     return [
@@ -290,12 +288,12 @@ def _read_each(files: Sequence[Path], read: Callable[[Path], T], *, keep: bool =
     return found
 
 
-def _class_of(category: str | None, labels: Labels, folder: RunFolder) -> int:
+def _class_of(category: str | None, labels: Labels, run: TrainedRun) -> int:
     names = labels.class_names
     if category is None and len(names) == 1:
         return 0
     if category is None:
-        raise PccloraError(f"{folder.path} has {len(names)} categories; say by --category which: {', '.join(names)}")
+        raise PccloraError(f"{run.path} has {len(names)} categories; say by --category which: {', '.join(names)}")
     if category not in names:
         raise PccloraError(f"unknown category '{category}'{did_you_mean(category, names)}")
     return names.index(category)

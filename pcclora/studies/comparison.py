@@ -17,6 +17,7 @@ from pcclora.errors import PccloraError, did_you_mean
 from pcclora.metrics.accuracy import spread
 from pcclora.metrics.paired import PairedDifference, differences_from
 from pcclora.runs.evaluate import evaluate_run, write_evaluation
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import CONSTANT, weights_of
 from pcclora.studies.grid import Point, points_of
 from pcclora.studies.runner import HERE, Leaf, Outcome, Workers, run_leaves
@@ -198,7 +199,7 @@ def _evaluate(run: Path, split: str) -> Path:
     """Evaluate a finished run on a split, once, and return the summary's file."""
     file = run / split / "summary.json"
     if not file.is_file():
-        write_evaluation(evaluate_run(RunFolder.open(run), split=split), run / split)
+        write_evaluation(evaluate_run(TrainedRun.open(run), split=split), run / split)
     return file
 
 

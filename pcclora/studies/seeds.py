@@ -17,7 +17,9 @@ from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.metrics.accuracy import spread
 from pcclora.paths import is_file
-from pcclora.runs.adapt import anchored, prepare, train
+from pcclora.runs.adapt import train
+from pcclora.runs.build import anchored
+from pcclora.runs.prepare import prepare
 from pcclora.runs.splits import load_splits
 from pcclora.studies.runner import HERE, Leaf, Outcome, Workers, begin_study, holds_study, run_leaves
 from pcclora.tasks.registry import load_run_config

@@ -30,7 +30,9 @@ from pcclora.errors import PccloraError, did_you_mean
 from pcclora.forms import check_form
 from pcclora.paths import is_file
 from pcclora.registry import DATASETS
-from pcclora.runs.adapt import anchored, prepare, train
+from pcclora.runs.adapt import train
+from pcclora.runs.build import anchored
+from pcclora.runs.prepare import prepare
 from pcclora.runs.splits import load_splits
 from pcclora.studies.grid import AS_GIVEN, Point, check_searchable, choose, point_name, read_search, write_point
 from pcclora.studies.runner import HERE, Leaf, Workers, begin_study, run_leaves

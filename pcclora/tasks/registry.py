@@ -1,10 +1,11 @@
 """The tasks by name, and the one that a configuration is of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pcclora.commands import spelled
-from pcclora.config import load_config, read_yaml
+from pcclora.config import load_config
 from pcclora.errors import PccloraError
 from pcclora.tasks.base import Task
 from pcclora.tasks.classification import Classification
@@ -46,7 +47,11 @@ def load_run_config(file: Path, overrides: Sequence[str] = ()) -> AdaptationRun:
     Raises:
         PccloraError: If it cannot be read, or is of something else, as pre-training.
     """
-    name = str(read_yaml(file, words=True).get("task", "cls"))
-    if name not in TASKS:
-        raise PccloraError(f"{file}: its task is '{name}'; {', '.join(TASKS)} can be used here")
-    return load_config(TASKS[name].schema, file=file, overrides=overrides)
+
+    def schema(words: Mapping[str, Any]) -> type[AdaptationRun]:
+        name = str(words.get("task", "cls"))
+        if name not in TASKS:
+            raise PccloraError(f"{file}: its task is '{name}'; {', '.join(TASKS)} can be used here")
+        return TASKS[name].schema
+
+    return load_config(schema, file=file, overrides=overrides)

@@ -14,9 +14,9 @@ from pathlib import Path
 from pcclora.atomic import refuse_existing
 from pcclora.engine import console
 from pcclora.engine.environment import is_main_process
-from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.runs.evaluate import evaluate_released, evaluate_run, write_evaluation
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import evaluation_table
 from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import AdaptationRun
@@ -47,7 +47,7 @@ def main() -> None:
         result = evaluate_released(_released(arguments), split=arguments.split)
     else:
         result = evaluate_run(
-            RunFolder.open(arguments.run),
+            TrainedRun.open(arguments.run),
             checkpoint=arguments.checkpoint,
             split=arguments.split,
             overrides=arguments.overrides,

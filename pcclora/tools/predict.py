@@ -14,11 +14,10 @@ from typing import Any
 
 from pcclora.data import AXES
 from pcclora.engine import console
-from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.runs.predict import input_files, predict_files, predict_parts, reading
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import part_shares, parts_table, prediction_table
-from pcclora.tasks.registry import load_run_config
 from pcclora.text import visible
 from pcclora.tools.shared import cli
 from pcclora.vis import Camera, draw_gallery
@@ -51,12 +50,12 @@ def main() -> None:
     if arguments.dry_run:
         cli.show_dry_run(cli.config_of(arguments), arguments)
         return
-    run = RunFolder.open(arguments.run)
-    found, text = (_parts if load_run_config(run.config).task == "partseg" else _classes)(run, arguments)
+    run = TrainedRun.open(arguments.run)
+    found, text = (_parts if run.config.task == "partseg" else _classes)(run, arguments)
     console.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
 
 
-def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
+def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
     for name in ("category", "png", "html", "ply"):
         if getattr(arguments, name):
             raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
@@ -65,13 +64,13 @@ def _classes(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str
     return found, prediction_table(found)
 
 
-def _parts(run: RunFolder, arguments: argparse.Namespace) -> tuple[object, str]:
+def _parts(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
     files = input_files(run, arguments.files)
     if arguments.ply and len(files) > 1:
         raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(files)}")
     options = {"category": arguments.category, "checkpoint": arguments.checkpoint, **_how(arguments)}
     clouds = predict_parts(run, files, **options)
-    camera = Camera(up=reading(load_run_config(run.config).data, up=arguments.up).up)
+    camera = Camera(up=reading(run.config.data, up=arguments.up).up)
     if arguments.png:
         draw_gallery(clouds, arguments.png, camera=camera)
     if arguments.html:

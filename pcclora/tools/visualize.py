@@ -14,10 +14,10 @@ from typing import Any
 from pcclora.config import load_config
 from pcclora.data import AXES
 from pcclora.engine import console
-from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import PartSegmentationRun
@@ -92,11 +92,11 @@ def _clouds(arguments: argparse.Namespace, files: list[Path], config: Any) -> Ca
     if not arguments.run:
         dataset = DATASETS.build(config.data, split=arguments.split)
         return samples_of(dataset, arguments.index or range(min(3, len(dataset)))), []
-    folder = RunFolder.open(arguments.run)
+    run = TrainedRun.open(arguments.run)
     if arguments.index or arguments.worst:
-        return segmented_test_shapes(folder, arguments.index or worst(folder, arguments.worst)), []
-    chosen = extremes(folder)
-    return segmented_test_shapes(folder, list(chosen.values())), list(chosen)
+        return segmented_test_shapes(run, arguments.index or worst(run.folder, arguments.worst)), []
+    chosen = extremes(run.folder)
+    return segmented_test_shapes(run, list(chosen.values())), list(chosen)
 
 
 def _show(

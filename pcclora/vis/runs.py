@@ -9,6 +9,7 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
 from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.reload import TrainedRun
 from pcclora.tasks.registry import TASKS
 from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.image_gallery import draw_image_gallery
@@ -22,7 +23,9 @@ def draw_run(folder: RunFolder) -> None:
     draw_test(folder, summary)
     if "categories" in summary:
         chosen = extremes(folder)
-        draw_gallery(segmented_test_shapes(folder, list(chosen.values())), folder.gallery, captions=list(chosen))
+        draw_gallery(
+            segmented_test_shapes(TrainedRun(folder), list(chosen.values())), folder.gallery, captions=list(chosen)
+        )
     elif summary["task"] == TASKS["image"].title:
         draw_image_gallery(folder, folder.gallery, title=_title(summary))
 

@@ -15,6 +15,7 @@ from pcclora.registry import DATASETS
 from pcclora.runs.adapt import train
 from pcclora.runs.evaluate import evaluate_run
 from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.splits import load_splits
 from pcclora.studies.seeds import resume_seeds, train_seeds
 from pcclora.tasks.registry import load_run_config
@@ -79,49 +80,51 @@ def test_the_record_names_every_object_of_every_side(root, tmp_path):
 
 def test_files_that_came_later_are_left_out_of_the_test(root, tmp_path, caplog):
     run = train(config(root), tmp_path / "run")
-    before = evaluate_run(run).summary
+    before = evaluate_run(TrainedRun(run)).summary
     fill(root, first=8, last=20)
     with caplog.at_level(logging.WARNING, "pcclora"):
-        after = evaluate_run(run).summary
+        after = evaluate_run(TrainedRun(run)).summary
     assert "36 new objects (as ball/08.npy; 12 ball, 12 box, 12 rod) since it was begun, left out" in caplog.text
     assert before == after
-    new = evaluate_run(run, new_files=True).summary
+    new = evaluate_run(TrainedRun(run), new_files=True).summary
     assert new["samples"] == {"test": 36} and new["data"] == "folder, new files"
 
 
 def test_new_files_are_those_of_new_content_under_a_new_name(root, tmp_path):
     run = train(config(root), tmp_path / "run")
     with pytest.raises(PccloraError, match="every object there is was seen"):
-        evaluate_run(run, new_files=True)
+        evaluate_run(TrainedRun(run), new_files=True)
     shutil.copy(root / "ball" / "00.npy", root / "ball" / "copy.npy")
     fill(root, first=30, last=31)
-    assert evaluate_run(run, new_files=True).summary["samples"] == {"test": 3}
+    assert evaluate_run(TrainedRun(run), new_files=True).summary["samples"] == {"test": 3}
     fill(root, first=0, last=2, classes=("cube",))
     with pytest.raises(PccloraError, match="of the classes cube, which the run does not have"):
-        evaluate_run(run, new_files=True)
-    assert evaluate_run(run).summary["metrics"] == run.read_summary()["metrics"], "another class changes nothing"
+        evaluate_run(TrainedRun(run), new_files=True)
+    assert evaluate_run(TrainedRun(run)).summary["metrics"] == run.read_summary()["metrics"], (
+        "another class changes nothing"
+    )
 
 
 def test_a_changed_test_file_is_refused_and_a_changed_training_file_is_not_looked_at(root, tmp_path):
     run = train(config(root), tmp_path / "run")
     record = DataRecord.read(run.path / "data.json")
     np.save(root / record.sides["train"][0].name, np.zeros((64, 3)) + np.eye(64, 3))
-    assert evaluate_run(run).summary["metrics"] == run.read_summary()["metrics"]
+    assert evaluate_run(TrainedRun(run)).summary["metrics"] == run.read_summary()["metrics"]
     np.save(root / record.sides["test"][0].name, np.ones((64, 3)) + np.eye(64, 3))
     (root / record.sides["test"][1].name).unlink()
     with pytest.raises(PccloraError, match=r"1 changed \(as .*\), 1 gone \(as"):
-        evaluate_run(run)
+        evaluate_run(TrainedRun(run))
 
 
 def test_other_data_that_hold_training_objects_are_said(root, tmp_path, caplog):
     run = train(config(root), tmp_path / "run")
     shutil.copytree(root, tmp_path / "other")
     with caplog.at_level(logging.WARNING, "pcclora"):
-        evaluate_run(run, overrides=[f"data.root={tmp_path / 'other'}", "data.split_seed=7"])
+        evaluate_run(TrainedRun(run), overrides=[f"data.root={tmp_path / 'other'}", "data.split_seed=7"])
     assert "of the 6 objects tested on are, byte for byte, ones that are trained on" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "pcclora"):
-        evaluate_run(run, overrides=[f"data.root={tmp_path / 'other'}"])
+        evaluate_run(TrainedRun(run), overrides=[f"data.root={tmp_path / 'other'}"])
     assert not caplog.text
 
 
@@ -133,7 +136,7 @@ def test_the_runs_own_objects_are_tested_however_they_are_read(words, root, tmp_
     fill(root, first=8, last=20)
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING, "pcclora"):
-        summary = evaluate_run(run, overrides=words).summary
+        summary = evaluate_run(TrainedRun(run), overrides=words).summary
     assert summary["data_sha256"]["test"] == run.read_summary()["data_sha256"]["test"]
     assert "36 new objects" in caplog.text
 
@@ -144,10 +147,12 @@ def test_a_folder_that_has_moved_and_grown_gives_the_runs_own_objects(root, tmp_
     words = [f"data.root={tmp_path / 'moved'}"]
     fill(tmp_path / "moved", first=8, last=20)
     with caplog.at_level(logging.WARNING, "pcclora"):
-        assert evaluate_run(run, overrides=words).summary["metrics"] == run.read_summary()["metrics"]
+        assert evaluate_run(TrainedRun(run), overrides=words).summary["metrics"] == run.read_summary()["metrics"]
     assert "36 new objects" in caplog.text and "byte for byte" not in caplog.text
     fill(tmp_path / "other", first=30, last=34)
-    assert evaluate_run(run, overrides=[f"data.root={tmp_path / 'other'}"]).summary["samples"] == {"test": 3}
+    assert evaluate_run(TrainedRun(run), overrides=[f"data.root={tmp_path / 'other'}"]).summary["samples"] == {
+        "test": 3
+    }
 
 
 def test_a_resumed_run_goes_on_with_its_own_objects(root, begun, tmp_path, caplog):
@@ -203,10 +208,10 @@ def test_a_run_of_an_earlier_version_is_evaluated_and_said(root, tmp_path, caplo
     run = train(config(root), tmp_path / "run")
     (run.path / "data.json").unlink()
     with caplog.at_level(logging.WARNING, "pcclora"):
-        assert evaluate_run(run).summary["metrics"] == run.read_summary()["metrics"]
+        assert evaluate_run(TrainedRun(run)).summary["metrics"] == run.read_summary()["metrics"]
     assert "an earlier version wrote no data.json" in caplog.text
     with pytest.raises(PccloraError, match="has no data.json"):
-        evaluate_run(run, new_files=True)
+        evaluate_run(TrainedRun(run), new_files=True)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +241,10 @@ def test_the_pictures_of_a_part_run_show_its_own_shapes(tmp_path):
         write_labelled(root / "a", number)
     (root / "parts.yaml").write_text("a: [left, right]\n")
     run = train(config(root, f"data={{name: part_folder, root: {root}}}", task="partseg"), tmp_path / "run")
-    before = segmented_test_shapes(run)
+    before = segmented_test_shapes(TrainedRun(run))
     for number in range(10, 40):
         write_labelled(root / "a", number)
-    after = segmented_test_shapes(run)
+    after = segmented_test_shapes(TrainedRun(run))
     assert [shape.title for shape in after] == [shape.title for shape in before]
     assert all(np.array_equal(a.points, b.points) for a, b in zip(after, before, strict=True))
 

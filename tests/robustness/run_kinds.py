@@ -14,8 +14,10 @@ from pcclora.data import read_image
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.run_folder import RunFolder
 from pcclora.models.checkpoints import load_checkpoint
-from pcclora.runs.adapt import build_model, train
+from pcclora.runs.adapt import train
+from pcclora.runs.build import build_model
 from pcclora.runs.predict import predict_files
+from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import run_table
 from pcclora.studies.fewshot.settings import FewShotRun
 from pcclora.tasks.base import Labels
@@ -81,7 +83,7 @@ def look(folder: Path) -> Answer:
     run_table(run.read_summary(), run.path)
     if "categories" in run.read_summary():
         return {}
-    (found,) = predict_files(run, [folder / "scan.txt"]).values()
+    (found,) = predict_files(TrainedRun(run), [folder / "scan.txt"]).values()
     return {"shares": sorted(found.values()), "pixels": read_image(run.curves)[:1]}
 
 

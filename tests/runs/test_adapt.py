@@ -16,7 +16,8 @@ from pcclora.engine.loop import DivergenceError, _LossWatch
 from pcclora.engine.run_folder import read_rows
 from pcclora.errors import PccloraError
 from pcclora.models import create_model
-from pcclora.runs.adapt import build_model, train
+from pcclora.runs.adapt import train
+from pcclora.runs.build import build_model
 from pcclora.runs.pretrain import export, pretrain
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import TASKS, load_run_config

@@ -12,6 +12,7 @@ from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
 from pcclora.runs.adapt import train
 from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.reload import TrainedRun
 from pcclora.tasks.registry import load_run_config
 from pcclora.tensor_file import write_tensors
 from tests.tools.test_tools import TINY
@@ -25,7 +26,7 @@ def run(request, tmp_path_factory):
 
 def test_shapes_have_the_scores_that_were_written(run):
     rows = read_rows(run.predictions)
-    shapes = segmented_test_shapes(run)
+    shapes = segmented_test_shapes(TrainedRun(run))
     assert len(shapes) == len(rows) == 19
     for shape, row in zip(shapes, rows, strict=True):
         assert len(shape.points) == row["points"] and len(np.unique(shape.truth)) == row["parts"]
@@ -36,7 +37,7 @@ def test_shapes_have_the_scores_that_were_written(run):
 
 def test_points_are_those_of_the_data_set(run):
     dataset = ProceduralDataset(ProceduralConfig(train=48, test=19, points=128), split="test")
-    (shape,) = segmented_test_shapes(run, [7])
+    (shape,) = segmented_test_shapes(TrainedRun(run), [7])
     stored = {tuple(p): part for p, part in zip(dataset[7].points, dataset[7].part_labels, strict=True)}
     assert shape.category == dataset.class_names[dataset[7].label]
     assert [stored[tuple(p)] for p in shape.points] == shape.truth.tolist()
@@ -45,7 +46,7 @@ def test_points_are_those_of_the_data_set(run):
 @pytest.mark.parametrize("index", [-1, 19])
 def test_a_shape_that_is_not_there_is_named(run, index):
     with pytest.raises(PccloraError, match=f"test shape {index}; there are 0 to 18"):
-        segmented_test_shapes(run, [index])
+        segmented_test_shapes(TrainedRun(run), [index])
 
 
 @pytest.mark.parametrize("end", [None, 0, 10, -10])
@@ -56,7 +57,7 @@ def test_parts_that_are_absent_or_cut_are_named_with_the_remedy(run, tmp_path, e
     if end is not None:
         folder.predicted_parts.write_bytes(content[:end])
     with pytest.raises(PccloraError, match=r"predicted_parts\.safetensors: .*delete summary\.json there, and --resume"):
-        segmented_test_shapes(folder)
+        segmented_test_shapes(TrainedRun(folder))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_parts_of_another_run_are_named_with_the_remedy(run, tmp_path, change):
     change(held)
     write_tensors(folder.predicted_parts, held)
     with pytest.raises(PccloraError, match=r"predicted_parts\.safetensors: .*delete summary\.json there, and --resume"):
-        segmented_test_shapes(folder)
+        segmented_test_shapes(TrainedRun(folder))
 
 
 def test_what_the_end_of_a_run_writes_is_made_again_by_the_remedy_that_is_named(run, tmp_path):
@@ -95,4 +96,4 @@ def test_what_the_end_of_a_run_writes_is_made_again_by_the_remedy_that_is_named(
 def test_a_classification_run_has_no_parts(tmp_path):
     folder = train(load_run_config(TINY / "cls.yaml", ["train.epochs=1"]), tmp_path / "run")
     with pytest.raises(PccloraError, match="a part-segmentation run is needed"):
-        segmented_test_shapes(folder)
+        segmented_test_shapes(TrainedRun(folder))

@@ -14,10 +14,11 @@ from pcclora.data import DigitsConfig, DigitsDataset
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.run_folder import read_rows
 from pcclora.errors import PccloraError
-from pcclora.runs.adapt import base_checkpoint, train
+from pcclora.runs.adapt import train
+from pcclora.runs.build import base_checkpoint
 from pcclora.runs.evaluate import evaluate_run
 from pcclora.runs.finish import measure
-from pcclora.runs.reload import load_run
+from pcclora.runs.reload import TrainedRun
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import TASKS, load_run_config
 from pcclora.tasks.settings import ImageRun, ImageTraining
@@ -73,7 +74,7 @@ def test_the_loss_is_cross_entropy():
 def test_the_test_of_the_last_epoch_is_the_test_of_the_run(run):
     rows, summary = read_rows(run.metrics), run.read_summary()
     assert rows[-1]["test_accuracy"] == pytest.approx(summary["metrics"]["accuracy"], rel=1e-8)
-    again = evaluate_run(run)
+    again = evaluate_run(TrainedRun(run))
     assert again.summary["metrics"] == summary["metrics"]
     again.evaluation.write(run.path.parent, names=again.names, classes=summary["classes"])
     assert (run.path.parent / "predictions.csv").read_bytes() == run.predictions.read_bytes()
@@ -108,7 +109,7 @@ def test_a_whole_model_that_was_trained_here_is_a_checkpoint(tmp_path):
     adapted = train(tiny(f"checkpoint={file}", "data.classes=high"), tmp_path / "adapted")
     summary = adapted.read_summary()
     assert summary["checkpoint_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    first, second = (load_run(folder)[1].state_dict() for folder in (full, adapted))
+    first, second = (TrainedRun(folder).model().state_dict() for folder in (full, adapted))
     same = [key for key in first if "qkv" in key and key in second]
     assert same and all(torch.equal(first[key], second[key]) for key in same)
 
@@ -144,7 +145,7 @@ def test_another_kind_of_data_or_model_is_refused(tmp_path, file, override, word
 def test_there_are_no_votes_for_images(run):
     with pytest.raises(PccloraError, match="votes: unknown key"):
         tiny("votes=2")
-    _, model = load_run(run)
+    model = TrainedRun(run).model()
     config = tiny()
     dataset = DigitsDataset(config.data, split="test")
     _, metrics = measure(config, dataset, model, make_accelerator(config.train))

@@ -16,7 +16,7 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.loop import DivergenceError
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.errors import PccloraError
-from pcclora.runs.adapt import build_model
+from pcclora.runs.build import build_model
 from pcclora.tasks import parts as part_segmentation
 from pcclora.tasks.base import Labels
 from pcclora.tasks.parts import PartEvaluation, PartSegmentation

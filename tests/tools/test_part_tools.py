@@ -10,6 +10,8 @@ from safetensors.numpy import load_file
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
 from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.runs.predict import predict_parts
+from pcclora.runs.reload import TrainedRun
+from pcclora.tasks.registry import load_run_config
 from tests.tools.test_tools import TINY, call
 
 
@@ -79,7 +81,6 @@ def test_a_released_segmenter_is_evaluated_as_it_is(run, tmp_path, capsys):
     import torch
 
     from pcclora.registry import MODELS
-    from pcclora.tasks.registry import load_run_config
 
     config = load_run_config(TINY / "partseg.yaml")
     model = MODELS.build(config.model, task="partseg", num_parts=50, num_categories=16)
@@ -96,7 +97,7 @@ def test_a_released_segmenter_is_evaluated_as_it_is(run, tmp_path, capsys):
 
 
 def test_every_point_of_a_scan_is_labelled_in_its_place(run, scan):
-    (cloud,) = predict_parts(RunFolder(run), [scan], category="chair")
+    (cloud,) = predict_parts(TrainedRun(RunFolder(run)), [scan], category="chair")
     given = read_scan(scan)
     assert np.array_equal(cloud.points, given.points) and np.array_equal(cloud.colors, given.colors)
     assert cloud.prediction.shape == (900,) and set(cloud.prediction) <= set(cloud.parts)
@@ -111,7 +112,7 @@ def test_a_scan_is_labelled_as_the_test_shape_that_it_is(run, tmp_path):
     files = [tmp_path / "shape.npy"] * 5  # which points the model sees depends on the place in the data set
     held = load_file(run / "predicted_parts.safetensors")
     start = int(held["lengths"][:4].sum())
-    found = predict_parts(RunFolder(run), files, category="chair")[4]
+    found = predict_parts(TrainedRun(RunFolder(run)), files, category="chair")[4]
     assert np.mean(found.prediction == held["parts"][start : start + 128]) > 0.99  # normalised anew: last bits differ
 
 

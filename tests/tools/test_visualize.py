@@ -14,6 +14,7 @@ from pcclora.engine.run_folder import RunFolder, read_rows
 from pcclora.errors import PccloraError
 from pcclora.runs.adapt import train
 from pcclora.runs.part_views import segmented_test_shapes
+from pcclora.runs.reload import TrainedRun
 from pcclora.tasks.settings import ClassificationRun, PartSegmentationRun
 from pcclora.vis import draw_run, write_ply
 from pcclora.vis.gallery import CAPTION, HEADING, LEGEND, MARGIN, PANEL
@@ -80,7 +81,7 @@ def test_a_run_is_shown_in_every_way(run, tmp_path, capsys):
     assert visualize(*words, "--renderer", "splat") == 0
     assert capsys.readouterr().out == f"wrote {ply}\nwrote {png}\nwrote {html}\n"
     assert panels(png) == (1, 4)
-    (shape,) = segmented_test_shapes(run, [5])
+    (shape,) = segmented_test_shapes(TrainedRun(run), [5])
     np.testing.assert_allclose(read_scan(ply).points, shape.points, atol=1e-6)
 
 
@@ -96,7 +97,7 @@ def test_true_parts_of_a_data_set(tmp_path):
 
 
 def test_a_labelled_file(run, tmp_path):
-    write_ply(segmented_test_shapes(run, [2])[0], tmp_path / "a.ply")
+    write_ply(segmented_test_shapes(TrainedRun(run), [2])[0], tmp_path / "a.ply")
     assert visualize(tmp_path / "a.ply", "--png", tmp_path / "a.png", "--renderer", "splat") == 0
     assert panels(tmp_path / "a.png") == (1, 2)  # colours and labels
 

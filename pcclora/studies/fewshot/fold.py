@@ -25,7 +25,8 @@ from pcclora.errors import PccloraError
 from pcclora.metrics.counts import count_parameters
 from pcclora.models.backbone import Backbone
 from pcclora.registry import ADAPTERS, DATASETS
-from pcclora.runs.adapt import build_model, regularized
+from pcclora.runs.build import build_model
+from pcclora.runs.prepare import regularized
 from pcclora.studies.fewshot.classifiers import Kind, classify_features
 from pcclora.studies.fewshot.features import FromStage, Stage, compute_all, constant_stage, keep, stage_outputs
 from pcclora.studies.fewshot.settings import FewShotRun

@@ -15,7 +15,7 @@ from pcclora.config import load_config, with_overrides
 from pcclora.engine.settings import at_least
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
-from pcclora.runs.adapt import NAMED_WEIGHTS, anchored
+from pcclora.runs.build import NAMED_WEIGHTS, anchored
 from pcclora.studies.comparison import home_of
 from pcclora.tasks.settings import ClassificationRun, ClassificationTraining
 

@@ -28,7 +28,7 @@ from pcclora.engine.lock import locked
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.paths import is_file
-from pcclora.runs.adapt import base_checkpoint
+from pcclora.runs.build import base_checkpoint
 from pcclora.runs.splits import read_record
 from pcclora.studies.comparison import home_of
 from pcclora.studies.fewshot.fold import check_method, episode_sources, load_episode, run_fold
