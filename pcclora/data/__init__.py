@@ -19,7 +19,7 @@ from pcclora.data.episodes.files import find_folds, read_episode, spellings
 from pcclora.data.episodes.writer import write_episodes
 from pcclora.data.image_loader import ImageBatch, make_image_loader
 from pcclora.data.image_transforms import IMAGE_PRESETS, ImagePreset
-from pcclora.data.loader import EpochSampler, make_loader, set_epoch
+from pcclora.data.loader import EpochSampler, Loader, make_loader, set_epoch
 from pcclora.data.readers import read_points, read_scan
 from pcclora.data.readers.images import read_image
 from pcclora.data.readers.scan import Scan
@@ -63,6 +63,7 @@ __all__ = [
     "ImagePreset",
     "ImageSample",
     "LabelledDataset",
+    "Loader",
     "ModelNetConfig",
     "PartBatch",
     "PartFolderConfig",

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from pcclora.data.base import ByteArray, LabelledDataset
 from pcclora.data.image_transforms import Frame, find_image_preset, mirror
-from pcclora.data.loader import epoch_loader
+from pcclora.data.loader import Loader, epoch_loader
 from pcclora.data.transforms import Draw, stream
 from pcclora.errors import PccloraError
 
@@ -99,7 +99,7 @@ def make_image_loader(
     augmentation: str = "none",
     workers: int = 0,
     drop_last: bool = False,
-) -> DataLoader[Picture]:
+) -> Loader:
     """Build a loader. :func:`pcclora.data.set_epoch` chooses what the next pass draws.
 
     Where the fit into the square draws nothing, fitted images are decoded once and kept, if all of them take

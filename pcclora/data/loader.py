@@ -4,27 +4,55 @@ The sampler yields (epoch, index) pairs, so a worker needs no state: results are
 with persistent workers, after a resume, and under ``accelerate launch``.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pcclora.data.base import LabelledDataset
-from pcclora.data.batches import Cloud, collate
+from pcclora.data.batches import collate
 from pcclora.data.clouds import Clouds, Sampling
 from pcclora.data.transforms import find_presets, stream
 from pcclora.errors import PccloraError
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+
+class Items(Protocol):
+    """What the workers of a loader read: one item for each (epoch, index).
+
+    Attributes:
+        dataset: Where they come from.
+    """
+
+    dataset: LabelledDataset
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[int, int]) -> Any: ...  # a named tuple of its own kind
 
 
-class Items(Protocol[T_co]):
-    """What the workers of a loader read: one item for each (epoch, index)."""
+class Loader(Protocol):
+    """What a run asks of its batches: a ``DataLoader`` over :class:`Items`, with an :class:`EpochSampler`.
 
-    def __getitem__(self, key: tuple[int, int]) -> T_co: ...
+    Attributes:
+        batch_size: Samples in a batch.
+        dataset: The items; how many there are, and the data set that they come from.
+        sampler: Their order.
+        drop_last: Whether a smaller last batch is left out.
+        collate_fn: Makes a batch of items.
+    """
+
+    batch_size: int
+    dataset: Items
+    sampler: "EpochSampler"
+    drop_last: bool
+    collate_fn: Callable[[list[Any]], Mapping[str, Tensor]]
+
+    def __iter__(self) -> Iterator[Mapping[str, Tensor]]: ...
+
+    def __len__(self) -> int: ...
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -72,7 +100,7 @@ def make_loader(
     views: int = 0,
     part_labels: bool = False,
     whole: bool = False,
-) -> DataLoader[Cloud]:
+) -> Loader:
     """Build a loader. :func:`set_epoch` chooses what the next pass draws.
 
     Args:
@@ -138,9 +166,9 @@ def make_loader(
 
 
 def epoch_loader(
-    items: Items[T],
+    items: Items,
     dataset: LabelledDataset,
-    collate_fn: Callable[[list[T]], Any],
+    collate_fn: Callable[[list[Any]], Any],
     *,
     batch_size: int,
     train: bool,
@@ -148,7 +176,7 @@ def epoch_loader(
     workers: int,
     drop_last: bool,
     views: int = 0,
-) -> DataLoader[T]:
+) -> Loader:
     """Put a loader over items that are read by (epoch, index); what :func:`make_loader` and its like end with.
 
     Args:
@@ -171,7 +199,7 @@ def epoch_loader(
     if not len(dataset):
         raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
     items[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
-    return DataLoader(
+    loader: DataLoader[object] = DataLoader(
         items,  # type: ignore[arg-type]  # a map from (epoch, index), which is what the sampler yields
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), shuffle=train, seed=seed, views=views),
@@ -182,6 +210,7 @@ def epoch_loader(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each pass draws from the global state, and the more so without workers
     )
+    return cast("Loader", loader)
 
 
 def _check_parts(dataset: LabelledDataset, augmentation: str, keeps_points: bool) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pcclora.data import set_epoch
+from pcclora.data import Loader, set_epoch
+from pcclora.data.loader import Items
 from pcclora.engine.loop import DivergenceError
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class Evaluator:
         passes: How often; each is an epoch of the loader.
     """
 
-    def __init__(self, loader: Any, predict: Predict, *, accelerator: "Accelerator", passes: int = 1) -> None:
+    def __init__(self, loader: Loader, predict: Predict, *, accelerator: "Accelerator", passes: int = 1) -> None:
         self.samples, self.batch_size = len(loader.dataset), loader.batch_size
         self.predict, self.accelerator, self.passes = predict, accelerator, passes
-        self.loader: Any = accelerator.prepare_data_loader(loader)
+        self.loader: Loader = accelerator.prepare_data_loader(loader)
 
     def __call__(self, model: nn.Module) -> list[list[Answer]]:
         """Evaluate in eval mode; the model's mode is put back.
@@ -121,7 +122,7 @@ class Watched(Generic[E]):
         return {f"{self.prefix}{name}": value for name, value in self.last.metrics().items()}
 
 
-def check_finite(scores: Sequence[Tensor], samples: Any) -> None:
+def check_finite(scores: Sequence[Tensor], samples: Items) -> None:
     """Refuse what a model computed of samples, unless all of it, and a loss of it, is finite.
 
     Args:

@@ -7,14 +7,14 @@ generators or from pure functions of (seed, epoch, index), and everything else i
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from pcclora.data import set_epoch
+from pcclora.data import Loader, set_epoch
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine import random_state
 from pcclora.engine.checkpoint import Checkpoint, Tensors
@@ -36,6 +36,11 @@ class DivergenceError(PccloraError):
     """A loss, or what a model answers, is not finite."""
 
 
+Batch = Mapping[str, Tensor]
+Loss = Callable[[nn.Module, Batch], Tensors]
+"""(model, batch) -> means over the batch by name; ``loss`` is minimised, the others are logged."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What is trained; the loop knows nothing else of the task.
@@ -52,8 +57,8 @@ class Job:
     """
 
     model: nn.Module
-    loader: Any
-    loss: Callable[[nn.Module, Any], Tensors]
+    loader: Loader
+    loss: Loss
     evaluate: Callable[[nn.Module], dict[str, float]]
     evaluations: tuple[str, ...]
     weights: Callable[[], Tensors]
@@ -70,8 +75,8 @@ class _Session:
     folder: RunFolder | None
     accelerator: "Accelerator"
     model: nn.Module
-    optimizer: Any
-    loader: Any
+    optimizer: torch.optim.Optimizer
+    loader: Loader
     state: Checkpoint
 
 
@@ -116,7 +121,7 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
 
 
 def try_one_cloud(
-    model: nn.Module, loader: Any, inputs: Callable[[Any], tuple[Tensor, ...]], *, trained: bool = True
+    model: nn.Module, loader: Loader, inputs: Callable[[Batch], tuple[Tensor, ...]], *, trained: bool = True
 ) -> None:
     """Pass one cloud through a model, so that settings which do not fit are refused before a folder is made for them.
 

@@ -1,9 +1,8 @@
 """A run that can begin: all that its configuration asks for is built, and nothing is written yet."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -11,7 +10,7 @@ from pcclora import adapters
 from pcclora.adapters.base import Adapter
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluator import Evaluation, Watched
-from pcclora.engine.loop import Job, try_one_cloud
+from pcclora.engine.loop import Batch, Job, Loss, try_one_cloud
 from pcclora.runs.build import build_model
 from pcclora.runs.splits import Splits
 from pcclora.tasks.base import Task
@@ -36,7 +35,7 @@ class Prepared:
     """
 
     config: AdaptationRun
-    task: Task
+    task: Task[AdaptationRun]
     splits: Splits
     accelerator: "Accelerator"
     job: Job
@@ -84,7 +83,7 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     return Prepared(config, task, splits, accelerator, job, watched)
 
 
-def regularized(adapter: Adapter, loss: Callable[[nn.Module, Any], Tensors], model: nn.Module, batch: Any) -> Tensors:
+def regularized(adapter: Adapter, loss: Loss, model: nn.Module, batch: Batch) -> Tensors:
     """Return a loss with the adapter's regularisation added to it."""
     means = loss(model, batch)
     regularization = adapter.regularization()

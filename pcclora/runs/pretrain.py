@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pcclora.atomic import make_folder, refuse_existing, write_json
 from pcclora.config import to_yaml
-from pcclora.data import LabelledDataset, make_loader, set_epoch
+from pcclora.data import LabelledDataset, Loader, make_loader, set_epoch
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.lock import locked
@@ -99,7 +99,7 @@ def export(folder: RunFolder, path: Path) -> None:
     write_tensors(path, halved)
 
 
-def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Any:
+def _loader(config: PretrainRun, dataset: LabelledDataset, *, train: bool) -> Loader:
     if dataset.holds == "images":
         return image_loader(config, dataset, train=train)
     return make_loader(
@@ -130,7 +130,7 @@ def _load(model: nn.Module, tensors: Tensors) -> None:
 
 
 @torch.no_grad()
-def _evaluate(loader: Any, accelerator: "Accelerator", seed: int, model: nn.Module) -> dict[str, float]:
+def _evaluate(loader: Loader, accelerator: "Accelerator", seed: int, model: nn.Module) -> dict[str, float]:
     """Mean loss on the test split, always under the same masks; the training's generator is left as it was."""
     model.eval()
     set_epoch(loader, 0)

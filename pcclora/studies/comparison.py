@@ -24,7 +24,7 @@ from pcclora.studies.runner import HERE, Leaf, Outcome, Workers, run_leaves
 from pcclora.studies.seeds import add_seeds, begin_seeds, holds_seeds, train_seed, write_seeds_summary
 from pcclora.studies.tables import Table, best_of, percent
 from pcclora.studies.tuning import Choice, choose_point, chosen_folder, own_figure, tuning_leaves
-from pcclora.tasks.base import Task
+from pcclora.tasks.base import AnyTask
 from pcclora.tasks.registry import load_run_config, task_of
 from pcclora.tasks.settings import AdaptationRun
 
@@ -80,7 +80,7 @@ class Comparison:
         return load_run_config(Path(self.config), [*self.options, *self.settings[name], *extra])
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AnyTask:
         """What the settings are compared on."""
         return task_of(load_run_config(Path(self.config)))
 
@@ -203,7 +203,7 @@ def _evaluate(run: Path, split: str) -> Path:
     return file
 
 
-def _figures(folder: Path, task: Task) -> list[str]:
+def _figures(folder: Path, task: AnyTask) -> list[str]:
     if not RunFolder(folder).finished:
         return ["missing", *[""] * (len(task.figures) + len(COSTS) - 1)]
     summary = RunFolder(folder).read_summary()
@@ -310,7 +310,7 @@ def _finished(output: Path, comparison: Comparison) -> list[Path]:
     return [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name, comparison)).finished]
 
 
-def _chosen_on(folder: Path, task: Task, split: str) -> str:
+def _chosen_on(folder: Path, task: AnyTask, split: str) -> str:
     files = folder.glob(f"seed_*/{split}/summary.json") if RunFolder(folder).finished else ()
     values = [_evaluation(file)["metrics"][task.score] for file in files]
     return _percent({task.score: asdict(spread(values))}, task.score) if values else ""

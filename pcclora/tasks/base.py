@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
-from pcclora.data import LabelledDataset, Parts
-from pcclora.engine.checkpoint import Tensors
+from pcclora.data import LabelledDataset, Loader, Parts
 from pcclora.engine.evaluator import Evaluation
+from pcclora.engine.loop import Loss
 from pcclora.errors import PccloraError
 from pcclora.tasks.settings import AdaptationRun
 
@@ -55,8 +55,11 @@ class Labels:
         return held
 
 
-class Task(ABC):
-    """One task; it has no state.
+Run = TypeVar("Run", bound=AdaptationRun)
+
+
+class Task(ABC, Generic[Run]):
+    """One task, of the runs of one schema; it has no state.
 
     Attributes:
         name: Of its configurations (``configs/<name>``) and its runs (``runs/<name>``).
@@ -86,7 +89,7 @@ class Task(ABC):
         """Return what a model for this data set may answer."""
 
     @abstractmethod
-    def loader(self, config: Any, dataset: LabelledDataset) -> Any:
+    def loader(self, config: Run, dataset: LabelledDataset) -> Loader:
         """Return the training batches.
 
         Raises:
@@ -94,7 +97,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def test_loader(self, config: Any, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+    def test_loader(self, config: Run, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches of a run's protocol.
 
         Args:
@@ -108,20 +111,20 @@ class Task(ABC):
         """Return what the model takes of a batch."""
 
     @abstractmethod
-    def example(self, config: Any) -> dict[str, Tensor]:
+    def example(self, config: Run) -> dict[str, Tensor]:
         """Return a batch of one sample of the size that the model sees, to count operations with."""
 
     @abstractmethod
-    def protocol(self, config: Any) -> dict[str, Any]:
+    def protocol(self, config: Run) -> dict[str, Any]:
         """Return what a sample goes through before the model sees it, for summary.json."""
 
     @abstractmethod
-    def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Any], Tensors]:
+    def loss(self, config: Run, labels: Labels) -> Loss:
         """Return (model, batch) -> means over the batch by name; ``loss`` is minimised, the others are logged."""
 
     @abstractmethod
     def evaluator(
-        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: Run, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], Evaluation]:
         """Prepare the evaluation of a data set by a run's protocol.
 
@@ -133,7 +136,11 @@ class Task(ABC):
         """
 
     def further_figures(
-        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
+        self, config: Run, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
     ) -> dict[str, dict[str, float]]:
         """Return figures by another protocol that the run asks for beside its own: label -> figures."""
         return {}
+
+
+AnyTask: TypeAlias = Task[Any]
+"""A task where it is not known which, as in a table of them."""

@@ -3,20 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import LabelledDataset, make_loader
+from pcclora.data import LabelledDataset, Loader, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
+from pcclora.engine.loop import Loss
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.metrics.accuracy import accuracy, confusion_matrix, mean_class_accuracy
 from pcclora.tasks.base import Labels, Task
 from pcclora.tasks.point_clouds import PointCloudTask
-from pcclora.tasks.settings import ClassificationRun
+from pcclora.tasks.settings import ClassificationRun, ImageRun
 from pcclora.text import csv_cell
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class ClassEvaluation(Evaluation):
         write_rows(RunFolder(folder).predictions, header, rows)
 
 
-class ClassTask(Task):
+ClassRun = TypeVar("ClassRun", ClassificationRun, ImageRun)
+
+
+class ClassTask(Task[ClassRun]):
     """Cross-entropy on the logits of a sample, whatever a sample is."""
 
     head = "cls"
@@ -80,7 +84,7 @@ class ClassTask(Task):
         """Return the classes."""
         return Labels(dataset.class_names)
 
-    def loss(self, config: Any, labels: Labels) -> Callable[[nn.Module, Mapping[str, Tensor]], Tensors]:
+    def loss(self, config: ClassRun, labels: Labels) -> Loss:
         """Return cross-entropy with label smoothing, and the accuracy."""
         smoothing = config.train.label_smoothing
 
@@ -96,7 +100,7 @@ class ClassTask(Task):
         return list(zip(model(*self.inputs(batch)).float().cpu(), batch["labels"].cpu(), strict=True))
 
     def evaluator(
-        self, config: Any, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: ClassRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
     ) -> Callable[[nn.Module], ClassEvaluation]:
         """Prepare the evaluation; without votes a sample is as the preset leaves test samples."""
         loader = self.test_loader(config, dataset, votes=votes)
@@ -104,7 +108,7 @@ class ClassTask(Task):
         return lambda model: ClassEvaluation.of(answers_of(model))
 
 
-class Classification(ClassTask, PointCloudTask):
+class Classification(ClassTask[ClassificationRun], PointCloudTask[ClassificationRun]):
     """One class a cloud."""
 
     name, title, schema, tool = "cls", "classification", ClassificationRun, "pcclora train-cls"
@@ -113,7 +117,7 @@ class Classification(ClassTask, PointCloudTask):
         """Return the points."""
         return (batch["points"],)
 
-    def test_loader(self, config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+    def test_loader(self, config: ClassificationRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches; without votes the exact farthest points."""
         return make_loader(
             dataset,

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcclora.data import LabelledDataset, make_image_loader
+from pcclora.data import LabelledDataset, Loader, make_image_loader
 from pcclora.models.image import image_input
 from pcclora.tasks.classification import ClassTask
 from pcclora.tasks.settings import ImageRun, PretrainRun
 
 
-class ImageClassification(ClassTask):
+class ImageClassification(ClassTask[ImageRun]):
     """One class an image."""
 
     name, title, schema, holds = "image", "image classification", ImageRun, "images"
@@ -28,11 +28,11 @@ class ImageClassification(ClassTask):
         """Return the images."""
         return (batch["images"],)
 
-    def loader(self, config: ImageRun, dataset: LabelledDataset) -> Any:
+    def loader(self, config: ImageRun, dataset: LabelledDataset) -> Loader:
         """Return the training batches; a smaller last one is left out, as PEFT's loaders on VTAB do."""
         return image_loader(config, dataset, train=True, normalization=config.normalization)
 
-    def test_loader(self, config: ImageRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+    def test_loader(self, config: ImageRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches; an image is tested once, so there are no votes."""
         return image_loader(config, dataset, train=False, normalization=config.normalization)
 
@@ -57,7 +57,7 @@ class ImageClassification(ClassTask):
 
 def image_loader(
     config: ImageRun | PretrainRun, dataset: LabelledDataset, *, train: bool, normalization: str = "model"
-) -> Any:
+) -> Loader:
     """Return the batches of a run on images.
 
     Args:

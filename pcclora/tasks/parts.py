@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.data import LabelledDataset, PartBatch, Parts, make_loader
+from pcclora.data import LabelledDataset, Loader, Parts, make_loader
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
+from pcclora.engine.loop import Loss
 from pcclora.engine.run_folder import RunFolder, write_rows
 from pcclora.metrics.part_iou import PartScores, part_ious, score_parts
 from pcclora.tasks.base import Labels
@@ -125,7 +126,7 @@ class PartEvaluation(Evaluation):
         write_tensors(run.predicted_parts, {"lengths": torch.tensor(lengths), **tensors})
 
 
-class PartSegmentation(PointCloudTask):
+class PartSegmentation(PointCloudTask[PartSegmentationRun]):
     """Negative log-likelihood of each point's part."""
 
     name, title, schema = "partseg", "part segmentation", PartSegmentationRun
@@ -141,11 +142,11 @@ class PartSegmentation(PointCloudTask):
         """Return the points and the class, which the field gives to the model."""
         return batch["points"], batch["labels"]
 
-    def loss(self, config: PartSegmentationRun, labels: Labels) -> Callable[[nn.Module, PartBatch], Tensors]:
+    def loss(self, config: PartSegmentationRun, labels: Labels) -> Loss:
         """Return the loss over the parts of all classes, and the accuracy among those of the cloud's class."""
         allowed = torch.from_numpy(labels.required_parts.mask)
 
-        def of_batch(model: nn.Module, batch: PartBatch) -> Tensors:
+        def of_batch(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
             logits, truth = model(batch["points"], batch["labels"]), batch["part_labels"]
             absent = ~allowed.to(logits.device)[batch["labels"]][:, None]
             correct = logits.detach().masked_fill(absent, -torch.inf).argmax(dim=2) == truth
@@ -153,7 +154,7 @@ class PartSegmentation(PointCloudTask):
 
         return of_batch
 
-    def test_loader(self, config: PartSegmentationRun, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+    def test_loader(self, config: PartSegmentationRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches; what the model sees of a cloud does not depend on the run, but for votes."""
         return make_loader(
             dataset,

@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from pcclora.data import LabelledDataset, make_loader
+from pcclora.data import LabelledDataset, Loader, make_loader
 from pcclora.tasks.base import Task
 from pcclora.tasks.settings import PointCloudRun
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class PointCloudTask(Task):
+CloudRun = TypeVar("CloudRun", bound=PointCloudRun)
+
+
+class PointCloudTask(Task[CloudRun]):
     """A task whose samples are point clouds.
 
     Attributes:
@@ -25,7 +28,7 @@ class PointCloudTask(Task):
     holds = "point clouds"
     labels_points: ClassVar[bool] = False
 
-    def loader(self, config: PointCloudRun, dataset: LabelledDataset) -> Any:
+    def loader(self, config: CloudRun, dataset: LabelledDataset) -> Loader:
         """Return the training batches."""
         return make_loader(
             dataset,
@@ -39,21 +42,21 @@ class PointCloudTask(Task):
             part_labels=self.labels_points,
         )
 
-    def example(self, config: PointCloudRun) -> dict[str, Tensor]:
+    def example(self, config: CloudRun) -> dict[str, Tensor]:
         """Return a cloud at random."""
         cloud = torch.rand(1, config.points, 3, generator=torch.Generator().manual_seed(0))
         return {"points": cloud, "labels": torch.zeros(1, dtype=torch.int64)}
 
-    def protocol(self, config: PointCloudRun) -> dict[str, Any]:
+    def protocol(self, config: CloudRun) -> dict[str, Any]:
         """Return augmentation, points and votes."""
         return {"augmentation": config.augmentation, "points": config.points, "votes": config.votes}
 
     @abstractmethod
-    def test_loader(self, config: Any, dataset: LabelledDataset, *, votes: int = 0) -> Any:
+    def test_loader(self, config: CloudRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches; a vote draws points and augmentation as training does."""
 
     def further_figures(
-        self, config: PointCloudRun, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
+        self, config: CloudRun, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
     ) -> dict[str, dict[str, float]]:
         """Return the figures of the votes, and the best of several draws of them."""
         if not config.votes:

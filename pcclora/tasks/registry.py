@@ -7,21 +7,21 @@ from typing import Any
 from pcclora.commands import spelled
 from pcclora.config import load_config
 from pcclora.errors import PccloraError
-from pcclora.tasks.base import Task
+from pcclora.tasks.base import AnyTask, Run, Task
 from pcclora.tasks.classification import Classification
 from pcclora.tasks.images import ImageClassification
 from pcclora.tasks.parts import PartSegmentation
 from pcclora.tasks.settings import AdaptationRun
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), PartSegmentation(), ImageClassification())}
+TASKS: dict[str, AnyTask] = {task.name: task for task in (Classification(), PartSegmentation(), ImageClassification())}
 
 
-def task_of(config: AdaptationRun) -> Task:
+def task_of(config: Run) -> Task[Run]:
     """Return the task that a configuration is of."""
     return TASKS[config.task]
 
 
-def check_kind(task: Task, what: str, holds: str) -> None:
+def check_kind(task: AnyTask, what: str, holds: str) -> None:
     """Refuse a data set or a model of another kind than a task is about.
 
     Args:

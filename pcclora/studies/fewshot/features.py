@@ -7,17 +7,19 @@ no other cloud and not on its place, so both ways train the same numbers, bit fo
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pcclora.data import Batch
+from pcclora.data import Batch, Loader
+from pcclora.data.loader import Items
 from pcclora.engine.evaluator import fill_up
 from pcclora.models.backbone import Backbone
 
+T = TypeVar("T")
 Stage = Literal["features", "tokens"]
 CHUNK = 8  # clouds; a matrix product may round differently with another number of rows
 
@@ -76,14 +78,14 @@ class FromStage(nn.Module):
         )
 
 
-def keep(loader: Any, compute: Callable[[Tensor], Tensor]) -> DataLoader[Any]:
+def keep(loader: Loader, compute: Callable[[Tensor], Tensor]) -> Loader:
     """Return a loader of the same batches in which each cloud is replaced by what is computed from it, once.
 
     Args:
         loader: From :func:`pcclora.data.make_loader`; of a training loader the ``views`` are a fixed number.
         compute: Clouds (B, N, 3) -> (B, ...).
     """
-    return DataLoader(
+    kept = DataLoader(
         _Kept(loader.dataset, max(loader.sampler.views, 1), compute),
         batch_size=loader.batch_size,
         sampler=loader.sampler,
@@ -91,12 +93,13 @@ def keep(loader: Any, compute: Callable[[Tensor], Tensor]) -> DataLoader[Any]:
         collate_fn=_as_it_is,  # a dataset that takes many keys at once returns a batch
         generator=torch.Generator(),
     )
+    return cast("Loader", kept)
 
 
-class _Kept(Dataset[Any]):
+class _Kept(Dataset[Batch]):
     """Batches by (view, index); ``points`` holds what was computed from the points."""
 
-    def __init__(self, clouds: Any, views: int, compute: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, clouds: Items, views: int, compute: Callable[[Tensor], Tensor]) -> None:
         keys = [(view, index) for view in range(views) for index in range(len(clouds))]
         parts = [keys[start : start + 8 * CHUNK] for start in range(0, len(keys), 8 * CHUNK)]
         self.dataset, self.samples = clouds.dataset, len(clouds)
@@ -111,12 +114,12 @@ class _Kept(Dataset[Any]):
         return Batch(points=self.held[views * self.samples + rows], labels=self.labels[rows], index=rows)
 
 
-def compute_all(loader: Any, compute: Callable[[Tensor], Tensor]) -> Tensor:
+def compute_all(loader: Loader, compute: Callable[[Tensor], Tensor]) -> Tensor:
     """Return what is computed from each cloud of a test loader, in the data set's order (N, ...)."""
     return _Kept(loader.dataset, 1, compute).held
 
 
-def _as_it_is(batch: Any) -> Any:
+def _as_it_is(batch: T) -> T:
     return batch
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pcclora import adapters
 from pcclora.config import from_dict, to_dict
-from pcclora.data import Episode, LabelledDataset, episodes_digest, make_episode, make_loader, read_episode
+from pcclora.data import Episode, LabelledDataset, Loader, episodes_digest, make_episode, make_loader, read_episode
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluator, Watched, check_finite
 from pcclora.engine.loop import Job, fit, try_one_cloud
@@ -193,7 +193,7 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")
 
 
-def _frozen_features(model: Backbone, compute: Compute, loader: Any) -> Tensor:
+def _frozen_features(model: Backbone, compute: Compute, loader: Loader) -> Tensor:
     features = model.pretrained(compute_all(loader, compute)).float().cpu()
     check_finite(list(features), loader.dataset)
     return features
@@ -227,11 +227,11 @@ def _compute(model: Backbone, stage: Stage, accelerator: "Accelerator") -> Compu
     return compute
 
 
-def _first_cloud(loader: Any) -> Tensor:
+def _first_cloud(loader: Loader) -> Tensor:
     return torch.from_numpy(loader.dataset[0, 0].points)[None]
 
 
-def _support(config: FewShotRun, episode: Episode) -> Any:
+def _support(config: FewShotRun, episode: Episode) -> Loader:
     return make_loader(
         episode.support,
         points=config.points,

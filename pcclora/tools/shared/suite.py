@@ -12,7 +12,7 @@ from pcclora.runs.report import run_table
 from pcclora.studies.grid import read_grid
 from pcclora.studies.suite import Suite, begin_suite, extend_suite, find_tasks, holds_suite, run_suite
 from pcclora.studies.suite_summary import write_suite_summary
-from pcclora.tasks.base import Task
+from pcclora.tasks.base import AnyTask
 from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import AdaptationRun
 from pcclora.tools.shared import cli
@@ -35,7 +35,7 @@ def wants_suite(arguments: argparse.Namespace) -> bool:
     return bool(arguments.grid or arguments.tasks or (arguments.resume and holds_suite(arguments.resume)))
 
 
-def run_suite_by_arguments(task: Task, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None]) -> None:
+def run_suite_by_arguments(task: AnyTask, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None]) -> None:
     """Begin or go on with a suite, draw the pictures of its final runs, print its table.
 
     Args:
@@ -74,7 +74,7 @@ def run_suite_by_arguments(task: Task, arguments: argparse.Namespace, *, draw: C
         console.write(f"{write_suite_summary(output, finals)}folder: {output}\n", kept=output)
 
 
-def _resolve(task: Task, arguments: argparse.Namespace) -> AdaptationRun:
+def _resolve(task: AnyTask, arguments: argparse.Namespace) -> AdaptationRun:
     """Return the run that all tasks start from; a suite that was begun has its own."""
     if arguments.resume is None:
         return cli.resolve(task.schema, arguments)

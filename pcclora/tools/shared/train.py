@@ -15,13 +15,13 @@ from pcclora.runs.adapt import train
 from pcclora.runs.report import run_table
 from pcclora.studies.runner import Outcome
 from pcclora.studies.seeds import holds_seeds, resume_seeds, train_seeds
-from pcclora.tasks.base import Task
+from pcclora.tasks.base import AnyTask
 from pcclora.tasks.settings import data_name
 from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
 
 
-def train_by_arguments(task: Task, description: str | None, *, draw: Callable[[RunFolder], None], then: str) -> None:
+def train_by_arguments(task: AnyTask, description: str | None, *, draw: Callable[[RunFolder], None], then: str) -> None:
     """Parse the command line, train, draw, print the table.
 
     Args:
@@ -61,7 +61,7 @@ def parse_training(parser: Parser) -> argparse.Namespace:
     return arguments
 
 
-def train_parsed(task: Task, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None], then: str) -> None:
+def train_parsed(task: AnyTask, arguments: argparse.Namespace, *, draw: Callable[[RunFolder], None], then: str) -> None:
     """Do what :func:`train_by_arguments` does, with arguments from :func:`parse_training`."""
     seeds, config, workers = arguments.seeds, cli.resolve(task.schema, arguments), cli.workers_of(arguments)
     if arguments.dry_run:
