@@ -29,7 +29,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = Parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="what to measure")
-    parser.add_argument("--rounds", type=int, default=7, help="samples of each method (default: 7)")
+    parser.add_argument("--rounds", type=int, default=3, help="samples of each method (default: 3)")
     parser.add_argument("--csv", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
@@ -39,7 +39,7 @@ def main() -> None:
     gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     versions = f"Python {sys.version.split()[0]}, torch {torch.__version__}"
     console.write(f"{versions}, {os.cpu_count()} cores; {backends()['cpu']}{gpu}\n")
-    table: list[tuple[str, ...]] = []
+    table: list[dict[str, str]] = []
     refused = []
     for group in arguments.only:
         try:
@@ -51,25 +51,37 @@ def main() -> None:
             table += show(list(rows))
     if arguments.csv:
         with replacing(arguments.csv) as temporary, temporary.open("w", newline="") as file:
-            csv.writer(file).writerows([HEADER, *table])
+            writer = csv.DictWriter(file, headings(table), restval="")
+            writer.writeheader()
+            writer.writerows(table)
     if refused:
         raise PccloraError("\n".join(refused))
 
 
-def show(rows: list[Row]) -> list[tuple[str, ...]]:
-    """Print the rows of one case, the fastest first, and return them as text."""
+def show(rows: list[Row]) -> list[dict[str, str]]:
+    """Print the rows of one case, the fastest first, and return them as text by heading."""
     by_method = {row.method: row for row in rows}
     lines = [cells(row, by_method.get(row.reference)) for row in sorted(rows, key=lambda row: row.median)]
-    form = "{:<13} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7}  {}"
-    console.write("".join(f"\n{form.format(*line).rstrip()}" for line in (HEADER, *lines)) + "\n")
+    filled = [heading for heading in headings(lines)[1:] if any(line.get(heading) for line in lines)]
+    table = [filled, *([line.get(heading, "") for heading in filled] for line in lines)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = [" ".join(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)) for line in table]
+    named = "".join(f"\n{line[0]:<{widths[0]}} {own}".rstrip() for line, own in zip(table, text, strict=True))
+    console.write(f"\n{rows[0].case}{named}\n")
     return lines
 
 
-def cells(row: Row, reference: Row | None) -> tuple[str, ...]:
+def headings(lines: list[dict[str, str]]) -> list[str]:
+    """Return the headings of some lines: those that all have, then their notes."""
+    return list(dict.fromkeys((*HEADER, *(heading for line in lines for heading in line))))
+
+
+def cells(row: Row, reference: Row | None) -> dict[str, str]:
     """Return the row as text; its speed is the reference's time over its own, by medians and by minima."""
     times = (f"{row.median * 1e3:.2f}", f"{row.minimum * 1e3:.2f}")
     memory = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
-    if reference is None:
-        return (row.case, row.method, *times, "", "", memory, "")
-    speeds = (f"{reference.median / row.median:.2f}", f"{reference.minimum / row.minimum:.2f}")
-    return (row.case, row.method, *times, *speeds, memory, row.reference)
+    speeds, against = ("", ""), ""
+    if reference is not None:
+        speeds = (f"{reference.median / row.median:.2f}", f"{reference.minimum / row.minimum:.2f}")
+        against = row.reference
+    return dict(zip(HEADER, (row.case, row.method, *times, *speeds, memory, against), strict=True)) | dict(row.notes)

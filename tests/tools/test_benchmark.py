@@ -2,11 +2,14 @@
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import pcclora
+from pcclora.adapters import STAGConfig
 from pcclora.errors import PccloraError
 from pcclora.tools import benchmark as tool
 from pcclora.tools import benchmarks
@@ -112,6 +115,105 @@ def test_a_step_counts_forward_and_backward_products(image):
 def test_peak_memory_is_measured_in_a_process_of_its_own(benchmark):
     resources = benchmarks.resources
     assert 190 < resources.peak_mb(allocate, 200) < 260
+
+
+TINY_POINTS = {"name": "point_mae_tiny", "num_classes": 5, "depth": 2}
+TINY_IMAGES = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}
+
+
+@pytest.fixture
+def methods(benchmark, monkeypatch):
+    methods = benchmarks.methods
+    points, images = methods.SIZES.values()
+    sizes = {
+        "points": replace(points, model=TINY_POINTS, shape=(256, 3), batch=2),
+        "images": replace(images, model={"name": images.model["name"], **TINY_IMAGES}, shape=(3, 32, 32), batch=2),
+    }
+    monkeypatch.setattr(methods, "SIZES", sizes)
+    monkeypatch.setattr(methods, "peak_mb", lambda prepare, method, size: 3.0)  # its process would take the full sizes
+    for name in "MNK":
+        monkeypatch.setattr(benchmarks.resources, name, 64)
+    return methods
+
+
+def test_every_registered_method_has_a_row_or_a_reason(methods, capsys):
+    base = methods.bare("points")
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    models = methods.adapted(base, "points")
+    left_out = {line.split()[2].rstrip(":") for line in capsys.readouterr().out.splitlines()}
+    assert models.keys() | left_out == {*pcclora.list_adapters(), "head alone"} and not left_out & models.keys()
+    rows = {row.method: row for row in methods.training(models, "points", 1)}
+    assert rows.keys() == models.keys() and all(row.peak_mb == 3.0 for row in rows.values())
+    assert rows["full"].notes["of full"] == rows["lora"].notes["of lora"] == "1.00"
+    assert {method for method, row in rows.items() if "of released" in row.notes} >= {"full", "idpt", "pointgst"}
+    assert (
+        rows["head alone"].notes["graph"] == "0" and rows["linear"].notes["graph"] == rows["full"].notes["graph"] == "2"
+    )
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in base.state_dict().items()
+    )  # nothing trained shared
+
+
+def test_stag_records_no_graph_in_its_first_blocks(methods):
+    model = methods.bare("points")
+    pcclora.attach(model, STAGConfig())
+    step = methods.training_step(model, methods.batch("points"))
+    assert methods._count(step, model)[1] == 1
+
+
+def test_methods_on_two_networks_merged_too(methods, monkeypatch, capsys):
+    chosen = ["adapter", "clora", "full", "idpt", "linear", "lora", "ssf"]
+    monkeypatch.setattr(pcclora, "list_adapters", lambda: chosen)
+    rows = {(row.case, row.method): row for row in methods.measure(2)}
+    assert {case for case, _ in rows} == {f"{what} {size}" for what in ("train", "infer") for size in methods.SIZES}
+    assert "images without idpt: VisionTransformer has no place" in capsys.readouterr().out
+    assert ("train points", "idpt") in rows and ("train images", "idpt") not in rows
+    assert ("train points", "head alone") in rows and ("train images", "head alone") not in rows
+    for size in methods.SIZES:
+        bare = {method for case, method in rows if rows[case, method].notes.get("merged") == "bare" and size in case}
+        assert bare == {"clora", "full", "lora", "ssf", "linear", *(["head alone"] if size == "points" else [])}
+        assert rows[f"infer {size}", "bare"].notes["of bare"] == "1.00"
+        assert (f"infer {size}", "lora, merged") in rows
+
+
+def test_released_steps_are_measured_by_our_full_fine_tuning_on_their_machine(methods, monkeypatch):
+    rows = [benchmarks.timing.Row("train points", method, (ms, ms)) for method, ms in (("full", 2.0), ("idpt", 4.0))]
+    monkeypatch.setattr(methods, "race", lambda *_, **__: [*rows, benchmarks.timing.Row("", "lora", (1.0, 1.0))])
+    base = methods.bare("points")
+    monkeypatch.setattr(pcclora, "list_adapters", lambda: ["full", "idpt", "lora"])
+    models = methods.adapted(base, "points")
+    del models["head alone"]
+    notes = {row.method: row.notes for row in methods.training(models, "points", 1)}
+    assert notes["idpt"]["of released"] == f"{2 * 1021 / 1753:.2f}" and notes["full"]["of released"] == "0.73"
+    assert notes["idpt"]["of lora"] == "4.00"
+
+
+def test_a_network_that_cannot_be_built_is_said(methods, monkeypatch, capsys):
+    broken = replace(methods.SIZES["images"], model={"name": "no_such_model"})
+    monkeypatch.setattr(pcclora, "list_adapters", lambda: ["full", "lora"])
+    monkeypatch.setitem(methods.SIZES, "images", broken)
+    assert {row.case for row in methods.measure(1)} == {"train points", "infer points"}
+    assert "not measured: images: " in capsys.readouterr().out
+    monkeypatch.setattr(methods, "SIZES", {"images": broken})
+    with pytest.raises(PccloraError, match="no_such_model"):
+        methods.measure(1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
+def test_peak_memory_of_a_method(methods):
+    assert benchmarks.resources.measure_peak(methods.prepare, "idpt", "points") >= 0
+
+
+def test_columns_are_those_that_a_case_fills(benchmark, capsys):
+    row = benchmarks.timing.Row
+    lines = benchmark.show([row("case", "slow", (2.0,), notes={"graph": "3"}), row("case", "fast", (1.0,))])
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "case",
+        "method median ms  min ms graph",
+        "fast     1000.00 1000.00",
+        "slow     2000.00 2000.00     3",
+    ]
+    assert lines[0]["speed"] == "" and benchmark.headings(lines) == [*benchmark.HEADER, "graph"]
 
 
 def allocate(megabytes):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcclora.tools.benchmarks import adapters, image, imports, ops, partseg
+from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg
 from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -11,4 +11,5 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "adapters": adapters.measure,
     "partseg": partseg.measure,
     "image": image.measure,
+    "methods": methods.measure,
 }

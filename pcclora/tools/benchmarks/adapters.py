@@ -6,7 +6,6 @@ Point-MAE's, four blocks of it, on 16 clouds of 65 tokens: tokeniser and head ar
 
 import copy
 import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from pcclora.adapters import (
     VPTDeepConfig,
 )
 from pcclora.models.transformer import Transformer
+from pcclora.tools.benchmarks.steps import training_step
 from pcclora.tools.benchmarks.timing import Row, race
 
 DIM, DEPTH, HEADS, TOKENS, BATCH = 384, 4, 6, 65, 16
@@ -62,12 +62,12 @@ def measure(rounds: int) -> list[Row]:
         "lora r=32": LoRAConfig(r=BASES * RANK, target_modules=WHOLE),
         "linear": LinearConfig(),
     }
-    calls = {method: _step(*_adapted(base, config), x) for method, config in configs.items()}
+    calls = {method: training_step(_adapted(base, config)[0], x) for method, config in configs.items()}
     calls["frozen"] = torch.no_grad()(lambda: base(x))
     reference = "lora r=32"
     if importlib.util.find_spec("peft") is not None:
         reference = "peft r=32"
-        calls[reference] = _step(_peft(base), None, x)
+        calls[reference] = training_step(_peft(base), x)
     return race("train step", calls, rounds=rounds, reference=reference) + _penalty(base, rounds) + _idle(rounds)
 
 
@@ -82,20 +82,6 @@ def _peft(base: nn.Module) -> nn.Module:
     config = LoraConfig(r=BASES * RANK, target_modules=r".*\.attn\.(qkv|proj)", modules_to_save=["head"])
     model: nn.Module = get_peft_model(copy.deepcopy(base), config)
     return model
-
-
-def _step(model: nn.Module, adapter: Adapter | None, x: Tensor) -> Callable[[], object]:
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
-
-    def step() -> None:
-        loss = model(x).logsumexp(dim=1).mean()
-        if adapter is not None:
-            loss = loss + adapter.regularization()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 def _penalty(base: nn.Module, rounds: int) -> list[Row]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import pcclora
 from pcclora.adapters import CLoRAConfig, LinearConfig, LoRAConfig
 from pcclora.tools.benchmarks.resources import bound, count_call_macs, peak_mb
+from pcclora.tools.benchmarks.steps import loss_of, training_step
 from pcclora.tools.benchmarks.timing import Row, clock_of, race
 
 MODEL: dict[str, Any] = {"name": "timm/vit_base_patch16_224", "num_classes": 100}
@@ -68,7 +69,7 @@ def training(rounds: int, device: str) -> list[Row]:
     models = {name: method(copy.deepcopy(base)) for name, method in methods().items()}
     images = batch(BATCH, device)
     _require_equal(base, models, images[:1])
-    calls = {name: step(model, images) for name, model in models.items()}
+    calls = {name: training_step(model, images) for name, model in models.items()}
     reference = f"peft r={BASES * RANK}" if f"peft r={BASES * RANK}" in calls else f"lora r={BASES * RANK}"
     macs = count_call_macs(calls["clora"])
     rows = race(case, calls, rounds=rounds, reference=reference, clock=clock_of(device))
@@ -99,25 +100,6 @@ def batch(B: int, device: str) -> Tensor:
     return torch.randn(B, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def step(model: nn.Module, images: Tensor) -> Callable[[], None]:
-    """Return one training step of what the model trains."""
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
-
-    def call() -> None:
-        optimizer.zero_grad()
-        loss_of(model, images).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return call
-
-
-def loss_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Return a loss of all logits, and the adapter's own penalty."""
-    loss: Tensor = model(images).logsumexp(dim=1).mean()
-    penalty: Tensor | int = sum(adapter.regularization() for adapter in getattr(model, "adapters", {}).values())
-    return loss + penalty
-
-
 def prepare(method: str, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
     """Return what loads a method's code, a backward pass of one image without a trace, and its first whole step."""
     model = methods()[method](bare(device))
@@ -126,7 +108,7 @@ def prepare(method: str, device: str) -> tuple[Callable[[], object], Callable[[]
         loss_of(model, batch(1, device)).backward()  # type: ignore[no-untyped-call]
         model.zero_grad()
 
-    return warm_up, step(model, batch(BATCH, device))
+    return warm_up, training_step(model, batch(BATCH, device))
 
 
 def _attached(model: nn.Module, config: Any) -> nn.Module:

@@ -1,14 +1,16 @@
 """Fair timing on a noisy machine: round-robin, medians and minima; process CPU time, or wall time of a GPU's work."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter, process_time
 
 import torch
+from tqdm import tqdm
 
 Clock = Callable[[], float]
 SHORTEST = 0.005  # seconds of one sample: faster calls are repeated within it
+BAR = {"delay": 2, "leave": False, "disable": None, "dynamic_ncols": True}  # of a progress bar; none without a terminal
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Row:
         samples: Seconds of one call, a number a round.
         reference: The method of the same case that this one's speed is given in multiples of; none where empty.
         peak_mb: Megabytes that a call adds to the process at its peak, where that was measured.
+        notes: Heading -> what else is said of the method.
     """
 
     case: str
@@ -28,6 +31,7 @@ class Row:
     samples: tuple[float, ...]
     reference: str = ""
     peak_mb: float | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -38,6 +42,10 @@ class Row:
     def minimum(self) -> float:
         """The fastest sample, in seconds."""
         return min(self.samples)
+
+    def over(self, other: "Row") -> float:
+        """Return how long it takes, in multiples of another row of the same race: the median over the rounds."""
+        return median(own / theirs for own, theirs in zip(self.samples, other.samples, strict=True))
 
 
 def clock_of(device: str) -> Clock:
@@ -64,9 +72,9 @@ def race(
     """
     repeats = {method: _repeats(call, clock) for method, call in calls.items()}
     samples: dict[str, list[float]] = {method: [] for method in calls}
-    for i in range(rounds):
-        for method in list(calls)[:: 1 if i % 2 else -1]:  # to and fro: who comes before matters as well
-            samples[method].append(sample(calls[method], repeats[method], clock))
+    order = [method for i in range(rounds) for method in list(calls)[:: 1 if i % 2 else -1]]
+    for method in tqdm(order, desc=case, unit="call", **BAR):  # to and fro: who comes before matters as well
+        samples[method].append(sample(calls[method], repeats[method], clock))
     return [Row(case, method, tuple(taken), reference) for method, taken in samples.items()]
 
 
@@ -79,5 +87,6 @@ def sample(call: Callable[[], object], repeats: int, clock: Clock = process_time
 
 
 def _repeats(call: Callable[[], object], clock: Clock) -> int:
-    call()  # first use: memory, caches
+    if sample(call, 1, clock) > 20 * SHORTEST:  # first use: memory, caches; of long calls the second is as the others
+        return 1
     return max(1, round(SHORTEST / max(1e-6, sample(call, 1, clock))))
