@@ -57,13 +57,21 @@ def load_config(
         An instance of ``schema``.
 
     Raises:
-        PccloraError: If anything is wrong: one message lists all unknown keys and wrong types.
+        PccloraError: If anything is wrong: one message lists all unknown keys and wrong types, those that the file has
+            without the overrides under its name, the others under the command line's.
     """
     values = read_tree(find_config(file)) if file is not None else {}
     described = schema if isinstance(schema, type) else schema(cast("dict[str, Any]", words_of(values)))
     errors: list[str] = []
     _apply_all(values, overrides, errors)
-    return _checked(described, values, str(file or "configuration"), errors)
+    config = _build(described, values, "", errors)
+    if errors:
+        of_file: list[str] = []
+        _build(described, read_tree(find_config(file)) if file is not None else {}, "", of_file)
+        own, given = ([error for error in errors if (error in of_file) is there] for there in (True, False))
+        sides = ((str(file or "configuration"), own), ("command line", given))
+        raise PccloraError("\n".join(_unusable(source, said) for source, said in sides if said))
+    return cast("T", config)
 
 
 def from_dict(schema: type[T], values: Mapping[str, Any], *, source: str) -> T:
@@ -134,8 +142,12 @@ def to_yaml(config: Any) -> str:
 def _checked(schema: type[T], values: Mapping[str, Any], source: str, errors: list[str]) -> T:
     config = _build(schema, values, "", errors)
     if errors:
-        raise PccloraError(f"{source}: " + "\n  ".join(["cannot be used:", *errors]))
+        raise PccloraError(_unusable(source, errors))
     return cast("T", config)
+
+
+def _unusable(source: str, errors: Sequence[str]) -> str:
+    return f"{source}: " + "\n  ".join(["cannot be used:", *errors])
 
 
 def _apply_all(values: dict[str, Any], overrides: Sequence[str], errors: list[str]) -> None:

@@ -77,6 +77,19 @@ def test_every_error_is_reported_at_once_with_the_nearest_name():
         assert part in message
 
 
+def test_what_the_command_line_says_wrongly_is_not_laid_to_the_file(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 3\n")
+    with pytest.raises(PccloraError, match=r"^command line: cannot be used:\n  schedule\.lrr: unknown key.*$"):
+        load_config(Run, file=file, overrides=["schedule.lrr=1"])
+    file.write_text("sed: 3\nseed: x\n")
+    with pytest.raises(PccloraError) as caught:
+        load_config(Run, file=file, overrides=["schedule.lrr=1", "plain", "seed=1"])
+    of_file, given = str(caught.value).split("\ncommand line: cannot be used:\n  ")
+    assert of_file.startswith(f"{file}: cannot be used:\n  sed: unknown key") and "seed: Value" not in of_file
+    assert "'plain'" in given and "schedule.lrr" in given and "sed:" not in given
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
