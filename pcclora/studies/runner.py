@@ -89,10 +89,12 @@ class Outcome:
     Attributes:
         failed: Those that failed, and why.
         left: Those that are neither finished nor failed: of other shards.
+        diverged: Those of ``failed`` whose training diverged, as it would again.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    diverged: set[str] = field(default_factory=set)
 
     @property
     def complete(self) -> bool:
@@ -108,9 +110,13 @@ class Outcome:
         Raises:
             LeavesFailedError: Naming each, and why.
         """
-        if self.failed:
-            lines = "".join(f"failed: {name}: {why}\n" for name, why in self.failed.items())
-            raise LeavesFailedError(f"{lines}{len(self.failed)} failed, what is finished stays; again: {again}")
+        if not self.failed:
+            return
+        lines = "".join(f"failed: {name}: {why}\n" for name, why in self.failed.items())
+        remedies = [f"again: {again}"] if self.failed.keys() - self.diverged else []
+        if self.diverged:
+            remedies.append(f"{len(self.diverged)} diverged and would again: begin anew with a lower learning rate")
+        raise LeavesFailedError(f"{lines}{len(self.failed)} failed, what is finished stays; {'; '.join(remedies)}")
 
 
 class LeavesFailedError(PccloraError):
@@ -134,19 +140,21 @@ def run_leaves(leaves: Sequence[Leaf], workers: Workers, *, title: str = "", uni
     from tqdm import tqdm
 
     waiting = [leaf for leaf in workers.share(leaves) if not leaf.file.is_file()]
-    failed: dict[str, str] = {}
+    failed, diverged = dict[str, str](), set[str]()
     quiet = None if title else True  # None: off where there is no terminal
     bar = {"desc": title, "total": len(waiting), "unit": unit, "disable": quiet, "dynamic_ncols": True}
     try:
-        for name, error in tqdm(_results(waiting, workers), **bar):
+        for name, error, again in tqdm(_results(waiting, workers), **bar):
             if error is not None:
                 failed[name] = error
+                diverged |= {name} if again else set()
                 logger.error("failed: %s: %s", name, error)
     except Exception as error:
         if type(error).__name__ not in LOST:
             raise
         raise PccloraError(f"a process died, perhaps of memory; what is finished stays: {error}") from error
-    return Outcome(failed, [leaf.name for leaf in leaves if leaf.name not in failed and not leaf.file.is_file()])
+    left = [leaf.name for leaf in leaves if leaf.name not in failed and not leaf.file.is_file()]
+    return Outcome(failed, left, diverged)
 
 
 def begin_study(output: Path, files: Mapping[str, Any], more: Callable[[Path], None] | None = None) -> None:
@@ -180,14 +188,14 @@ def holds_study(output: Path, files: Mapping[str, Any]) -> bool:
     )
 
 
-def _results(leaves: Sequence[Leaf], workers: Workers) -> Iterator[tuple[str, str | None]]:
-    """Run leaves; gives the name of each, and why it failed."""
+def _results(leaves: Sequence[Leaf], workers: Workers) -> Iterator[tuple[str, str | None, bool]]:
+    """Run leaves; gives the name of each, why it failed, and whether by diverging."""
     if not leaves:
         return
     if not single_process():  # a process that went on alone would wait for the others for ever
         for leaf in leaves:
             leaf.call()
-            yield leaf.name, None
+            yield leaf.name, None, False
         return
     from joblib import Parallel, delayed
 
@@ -202,7 +210,7 @@ def _results(leaves: Sequence[Leaf], workers: Workers) -> Iterator[tuple[str, st
 
 def _run(
     name: str, call: Callable[[], object], plugins: tuple[str, ...], threads: int | None, folder: Path | None
-) -> tuple[str, str | None]:
+) -> tuple[str, str | None, bool]:
     try:
         with nullcontext() if folder is None else chdir(folder):  # relative paths mean the same there
             if threads is not None:  # a process of its own: it knows nothing of the parent's plugins and threads
@@ -213,11 +221,17 @@ def _run(
                 _load_plugins(plugins)
             call()
     except PccloraError as error:
-        return name, str(error)
+        return name, str(error), _diverged(error)
     except Exception as error:  # of whatever kind: the others go on, and this one is named
         at = traceback.extract_tb(error.__traceback__)[-1]
-        return name, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-    return name, None
+        return name, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})", False
+    return name, None, False
+
+
+def _diverged(error: PccloraError) -> bool:
+    from pcclora.engine.loop import DivergenceError  # here, not above: it imports torch
+
+    return isinstance(error, DivergenceError)
 
 
 @lru_cache(maxsize=1)

@@ -178,7 +178,9 @@ def run_suite(output: Path, workers: Workers = HERE) -> dict[str, Path]:
     finals = {task: _final_leaves(output, task, point, suite.seeds) for task, point in chosen.items()}
     places = [(task, place) for task in suite.tasks for place in range(len(suite.seeds) or 1)]
     own = [finals[task][place] for task, place in workers.share(places) if task in finals]
-    outcome.failed |= run_leaves(own, replace(workers, shard=(1, 1)), title="training").failed
+    trained = run_leaves(own, replace(workers, shard=(1, 1)), title="training")
+    outcome.failed |= trained.failed
+    outcome.diverged |= trained.diverged
     outcome.refuse_failures(f"--resume {output}")
     finished = [task for task, own in finals.items() if all(leaf.file.is_file() for leaf in own)]
     return {task: _gathered(output, task, chosen[task]) for task in finished}

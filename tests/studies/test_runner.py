@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pcclora.config import load_config
+from pcclora.engine.loop import DivergenceError
 from pcclora.errors import PccloraError
 from pcclora.studies.comparison import Comparison, compare, table
 from pcclora.studies.runner import HERE, Leaf, LeavesFailedError, Workers, begin_study, run_leaves
@@ -71,6 +72,22 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path, jobs):
     assert "ZeroDivisionError: two (test_runner.py, line" in outcome.failed["leaf 2"]
     with pytest.raises(LeavesFailedError, match="failed: leaf 3: three\n2 failed, .* again: the same"):
         outcome.refuse_failures("the same")
+
+
+def diverge(number):
+    if number == 1:
+        raise DivergenceError("the loss is nan in epoch 3; lower train.lr")
+    raise PccloraError("a disk is full")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_diverged_is_not_to_be_tried_again_as_it_was(tmp_path, jobs):
+    both = [Leaf(f"leaf {n}", tmp_path / str(n), partial(diverge, n)) for n in (0, 1)]
+    lower = "1 diverged and would again: begin anew with a lower learning rate"
+    with pytest.raises(LeavesFailedError, match=f"2 failed, what is finished stays; again: the same; {lower}$"):
+        run_leaves(both, Workers(jobs=jobs)).refuse_failures("the same")
+    with pytest.raises(LeavesFailedError, match=f"1 failed, what is finished stays; {lower}$"):
+        run_leaves(both[1:], Workers(jobs=jobs)).refuse_failures("the same")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9])
