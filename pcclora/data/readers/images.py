@@ -96,8 +96,13 @@ def _rgb(image: Image.Image, path: Path, *, sixteen: bool) -> ByteArray:
     if "transparency" in image.info:
         image = image.convert("RGBA")  # else Pillow warns
     pixels = np.asarray(image.convert("RGB"))
-    if sixteen and 0 < pixels.max() < 16:
-        _tell_once(0, f"{path}: 16-bit colours in the lowest 12 bits are read near black; save them with 8 bits")
+    if sixteen and 0 < pixels.max() < 2**6:  # Pillow has left out the lower 8 bits
+        depth = next(depth for depth in DEPTHS if pixels.max() < 2 ** (depth - 8))
+        _tell_once(
+            0,
+            f"{path}: 16-bit colours in the lowest {depth} bits are read {2 ** (16 - depth)} times too dark, if they "
+            "are not meant so; save them with 8 bits",
+        )
     return pixels
 
 

@@ -77,7 +77,7 @@ def read_obj(path: Path, _: object) -> Content:
             if kind in ("v", "V"):
                 values = floats(words)
                 points.extend((values[0], values[1], values[2]))
-                colors.extend(values[3:6] if len(values) == 6 else ())  # four: a weight
+                colors.extend(values[3:6] if len(values) in (6, 7) else ())  # four: a weight; seven: opacity
             elif kind in ("f", "F", "fo"):  # fo: of the first version of the format
                 before = len(points) // 3
                 corners.extend(_corner(int(word.split("/", maxsplit=1)[0]), before, path) for word in words)

@@ -17,6 +17,8 @@ _LONGEST_LINE = 2**20
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
 _MISSING = r"[+-]?(?:nan(?:\(\w*\))?|inf(?:inity)?|1\.#\w+)"  # 1.#QNAN, -1.#IND, nan(ind): as Microsoft's C writes NaN
 _IS_NUMBER = re.compile(f"{_NUMBER}|{_MISSING}", re.ASCII | re.IGNORECASE)
+_FRACTION = r"\d*\.\d+(?:[eEdD][+-]?\d+)?"
+_RUN_TOGETHER = re.compile(rf"[+-]?{_FRACTION}(?:[+-]{_FRACTION})+", re.ASCII)
 _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
 _MICROSOFT = re.compile(r"[+-]?(?:nan\(\w*\)|1\.#\w+)", re.ASCII | re.IGNORECASE)
 _COMMENT = re.compile(r"#|//")
@@ -25,6 +27,11 @@ _COMMENT = re.compile(r"#|//")
 def is_number(cell: str) -> bool:
     """Return whether a cell holds one number; NaN is one."""
     return _IS_NUMBER.fullmatch(cell) is not None
+
+
+def run_together(cells: Iterable[str]) -> bool:
+    """Return whether every cell holds several fractions with nothing between them, as Fortran's fixed columns have."""
+    return all(_RUN_TOGETHER.fullmatch(cell) is not None for cell in cells)
 
 
 def without_comment(line: str) -> str:
@@ -53,8 +60,11 @@ def numbers(lines: Iterable[str], delimiter: str | None = None) -> NDArray[np.fl
         ValueError: If a cell is no number, or rows differ in length.
     """
     rows = (_plain(row) for line in lines if (row := without_comment(line)))
-    with quiet():
-        return np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
+    try:
+        with quiet():
+            return np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
+    except ValueError as error:  # what numpy advises is for who calls it
+        raise ValueError(str(error).partition("; use `usecols`")[0]) from error
 
 
 def floats(words: list[str]) -> list[float]:

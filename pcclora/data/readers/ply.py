@@ -66,7 +66,7 @@ def read_ply(path: Path, _: object) -> Content:
     if len(axes) < 3:
         raise PccloraError(f"{path}: no vertices with x, y and z in this ply; {REMEDY}")
     points = np.stack([vertex.pop(axes[axis]) for axis in XYZ], axis=1)
-    faces, strips = (_corners(found.get(name, {})) for name in ("face", "tristrips"))
+    faces, strips = (_corners(found.get(name, {})) for name in ("faces" if "faces" in found else "face", "tristrips"))
     if strips is not None:
         faces = _unrolled(strips, faces)
     triangles = None if faces is None else triangulated(*faces, len(points), path)

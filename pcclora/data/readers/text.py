@@ -18,6 +18,7 @@ from pcclora.data.readers.numbers import (
     encoding_of,
     is_number,
     numbers,
+    run_together,
     separator,
     without_comment,
 )
@@ -128,6 +129,10 @@ def _layout(lines: Iterable[str], path: Path) -> _Layout:
         row = without_comment(line)
         cells = cells_of(row) if row else []
         found = [is_number(cell) for cell in cells]
+        if cells and run_together(cells):
+            raise PccloraError(
+                f"{path}: line {number + 1} has numbers that run together: '{row[:60]}'; put blanks between them"
+            )
         if not any(found) and not _decimal_commas(row):
             headers.append(line)
         elif all(found) and len(cells) >= 3:

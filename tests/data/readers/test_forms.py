@@ -223,9 +223,11 @@ def test_vertex_colours_of_an_obj_and_an_off_without_faces(scale, tmp_path):
     colors = COLORS / 255 * scale
     rows = np.hstack([POINTS, colors])
     np.savetxt(tmp_path / "a.obj", rows, fmt=["v %.6f"] + ["%.6f"] * 5)
+    opaque = np.hstack([rows, np.full((len(rows), 1), scale)])
+    np.savetxt(tmp_path / "b.obj", opaque, fmt=["v %.6f"] + ["%.6f"] * 6)
     np.savetxt(tmp_path / "a.off", rows, fmt="%.6f", header="COFF\n30 0 0", comments="")
     np.savetxt(tmp_path / "b.off", np.hstack([POINTS, POINTS, colors]), fmt="%.6f", header="CNOFF\n30 0 0", comments="")
-    for name in ("a.obj", "a.off", "b.off"):
+    for name in ("a.obj", "b.obj", "a.off", "b.off"):
         np.testing.assert_array_equal(read_scan(tmp_path / name).colors, COLORS)
 
 

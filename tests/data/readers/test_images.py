@@ -178,18 +178,22 @@ def test_declared_ranges_of_pgm_are_kept(tmp_path):
     np.testing.assert_allclose(read_image(tmp_path / "a.pgm")[0, :, 0], values[0] / 4000 * 255, atol=1)
 
 
-def test_dark_16_bit_colours_are_told_of(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("value", "depth"), [(1000, 10), (4000, 12), (16000, 14), (17000, 0)])
+def test_dark_16_bit_colours_are_told_of(tmp_path, monkeypatch, value, depth):
     monkeypatch.setattr(image_files, "_told", set())
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    row = b"\0" + np.full((2, 3), 4000, ">u2").tobytes()
+    row = b"\0" + np.full((2, 3), value, ">u2").tobytes()
     head = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
     content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    with pytest.warns(UserWarning, match="lowest 12 bits"):
-        assert (read_image(tmp_path / "a.png") == 15).all()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert (read_image(tmp_path / "a.png") == value >> 8).all()
+    told = [f"lowest {depth} bits are read {2 ** (16 - depth)} times too dark" in str(each.message) for each in said]
+    assert told == ([True] if depth else [])
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -41,6 +41,8 @@ def test_the_faces_of_a_ply_go_by_several_names(order, sampled, tmp_path):
     for name in ("vertex_index", "Vertex_Indices", "vertices"):
         (tmp_path / "a.ply").write_bytes(ply(order, name=name))
         np.testing.assert_allclose(read_points(tmp_path / "a.ply", mesh_points=200), sampled)
+    (tmp_path / "a.ply").write_bytes(ply(order, element="faces"))
+    np.testing.assert_allclose(read_points(tmp_path / "a.ply", mesh_points=200), sampled)
 
 
 @pytest.mark.parametrize("order", ["", "<", ">"])
