@@ -1,11 +1,13 @@
 """What each method trains in the trunks of ViT-B/16 and Point-MAE, without head and class token, as published."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import pcclora
-from pcclora import CLoRAConfig, LoRAConfig, PccloraError
+from pcclora import BitFitConfig, CLoRAConfig, LoRAConfig, PccloraError
 from pcclora.adapters import (
     AdapterPlusConfig,
     AdaptFormerConfig,
@@ -26,6 +28,7 @@ from pcclora.adapters import (
     PPTConfig,
     RepAdapterConfig,
     SequentialAdapterConfig,
+    SSFConfig,
     STAGConfig,
     VeRAConfig,
     VPTDeepConfig,
@@ -39,7 +42,9 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "adapter_plus m=8": (AdapterPlusConfig(m=8), 165_984, 83_040),
     "adapter_plus m=16": (AdapterPlusConfig(m=16), 313_536, 156_864),
     "adaptformer m=8": (AdaptFormerConfig(m=8), 156_768, 78_432),
+    "adaptformer m=8, no biases": (AdaptFormerConfig(m=8, bias=False), 147_456, 73_728),
     "arc k=50": (ARCConfig(), 96_432, 48_816),
+    "bitfit": (BitFitConfig(), 102_912, 39_680),
     "clora": (CLoRAConfig(), 61_440, 36_864),
     "clora input": (CLoRAConfig(placement="input"), 55_296, 30_720),
     "clora share=half": (CLoRAConfig(share="half"), 110_592, 61_440),
@@ -59,6 +64,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "lora q, v": (LoRAConfig(target_modules=("blocks.*.attn.qkv[q,v]",)), 294_912, 147_456),
     "lora qkv": (LoRAConfig(target_modules=("blocks.*.attn.qkv",)), 294_912, 147_456),
     "lora qkv, proj": (LoRAConfig(target_modules=WHOLE), 442_368, 221_184),
+    "lora r=32 qkv, proj": (LoRAConfig(r=32, target_modules=WHOLE), 1_769_472, 884_736),
     "lora": (LoRAConfig(), 589_824, 294_912),
     "lora_xs r=16": (LoRAXSConfig(), 12_288, 12_288),
     "lora_xs r=25": (LoRAXSConfig(r=25), 30_000, 30_000),
@@ -68,6 +74,7 @@ COUNTS = {  # name: (settings, ViT-B/16, Point-MAE), sorted by name; None where 
     "pointlora prompts=False": (PointLoRAConfig(prompts=False), None, 221_184 + 33_792 + 50_048),
     "ppt": (PPTConfig(), None, 1_042_191 - 365_839 - 768),
     "repadapter m=8": (RepAdapterConfig(m=8), 239_808, 120_000),
+    "ssf": (SSFConfig(), 205_824, 102_144),
     "stag": (STAGConfig(), None, 259_200),
     "stag sl": (STAGConfig(variant="sl"), None, 851_520),
     "vera": (VeRAConfig(), 49_152, 30_720),
@@ -107,6 +114,12 @@ def trained(model: nn.Module, config: object) -> int | None:
     total = sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and not n.startswith(tuple(saved)))
     pcclora.detach(model)
     return total
+
+
+def test_the_page_on_adapters_has_what_cloras_settings_train(root: Path) -> None:
+    page = (root / "docs" / "adapters.md").read_text()
+    for name in ("clora", "clora input", "clora share=half", "clora share=role"):
+        assert f" {COUNTS[name][1]:,}" in page, name
 
 
 LAST_TEN = tuple(f"blocks.{i}.attn.{name}" for i in range(2, 12) for name in ("qkv[q,k,v]", "proj"))
