@@ -64,7 +64,7 @@ class Comparison:
             raise PccloraError("a comparison needs a config and settings")
         if self.grid and bool(self.tuning) == bool(self.choose_on):
             raise PccloraError("grid: say by choose_on or by tuning what points are chosen on, by one of them")
-        if not 1 <= self.tuning_seeds <= len(self.seeds):
+        if self.grid and not 1 <= self.tuning_seeds <= len(self.seeds):
             raise PccloraError(f"tuning_seeds is {self.tuning_seeds}; from 1 to the {len(self.seeds)} seeds")
         for name in self.against:
             if name not in self.settings:
