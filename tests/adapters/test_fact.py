@@ -44,7 +44,7 @@ def test_the_update_is_u_s_v_in_each_chunk(kind: Any, module: str) -> None:
     expected = torch.cat([naive(adapter, module, i) for i in range(count)], dim=1)
     torch.testing.assert_close(linear(x), x @ (linear.weight.T + expected) + linear.bias, rtol=1e-12, atol=1e-12)
     A, B = adapter.lora_form(module, linear.weight)
-    scale = adapter.lora_alpha(len(A)) / len(A)
+    scale = adapter.lora_alpha(len(A), module) / len(A)
     torch.testing.assert_close(scale * A.T @ B.T, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -114,6 +114,8 @@ class LoRAConfig(LowRankConfig):
 
     def of(self, module: str) -> Self:
         """Return the settings of one target: of several patterns the first that matches counts, as in peft."""
+        if not self.rank_pattern and not self.alpha_pattern:
+            return self
         own = {
             name: next((value for key, value in patterns.items() if _means(key, module)), getattr(self, name))
             for name, patterns in self._patterns().items()
@@ -126,6 +128,8 @@ class LoRAConfig(LowRankConfig):
         Raises:
             PccloraError: If a pattern means none.
         """
+        if not self.rank_pattern and not self.alpha_pattern:
+            return self
         names = [*modules]
         for key in {**self.rank_pattern, **self.alpha_pattern}:
             if not any(_means(key, name) for name in names):
