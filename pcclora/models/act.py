@@ -6,12 +6,10 @@ Dong et al., Autoencoders as Cross-Modal Teachers (ICLR 2023, arXiv 2212.08320).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pcclora.models.backbone import Backbone
-from pcclora.models.factory import build_task
+from pcclora.models.factory import register_model
 from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.point_mae import PointMAE
 from pcclora.models.trunk import PointMAEConfig
-from pcclora.registry import MODELS
 
 
 @dataclass
@@ -32,9 +30,5 @@ class ACTPartSegmenter(PointMAEPartSegmenter):
     families: ClassVar[tuple[str, ...]] = ("ACT",)
 
 
-@MODELS.register("act", config=ACTConfig)
-def act(config: ACTConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0) -> Backbone:
-    """ACT (arXiv 2212.08320): 22.1 M parameters, 174 keys; parts 27.1 M, 192."""
-    tasks = {"cls": ACT, "partseg": ACTPartSegmenter}
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task(tasks, config, task=task, **counts)
+# arXiv 2212.08320: 22.1 M parameters, 174 keys; parts 27.1 M, 192
+register_model("act", config=ACTConfig, heads={"cls": ACT, "partseg": ACTPartSegmenter})

@@ -1,5 +1,6 @@
 """What every backbone declares beside its forward; a new one inherits it and registers in ``MODELS`` (one file)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ CLS_TOKENS = ("cls_token", "cls_pos")
 class Backbone(nn.Module):
     """Base of the models that :func:`create_model` makes.
 
-    A classifier maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to a loss, a
-    part segmenter (:mod:`pcclora.models.part_segmentation`) maps (clouds, category) to logits (B, N, num_parts).
+    A :class:`Classifier` maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to
+    a loss, a part segmenter (:mod:`pcclora.models.part_segmentation`) maps (clouds, category) to logits (B, N,
+    num_parts).
 
     Attributes:
         config: The dataclass it was built from.
@@ -46,17 +48,13 @@ class Backbone(nn.Module):
     prefix_tokens: int = 0
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": (HEAD,)}
 
-    def features(self, points: Tensor) -> Tensor:
-        """Map clouds (B, N, 3) to one feature vector each (B, F): what the head reads."""
-        return self.attend(*self.tokenize(points))
 
-    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Map clouds (B, N, 3) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
-        raise NotImplementedError
+class Classifier(Backbone, ABC):
+    """A backbone that maps samples to logits (B, num_classes), by way of features."""
 
-    def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
-        """Map what :meth:`tokenize` returns to features (B, F)."""
-        raise NotImplementedError
+    @abstractmethod
+    def features(self, samples: Tensor) -> Tensor:
+        """Map clouds (B, N, 3), or images (B, 3, S, S), to one feature vector each (B, F): what the head reads."""
 
     def classify(self, features: Tensor) -> Tensor:
         """Map features (B, F) to logits (B, num_classes)."""
@@ -66,3 +64,19 @@ class Backbone(nn.Module):
     def pretrained(self, features: Tensor) -> Tensor:
         """Return what of features (B, F) owes nothing to a class token that pre-training has none of."""
         return features
+
+
+class TokenClassifier(Classifier):
+    """A classifier of clouds whose features are made in two steps; what the first gives can be kept."""
+
+    @abstractmethod
+    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clouds (B, N, 3) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
+
+    @abstractmethod
+    def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
+        """Map what :meth:`tokenize` returns to features (B, F)."""
+
+    def features(self, points: Tensor) -> Tensor:
+        """Map clouds (B, N, 3) to what the head reads (B, F)."""
+        return self.attend(*self.tokenize(points))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import Backbone
-from pcclora.models.factory import build_task
+from pcclora.models.backbone import Backbone, Classifier
+from pcclora.models.factory import register_model
 from pcclora.models.image import TimmConfig, VitMiniConfig
 from pcclora.models.image_mae import ImageMAE
 from pcclora.models.image_timm import import_timm, timm_architectures, timm_cfg
@@ -24,17 +24,17 @@ from pcclora.registry import MODELS
 ATTENTION = (("qkv",), ("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
 
 
-class ImageBackbone(Backbone):
+class ImageBackbone(Classifier):
     """What a timm model has beside its own: images (B, 3, S, S) to logits (B, num_classes), by way of features."""
 
     holds = "images"
     families: ClassVar[tuple[str, ...]] = ("timm",)
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("patch_embed",), "head": ("head", "head_dist")}
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, samples: Tensor) -> Tensor:
         """Map images (B, 3, S, S) to what the head reads (B, F): for a distilled DeiT both tokens, F = 2 C."""
         model: Any = self
-        tokens = model.forward_features(images)
+        tokens = model.forward_features(samples)
         if len(self.head_names) == 2:
             return torch.cat([tokens[:, 0], tokens[:, 1]], dim=-1)
         pooled: Tensor = model.forward_head(tokens, pre_logits=True)
@@ -50,24 +50,6 @@ class ImageBackbone(Backbone):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Be pickled and copied by timm's own class, for this one is made on the fly and cannot be found by name."""
         return _blank, (type(self).__bases__[1],), self.__dict__
-
-
-@MODELS.register("timm", config=TimmConfig, variant="architecture", variants=timm_architectures)
-def timm_model(
-    config: TimmConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """Any vision transformer of timm whose attention has its linear maps as modules; without weights."""
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_timm, "pretrain": partial(_build_mae, _build_timm)}, config, task=task, **counts)
-
-
-@MODELS.register("vit_mini", config=VitMiniConfig)
-def vit_mini(
-    config: VitMiniConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """A ViT for a CPU, timm's class; its pre-trained weights come with the package."""
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task({"cls": _build_mini, "pretrain": partial(_build_mae, _build_mini)}, config, task=task, **counts)
 
 
 def _build_timm(config: TimmConfig, *, num_classes: int) -> Backbone:
@@ -145,3 +127,17 @@ def _blank(kind: Any) -> Backbone:
 @cache
 def _backbone_class(kind: type[nn.Module]) -> type[Backbone]:
     return type(kind.__name__, (ImageBackbone, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+
+
+# any whose attention has its linear maps as modules; without weights
+register_model(
+    "timm",
+    config=TimmConfig,
+    heads={"cls": _build_timm, "pretrain": partial(_build_mae, _build_timm)},
+    variant="architecture",
+    variants=timm_architectures,
+)
+# for a CPU, timm's class; its pre-trained weights come with the package
+register_model(
+    "vit_mini", config=VitMiniConfig, heads={"cls": _build_mini, "pretrain": partial(_build_mae, _build_mini)}
+)

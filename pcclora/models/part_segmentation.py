@@ -10,6 +10,7 @@ passes through its layer once (:class:`~pcclora.models.pointwise.PointwiseConv`)
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
@@ -40,7 +41,7 @@ class Encoded(NamedTuple):
     code: Tensor
 
 
-class PartSegmenter(Backbone):
+class PartSegmenter(Backbone, ABC):
     """Base of the part segmenters: ``model(points (B, N, 3), category (B,)) -> logits (B, N, num_parts)``.
 
     The logits are of all parts; those that the category does not have are for the caller to leave out.
@@ -70,13 +71,13 @@ class PartSegmenter(Backbone):
         """
         return self.decode(self.encode(points, category), points if query is None else query)
 
+    @abstractmethod
     def encode(self, points: Tensor, category: Tensor) -> Encoded:
         """Run the trunk, once, on clouds (B, N, 3) of categories (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, encoded: Encoded, query: Tensor) -> Tensor:
         """Return the logits (B, M, P) of any points (B, M, 3): each depends on ``encoded`` and itself alone."""
-        raise NotImplementedError
 
     def one_hot(self, points: Tensor, category: Tensor) -> Tensor:
         """Return the categories (B,) of clouds as (B, num_categories) of the points' dtype.

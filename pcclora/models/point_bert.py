@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import CLS_TOKENS, Backbone
-from pcclora.models.factory import build_task
+from pcclora.models.backbone import CLS_TOKENS
+from pcclora.models.factory import register_model
 from pcclora.models.heads import point_bert_head
 from pcclora.models.part_segmentation import Encoded, PartSegmenter, tapped
 from pcclora.models.point_mae import PointMAE
@@ -24,7 +24,6 @@ from pcclora.models.transformer import token_parameter
 from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
 from pcclora.models.upsampling import NORM_GROUPS, Upsampling
 from pcclora.ops import sample_farthest_points
-from pcclora.registry import MODELS
 
 
 @dataclass
@@ -133,11 +132,5 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
         return fine, fine[:, : self.levels[1]]
 
 
-@MODELS.register("point_bert", config=PointBERTConfig)
-def point_bert(
-    config: PointBERTConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """Point-BERT (arXiv 2111.14819): 22.1 M parameters, 164 keys; parts 27.1 M, 223."""
-    tasks = {"cls": PointBERT, "partseg": PointBERTPartSegmenter}
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task(tasks, config, task=task, **counts)
+# arXiv 2111.14819: 22.1 M parameters, 164 keys; parts 27.1 M, 223
+register_model("point_bert", config=PointBERTConfig, heads={"cls": PointBERT, "partseg": PointBERTPartSegmenter})

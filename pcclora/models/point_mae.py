@@ -12,15 +12,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pcclora.models.backbone import CLS_TOKENS, Backbone
+from pcclora.models.backbone import CLS_TOKENS, TokenClassifier
 from pcclora.models.checkpoint_keys import HEAD
-from pcclora.models.factory import build_task
+from pcclora.models.factory import register_model
 from pcclora.models.heads import point_mae_head
 from pcclora.models.masked_autoencoder import PointMAEPretrain
 from pcclora.models.part_segmentation import PointMAEPartSegmenter
 from pcclora.models.transformer import Transformer, token_parameter
 from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
-from pcclora.registry import MODELS
 
 
 @dataclass
@@ -39,7 +38,7 @@ class PointMAETinyConfig(PointMAEConfig):
     decoder_depth: int = 2
 
 
-class PointMAE(Trunk, Backbone):
+class PointMAE(Trunk, TokenClassifier):
     """Classifier: the trunk, a class token with a position of its own, and a head on [class token, max of the others].
 
     Args:
@@ -95,20 +94,8 @@ class PointMAE(Trunk, Backbone):
         return normalised
 
 
-@MODELS.register("point_mae", config=PointMAEConfig)
-def point_mae(
-    config: PointMAEConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """Point-MAE (arXiv 2203.06604): 22.1 M parameters, 174 keys; parts 27.1 M, 192; pre-training 29.0 M, 209."""
-    tasks = {"cls": PointMAE, "partseg": PointMAEPartSegmenter, "pretrain": PointMAEPretrain}
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task(tasks, config, task=task, **counts)
-
-
-@MODELS.register("point_mae_tiny", config=PointMAETinyConfig)
-def point_mae_tiny(
-    config: PointMAETinyConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """Point-MAE for a CPU; its pre-trained weights come with the package."""
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return point_mae(config, task=task, **counts)
+HEADS = {"cls": PointMAE, "partseg": PointMAEPartSegmenter, "pretrain": PointMAEPretrain}
+# arXiv 2203.06604: 22.1 M parameters, 174 keys; parts 27.1 M, 192; pre-training 29.0 M, 209
+register_model("point_mae", config=PointMAEConfig, heads=HEADS)
+# for a CPU; its pre-trained weights come with the package
+register_model("point_mae_tiny", config=PointMAETinyConfig, heads=HEADS)

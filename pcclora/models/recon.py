@@ -18,14 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.models.backbone import CLS_TOKENS, Backbone
-from pcclora.models.factory import build_task
+from pcclora.models.backbone import CLS_TOKENS
+from pcclora.models.factory import register_model
 from pcclora.models.heads import point_mae_head
 from pcclora.models.part_segmentation import PointMAEPartSegmenter, tapped
 from pcclora.models.point_mae import PointMAE
 from pcclora.models.transformer import Block, Mlp, Transformer, token_parameter
 from pcclora.models.trunk import TOKEN_PLACES, PointMAEConfig
-from pcclora.registry import MODELS
 
 TOKENS = 3  # class, image, text
 
@@ -177,21 +176,7 @@ class ReConPlainPartSegmenter(PointMAEPartSegmenter):
     families: ClassVar[tuple[str, ...]] = ("ReCon",)
 
 
-@MODELS.register("recon", config=ReConConfig)
-def recon(
-    config: ReConConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """ReCon (arXiv 2302.02318) as published: 43.6 M parameters, 322 keys; parts 48.5 M, 342."""
-    tasks = {"cls": ReCon, "partseg": ReConPartSegmenter}
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task(tasks, config, task=task, **counts)
-
-
-@MODELS.register("recon_plain", config=ReConPlainConfig)
-def recon_plain(
-    config: ReConPlainConfig, *, task: str, num_classes: int = 0, num_parts: int = 0, num_categories: int = 0
-) -> Backbone:
-    """ReCon's weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys; parts 27.1 M, 192."""
-    tasks = {"cls": ReConPlain, "partseg": ReConPlainPartSegmenter}
-    counts = {"num_classes": num_classes, "num_parts": num_parts, "num_categories": num_categories}
-    return build_task(tasks, config, task=task, **counts)
+# arXiv 2302.02318 as published: 43.6 M parameters, 322 keys; parts 48.5 M, 342
+register_model("recon", config=ReConConfig, heads={"cls": ReCon, "partseg": ReConPartSegmenter})
+# its weights as parameter-efficient methods use them: 22.1 M parameters, 174 keys; parts 27.1 M, 192
+register_model("recon_plain", config=ReConPlainConfig, heads={"cls": ReConPlain, "partseg": ReConPlainPartSegmenter})

@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 from pcclora.data import Batch, Loader
 from pcclora.data.loader import Items
 from pcclora.engine.evaluator import fill_up
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import Classifier, TokenClassifier
 
 T = TypeVar("T")
 Stage = Literal["features", "tokens"]
 CHUNK = 8  # clouds; a matrix product may round differently with another number of rows
 
 
-def constant_stage(model: Backbone, cloud: Tensor) -> Stage | None:
+def constant_stage(model: Classifier, cloud: Tensor) -> Stage | None:
     """Return how far a model gives the same for the same cloud all through its training.
 
     Args:
@@ -35,12 +35,12 @@ def constant_stage(model: Backbone, cloud: Tensor) -> Stage | None:
         ``features`` if only the head changes, ``tokens`` if also blocks, norms or the class token do, None if the
         tokeniser does or is none of its own.
     """
-    stages: tuple[Stage, ...] = ("features", "tokens")
+    stages: tuple[Stage, ...] = ("features", "tokens") if isinstance(model, TokenClassifier) else ("features",)
     return next((stage for stage in stages if _is_constant(model, stage, cloud)), None)
 
 
 @torch.no_grad()
-def stage_outputs(model: Backbone, stage: Stage, clouds: Tensor) -> Tensor:
+def stage_outputs(model: Classifier, stage: Stage, clouds: Tensor) -> Tensor:
     """Run a model up to a stage, without gradients, in chunks of :data:`CHUNK` clouds; the last one is filled up.
 
     Args:
@@ -64,18 +64,16 @@ class FromStage(nn.Module):
         cached: It is given what :func:`stage_outputs` returned; else it is given clouds and computes that.
     """
 
-    def __init__(self, model: Backbone, stage: Stage, *, cached: bool) -> None:
+    def __init__(self, model: Classifier, stage: Stage, *, cached: bool) -> None:
         super().__init__()
-        self.model: Backbone = model
+        self.model: Classifier = model
         self.stage: Stage = stage
         self.cached = cached
 
     def forward(self, x: Tensor) -> Tensor:
         """Map clouds (B, N, 3), or what is kept of them, to logits (B, num_classes)."""
         held = x if self.cached else stage_outputs(self.model, self.stage, x)
-        return self.model.classify(
-            held if self.stage == "features" else self.model.attend(held[..., :-3], held[..., -3:])
-        )
+        return self.model.classify(held if self.stage == "features" else _attend(self.model, held))
 
 
 def keep(loader: Loader, compute: Callable[[Tensor], Tensor]) -> Loader:
@@ -123,11 +121,21 @@ def _as_it_is(batch: T) -> T:
     return batch
 
 
-def _run(model: Backbone, stage: Stage, clouds: Tensor) -> Tensor:
-    return model.features(clouds) if stage == "features" else torch.cat(model.tokenize(clouds), dim=2)
+def _run(model: Classifier, stage: Stage, clouds: Tensor) -> Tensor:
+    return model.features(clouds) if stage == "features" else _tokens(model, clouds)
 
 
-def _is_constant(model: Backbone, stage: Stage, cloud: Tensor) -> bool:
+def _tokens(model: Classifier, clouds: Tensor) -> Tensor:
+    """Return tokens and centres side by side (B, G, C + 3)."""
+    return torch.cat(cast("TokenClassifier", model).tokenize(clouds), dim=2)
+
+
+def _attend(model: Classifier, held: Tensor) -> Tensor:
+    """Return the features (B, F) of what :func:`_tokens` gave."""
+    return cast("TokenClassifier", model).attend(held[..., :-3], held[..., -3:])
+
+
+def _is_constant(model: Classifier, stage: Stage, cloud: Tensor) -> bool:
     """Whether a stage asks for no gradient, draws nothing at random, and is in train mode what it is in eval mode."""
     was_training = model.training
     devices = [cloud.device] if cloud.device.type == "cuda" else []
@@ -140,8 +148,6 @@ def _is_constant(model: Backbone, stage: Stage, cloud: Tensor) -> bool:
             trained = _run(model.train(), stage, cloud)
             drew = any(not torch.equal(a, b) for a, b in zip(before, _random_states(devices), strict=True))
             return torch.equal(plain, trained) and not drew
-        except NotImplementedError:  # a backbone need not have these steps
-            return False
         finally:
             model.train(was_training)
 

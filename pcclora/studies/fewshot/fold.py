@@ -23,7 +23,7 @@ from pcclora.engine.evaluator import Evaluator, Watched, check_finite
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.errors import PccloraError
 from pcclora.metrics.counts import count_parameters
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import Classifier
 from pcclora.registry import ADAPTERS, DATASETS
 from pcclora.runs.build import build_model
 from pcclora.runs.prepare import regularized
@@ -143,7 +143,7 @@ def check_method(config: FewShotRun, episode: Episode) -> None:
     loader, trained = _support(config, episode), config.classifier == "trained"
     if trained:
         adapters.attach(model, config.adapter)
-        _stage(config, cast("Backbone", model), _first_cloud(loader))
+        _stage(config, cast("Classifier", model), _first_cloud(loader))
     try_one_cloud(model, loader, TASK.inputs, trained=trained)
 
 
@@ -152,13 +152,13 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
     model = build_model(config, labels).to(accelerator.device)
     adapter = adapters.attach(model, config.adapter).to(accelerator.device)
     support, query = _support(config, episode), TASK.test_loader(config, episode.query)
-    stage = _stage(config, cast("Backbone", model), _first_cloud(support).to(accelerator.device))
+    stage = _stage(config, cast("Classifier", model), _first_cloud(support).to(accelerator.device))
     trained: nn.Module = model
     if stage is not None:
         cached = config.cache != "never"
-        trained = FromStage(cast("Backbone", model), stage, cached=cached)
+        trained = FromStage(cast("Classifier", model), stage, cached=cached)
         if cached:
-            compute = _compute(cast("Backbone", model), stage, accelerator)
+            compute = _compute(cast("Classifier", model), stage, accelerator)
             support, query = keep(support, compute), keep(query, compute)
     answers_of = Evaluator(query, TASK.answers, accelerator=accelerator)
     watched = Watched(lambda own: ClassEvaluation.of(answers_of(own)))
@@ -185,7 +185,7 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
 def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     """Classify the queries by the frozen features of the support, both as test clouds."""
     accelerator = make_accelerator(config.train)
-    model = cast("Backbone", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
+    model = cast("Classifier", build_model(config, Labels(episode.class_names)).to(accelerator.device).eval())
     compute = _compute(model, "features", accelerator)
     sides = (TASK.test_loader(config, episode.support), TASK.test_loader(config, episode.query))
     support, query = (_frozen_features(model, compute, side) for side in sides)
@@ -193,13 +193,13 @@ def _compare(config: FewShotRun, episode: Episode, kind: Kind) -> Answers:
     return Answers(torch.from_numpy(predictions), torch.from_numpy(episode.query.labels), reused="features")
 
 
-def _frozen_features(model: Backbone, compute: Compute, loader: Loader) -> Tensor:
+def _frozen_features(model: Classifier, compute: Compute, loader: Loader) -> Tensor:
     features = model.pretrained(compute_all(loader, compute)).float().cpu()
     check_finite(list(features), loader.dataset)
     return features
 
 
-def _stage(config: FewShotRun, model: Backbone, cloud: Tensor) -> Stage | None:
+def _stage(config: FewShotRun, model: Classifier, cloud: Tensor) -> Stage | None:
     """Return what of a model is constant over the epochs, where the clouds are.
 
     Raises:
@@ -219,7 +219,7 @@ def _stage(config: FewShotRun, model: Backbone, cloud: Tensor) -> Stage | None:
     return stage
 
 
-def _compute(model: Backbone, stage: Stage, accelerator: "Accelerator") -> Compute:
+def _compute(model: Classifier, stage: Stage, accelerator: "Accelerator") -> Compute:
     def compute(clouds: Tensor) -> Tensor:
         with accelerator.autocast():
             return stage_outputs(model, stage, clouds.to(accelerator.device))
