@@ -115,3 +115,13 @@ def _from_environment(name: str, default: int) -> int:
     if not text.isascii() or not text.isdecimal() or not int(text):
         raise PccloraError(f"{name} is '{text}'; a whole number above 0 is needed")
     return int(text)
+
+
+def is_web_page(head: bytes) -> bool:
+    """Return whether a file that begins so is a page of the web, as of a download that was refused."""
+    return head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Return whether a file that begins so only says where Git LFS has the file itself."""
+    return head.lstrip().startswith(b"version https://git-lfs")

@@ -4,6 +4,7 @@ Python's own questions raise where the system refuses the path itself, as a name
 """
 
 import errno
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def read_text(path: Path) -> str:
     if (size := path.stat().st_size) > MOST_TEXT:
         raise PccloraError(f"{path}: {size:,} bytes; a text of settings, names or results has at most {MOST_TEXT:,}")
     return path.read_text(encoding="utf-8-sig")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal; it may be larger than the memory.
+
+    Raises:
+        OSError: If it is absent or cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ask(path: Path, question: Callable[[Path], bool]) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pcclora.adapters.base import AdapterConfig
+from pcclora.config import from_dict
 from pcclora.registry import ADAPTERS
 
 
@@ -36,7 +37,5 @@ def adapter_config(name: str, **fields: Any) -> AdapterConfig:
     if not fields:
         config: AdapterConfig = entry.config()
         return config
-    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
-
     checked: AdapterConfig = from_dict(entry.config, fields, source=f"adapter '{name}'")
     return checked

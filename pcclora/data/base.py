@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -200,6 +200,21 @@ class ImageDataset(LabelledDataset):
 
     @abstractmethod
     def __getitem__(self, index: int) -> ImageSample: ...
+
+
+def check_split(what: str, split: str, splits: Iterable[str]) -> None:
+    """Refuse a split that a data set has not.
+
+    Args:
+        what: The data set, for the message.
+        split: What was asked for.
+        splits: Those that there are.
+
+    Raises:
+        PccloraError: Naming these.
+    """
+    if split not in (known := tuple(splits)):
+        raise PccloraError(f"{what}: no split '{split}'; there are {', '.join(known)}")
 
 
 def check_labels(labels: IntArray, class_names: Sequence[str], places: Sequence[str], what: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
-from pcclora.paths import check_regular
+from pcclora.paths import check_regular, file_sha256
 
 DIGITS = 32
 """Hexadecimal digits that are kept of a sha256: 128 bits are far more than chance can match."""
@@ -22,8 +22,7 @@ def digest_of_file(path: Path) -> str:
     """
     check_regular(path)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+        return file_sha256(path)[:DIGITS]
     except OSError as error:
         raise PccloraError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcclora.errors import PccloraError
-from pcclora.limits import check_archive, check_unfolding
+from pcclora.limits import check_archive, check_unfolding, is_lfs_pointer, is_web_page
 from pcclora.paths import is_dir, is_file
 from pcclora.tensor_file import openable
 
@@ -63,9 +63,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         start = opened.read(512)
     if not start:
         raise PccloraError(f"{file}: the file is empty; download it again")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    if is_web_page(start):
         raise PccloraError(f"{file}: this is a web page, not a checkpoint: the download failed; download it again")
-    if start.startswith(b"version https://git-lfs"):
+    if is_lfs_pointer(start):
         raise PccloraError(f"{file}: this is a Git LFS pointer, not the checkpoint itself; run `git lfs pull`")
     check_archive(file)
     if start.startswith(b"PK") and _is_npz(file):

@@ -5,7 +5,6 @@ wrong family, a shape mismatch, a trunk that is only partly filled, or a NaN is 
 when it is raised.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
@@ -31,6 +30,7 @@ from pcclora.models.checkpoint_keys import (
 from pcclora.models.image_checkpoints import load_image_checkpoint
 from pcclora.models.image_timm import pretrained_file
 from pcclora.models.load_report import LoadReport, check_tensors, summary
+from pcclora.paths import file_sha256
 from pcclora.registry import MODELS
 
 WEIGHTS = Path(str(resources.files("pcclora.models") / "weights"))
@@ -153,7 +153,7 @@ def bundled_weights(name: str) -> Path:
             "docs/checkpoints.md"
         )
     file = WEIGHTS / f"{name}.safetensors"
-    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != BUNDLED[name]:
+    if not file.is_file() or file_sha256(file) != BUNDLED[name]:
         wrong = "damaged: its sha256 is not that of the release" if file.is_file() else "absent"
         raise PccloraError(f"{file}: {wrong}; install pcclora again")
     return file

@@ -11,7 +11,8 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.lock import locked
 from pcclora.engine.loop import fit
 from pcclora.engine.run_folder import RunFolder, open_run
-from pcclora.runs.build import anchored, base_checkpoint, file_sha256
+from pcclora.paths import file_sha256
+from pcclora.runs.build import anchored, base_checkpoint
 from pcclora.runs.finish import finish
 from pcclora.runs.prepare import Prepared, prepare
 from pcclora.runs.splits import load_splits, recorded_splits
@@ -60,6 +61,6 @@ def _base(run: Prepared) -> dict[str, str | None]:
     return {
         "checkpoint": run.config.checkpoint,
         "path": None if path is None else str(path),
-        "sha256": file_sha256(path),
+        "sha256": None if path is None else file_sha256(path),
         "fingerprint": adapters.base_fingerprint(run.model),
     }

@@ -1,6 +1,5 @@
 """The model of a run: the backbone with the task's head, and the base weights that it starts from."""
 
-import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -93,11 +92,3 @@ def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path 
             "checkpoint=FILE for another"
         )
     return path
-
-
-def file_sha256(path: Path | None) -> str | None:
-    """Return the sha256 of a file of weights in hexadecimal; None where there is no file."""
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,8 +14,9 @@ from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.models.checkpoints import load_checkpoint
+from pcclora.paths import file_sha256
 from pcclora.registry import DATASETS, MODELS
-from pcclora.runs.build import base_checkpoint, file_sha256, make_head, tell_groups
+from pcclora.runs.build import base_checkpoint, make_head, tell_groups
 from pcclora.runs.finish import measure
 from pcclora.runs.orientation import warn_of_turned_data
 from pcclora.runs.reload import TrainedRun

@@ -69,7 +69,7 @@ class TrainedRun:
         Raises:
             PccloraError: If one cannot be used.
         """
-        return with_overrides(self.config, overrides, source=str(self.folder.config))
+        return with_overrides(self.config, overrides, source="command line")
 
     def model(self, *, checkpoint: str | None = None) -> nn.Module:
         """Rebuild the trained model, in eval mode on the CPU.

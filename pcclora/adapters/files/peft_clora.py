@@ -14,6 +14,7 @@ from pcclora.adapters.files.folder import AdapterFiles
 from pcclora.adapters.files.peft_lora import NO_MATTER, PREFIX, obstacle, saved_modules
 from pcclora.adapters.files.tensors import adapter_tensors
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
+from pcclora.config import from_dict
 from pcclora.forms import check_form
 
 _OWN, _SHARED = "groups.", "base_model.clora_"
@@ -44,8 +45,6 @@ def read_config(files: AdapterFiles, model: nn.Module) -> CLoRAConfig:
     values = {key: value for key, value in files.config.items() if key not in NO_MATTER}
     check_form(values, {"modules_to_save?": ([str], None)}, files.settings, remedy="copy or save the adapter again")
     values["modules_to_save"] = saved_modules(model, values.get("modules_to_save") or ())  # peft's None is nothing
-    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
-
     return from_dict(CLoRAConfig, values, source=str(files.settings))
 
 

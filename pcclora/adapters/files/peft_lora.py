@@ -23,6 +23,7 @@ from pcclora.adapters.files.tensors import base_fingerprint
 from pcclora.adapters.lowrank import LowRankAdapter
 from pcclora.adapters.methods.dora import DoRAConfig
 from pcclora.adapters.methods.lora import LoRAConfig
+from pcclora.config import from_dict
 from pcclora.errors import PccloraError
 
 PREFIX = "base_model.model."
@@ -150,8 +151,6 @@ def read_config(files: AdapterFiles, model: nn.Module) -> LoRAConfig:
     if not targets:
         raise PccloraError(f"{place}: target_modules {values.get('target_modules')} match nothing in this model")
     names = {"target_modules": targets, "modules_to_save": saved}
-    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
-
     return from_dict(DoRAConfig if values.get("use_dora") else LoRAConfig, numbers | names, source=str(place))
 
 

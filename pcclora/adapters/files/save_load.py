@@ -28,6 +28,7 @@ from pcclora.adapters.files.tensors import (
     load_adapter_tensors,
 )
 from pcclora.adapters.host import AdapterHost
+from pcclora.config import from_dict
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -175,8 +176,6 @@ def _read_config(files: AdapterFiles, model: nn.Module) -> Any:
         entry = ADAPTERS.get(method.lower())
     except PccloraError as error:
         raise PccloraError(f"{place}: peft_type {method}: {error}") from error
-    from pcclora.config import from_dict  # here, not above: reading OmegaConf's grammar takes 0.1 s
-
     return from_dict(entry.config, values, source=str(place))
 
 

@@ -6,7 +6,6 @@ numbers. A file is a pickle ``{"train": [...], "test": [...]}`` of (points (8192
 ModelNet40). Nothing in it is executed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from pcclora.data.sets.arrays import ArrayDataset
 from pcclora.data.sets.modelnet import MODELNET40
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
-from pcclora.paths import is_dir
+from pcclora.paths import file_sha256, is_dir
 from pcclora.shipped import card
 
 CARD = f"see {card('modelnet40_fewshot')}"
@@ -107,7 +106,7 @@ def _fold_files(root: Path, way: int, shot: int) -> dict[int, Path]:
         if is_dir(root / spelling)
     ]
     if len(found) == 2:
-        first, second = ({fold: _sha256(path) for fold, path in files.items()} for files in found)
+        first, second = ({fold: file_sha256(path) for fold, path in files.items()} for files in found)
         if first != second:
             raise PccloraError(
                 f"{root}: {' and '.join(spellings(way, shot))} hold different folds; remove or rename one of them"
@@ -173,7 +172,7 @@ def _record(file: Path, items: dict[str, list[_Item]], way: int, shot: int, fold
         _check_record(record, {"support": len(items["train"]), "query": len(items["test"])}, beside)
         return record
     places = {f"{part}_indices": list(range(len(items[side]))) for side, part in SIDES.items()}
-    source = f"{file.parent.parent.resolve().name} sha256:{_sha256(file)[:16]}"
+    source = f"{file.parent.parent.resolve().name} sha256:{file_sha256(file)[:16]}"
     return {**found, **places, "seed": None, "source": source}
 
 
@@ -225,7 +224,3 @@ def farthest_points(points: NDArray[np.floating], count: int) -> NDArray[np.int6
     """Return the places of the farthest-point sample of a cloud (N, 3), from its first point on."""
     _, chosen = sample_farthest_points(torch.from_numpy(np.ascontiguousarray(points, np.float32))[None], K=count)
     return np.asarray(chosen[0].numpy())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pcclora.commands import spelled
 from pcclora.errors import PccloraError
+from pcclora.limits import is_lfs_pointer, is_web_page
 from pcclora.paths import check_regular, exists, is_dir, is_file, read_text
 from pcclora.shipped import card
 
@@ -61,7 +62,7 @@ def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> Pcc
     try:
         check_regular(path)
         with path.open("rb") as file:
-            head = file.read(256).lstrip().lower()
+            head = file.read(256)
         size = path.stat().st_size
     except PccloraError as error:
         return error
@@ -69,9 +70,9 @@ def unreadable(path: Path, problem: object, remedy: str = DOWNLOAD_AGAIN) -> Pcc
         return PccloraError(f"{path}: cannot be opened ({error.strerror or error}); check the path and its permissions")
     if not size:
         return PccloraError(f"{path}: the file is empty; {remedy}")
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+    if is_web_page(head):
         return PccloraError(f"{path}: this is a web page, not data (a download that was refused); {remedy}")
-    if head.startswith(b"version https://git-lfs"):
+    if is_lfs_pointer(head):
         return PccloraError(f"{path}: this is a git-lfs pointer, not the data; fetch it with `git lfs pull`")
     reason = " ".join(str(problem).split())[:200] or type(problem).__name__
     return PccloraError(f"{path}: damaged or of another format, {size} bytes ({reason}); {remedy}")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcclora.data.base import DataConfig, ImageDataset, ImageSample, check_test_fraction, stratified_split
+from pcclora.data.base import DataConfig, ImageDataset, ImageSample, check_split, check_test_fraction, stratified_split
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
@@ -55,8 +55,7 @@ class DigitsDataset(ImageDataset):
     def __init__(self, config: DigitsConfig, *, split: str) -> None:
         from sklearn.datasets import load_digits  # slow to import
 
-        if split not in SPLITS:
-            raise PccloraError(f"digits: no split '{split}'; there are {', '.join(SPLITS)}")
+        check_split("digits", split, SPLITS)
         self.config, self.split = config, split
         scans, digits = load_digits(return_X_y=True)
         chosen = CLASSES[config.classes]

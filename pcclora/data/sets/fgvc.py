@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pcclora.data.base import check_split
 from pcclora.data.readers.class_lists import load_table
 from pcclora.data.readers.files import require_folder, unreadable
 from pcclora.data.sets.image_lists import ListedImages, Listing, SuiteConfig, SuiteTask, find_task, is_class
@@ -56,8 +57,7 @@ def fgvc(config: FgvcConfig, *, split: str) -> ListedImages:
         PccloraError: If there is no such task or split, its json is damaged, has classes that training has not, or
             names an image that is absent.
     """
-    if (config.tuning, split) not in FILES:
-        raise PccloraError(f"fgvc: no split '{split}'; there are train, test")
+    check_split("fgvc", split, ("train", "test"))
     root = require_folder(config.root, "fgvc", CARD)
     official, images = FOLDERS.get(config.task, (config.task, "."))
     folder = find_task(root, config.task, [official, config.task], TASKS, what="fgvc", remedy=CARD)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcclora.data.base import IntArray, stratified_split
+from pcclora.data.base import IntArray, check_split, stratified_split
 from pcclora.data.readers import READERS
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.text import same_name
@@ -88,8 +88,7 @@ def find_files(
     Raises:
         PccloraError: If there is no such split, no class, or a class without a file that can be read.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"{what}: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split(what, split, SPLITS)
     left_out = _LeftOut()
     parents = side_folders(root, what)
     homes = _homes([parents[split]] if parents else [root], names, what)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig
+from pcclora.data.base import DataConfig, check_split
 from pcclora.data.readers import read_text
 from pcclora.data.readers.class_lists import read_class_names
 from pcclora.data.readers.files import read_lines, require_files, require_folder, unreadable
@@ -67,8 +67,7 @@ def modelnet(config: ModelNetConfig, *, split: str) -> ArrayDataset:
     Raises:
         PccloraError: If the root holds none of the forms, or its files cannot be used.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"ModelNet: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split("ModelNet", split, SPLITS)
     root = require_folder(config.root, f"ModelNet{config.classes}", CARD)
     form = find_form(root, config.classes, split) if config.form == "auto" else config.form
     match form:

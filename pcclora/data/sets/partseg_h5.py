@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from pcclora.data.base import DataConfig, IntArray, Parts
+from pcclora.data.base import DataConfig, IntArray, Parts, check_split
 from pcclora.data.readers.class_lists import check_distinct, load_table
 from pcclora.data.readers.files import read_lines, require_folder, unreadable
 from pcclora.data.readers.hdf5 import list_files, read_clouds
 from pcclora.data.sets.part_dataset import PartDataset
 from pcclora.data.sets.seg_classes import MOST_PARTS, find_parts, read_seg_classes, shapenetpart_parts
-from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -48,8 +47,7 @@ def partseg_h5(config: PartSegH5Config, *, split: str) -> PartDataset:
     Raises:
         PccloraError: If the files are absent or cannot be used.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"partseg_h5: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split("partseg_h5", split, SPLITS)
     root = require_folder(config.root, "partseg_h5", LAYOUT)
     sides = ("train", "val") if split == "train" and config.train_with_val else (split,)
     files = [

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig, Parts, Sample, normalize_unit_sphere
+from pcclora.data.base import DataConfig, Parts, Sample, check_split, normalize_unit_sphere
 from pcclora.data.readers.files import refuse_channels_first, require_files, require_folder
 from pcclora.data.readers.hdf5 import read_h5
 from pcclora.data.sets.arrays import ArrayDataset
@@ -121,8 +121,7 @@ def scanobjectnn(config: ScanObjectNNConfig, *, split: str) -> ScanObjectNN:
     Raises:
         PccloraError: If the file is absent or damaged, or holds another number of objects than the variant has.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"scanobjectnn: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split("scanobjectnn", split, SPLITS)
     file = variant_file(require_folder(config.root, "scanobjectnn", CARD), config.variant, split)
     require_files([file], f"scanobjectnn {config.variant} {split}", CARD)
     arrays = read_h5(file, {"data": "f", "label": "fiu", "mask": "fiu"}, optional=["mask"])

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig
+from pcclora.data.base import DataConfig, check_split
 from pcclora.data.readers.files import read_lines, require_files, require_folder, unreadable
 from pcclora.data.sets.arrays import ArrayDataset
-from pcclora.errors import PccloraError
 from pcclora.paths import check_regular
 from pcclora.registry import DATASETS
 from pcclora.shipped import card
@@ -65,8 +64,7 @@ def shapenet55(config: ShapeNet55Config, *, split: str) -> ArrayDataset:
     Raises:
         PccloraError: If a list or any listed file is absent.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"shapenet55: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split("shapenet55", split, SPLITS)
     root = require_folder(config.root, "shapenet55", CARD)
     listed = {part: read_lines(root / "ShapeNet-55" / f"{part}.txt") for part in SPLITS}
     names = [*listed["train"], *listed["test"]] if config.whole and split == "train" else listed[split]

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig, IntArray, Parts
+from pcclora.data.base import DataConfig, IntArray, Parts, check_split
 from pcclora.data.readers.files import require_files, require_folder
 from pcclora.data.readers.prepared_parts import open_prepared_parts
 from pcclora.data.sets.part_dataset import PartDataset, PartRows
@@ -70,8 +70,7 @@ def shapenetpart(config: ShapeNetPartConfig, *, split: str) -> PartDataset:
     Raises:
         PccloraError: If a list or a listed file is absent, or cannot be used.
     """
-    if split not in SPLITS:
-        raise PccloraError(f"shapenetpart: no split '{split}'; there are {', '.join(SPLITS)}")
+    check_split("shapenetpart", split, SPLITS)
     root = require_folder(config.root, "shapenetpart", CARD)
     with_val = split == "train" and config.train_with_val
     shapes = [open_list(root, part, config) for part in (("train", "val") if with_val else (split,))]

@@ -7,6 +7,7 @@ Zhai et al., "A Large-scale Study of Representation Learning with the Visual Tas
 from dataclasses import dataclass
 from pathlib import Path
 
+from pcclora.data.base import check_split
 from pcclora.data.readers.class_lists import read_class_names
 from pcclora.data.readers.files import require_folder
 from pcclora.data.sets.image_lists import ListedImages, SuiteConfig, SuiteTask, find_task, read_listing
@@ -63,8 +64,7 @@ def vtab1k(config: Vtab1kConfig, *, split: str) -> ListedImages:
         PccloraError: If there is no such task or split, a list is damaged, names an image that is absent, or has a
             label that is not 0 to C - 1; the message has the list and its line.
     """
-    if (config.tuning, split) not in LISTS:
-        raise PccloraError(f"vtab1k: no split '{split}'; there are train, test")
+    check_split("vtab1k", split, ("train", "test"))
     root = require_folder(config.root, "vtab1k", CARD)
     folder = find_task(root, config.task, [config.task], TASKS, what="vtab1k", remedy=CARD)
     return ListedImages(

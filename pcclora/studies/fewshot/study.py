@@ -12,7 +12,6 @@ A fold's file is there whole or not at all, and a fold that has one is never run
 for its imports and data once.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from pcclora.engine.environment import compare_environment, describe_environment
 from pcclora.engine.lock import locked
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
-from pcclora.paths import is_file
+from pcclora.paths import file_sha256, is_file
 from pcclora.runs.build import base_checkpoint
 from pcclora.runs.splits import read_record
 from pcclora.studies.comparison import home_of
@@ -211,7 +210,7 @@ def _record(config: FewShotRun) -> DataRecord:
 def _base_sha256(config: FewShotRun) -> list[str]:
     """Return what tells the base weights of all methods from others."""
     paths = {base_checkpoint(config.method(name)) for name in config.methods} - {None}
-    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path is not None)
+    return sorted(file_sha256(path) for path in paths if path is not None)
 
 
 def _run_fold(fold: Fold, method: str, output: Path, save_adapters: bool) -> None:

@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig, Parts, PointCloudDataset, Sample
+from pcclora.data.base import DataConfig, Parts, PointCloudDataset, Sample, check_split
 from pcclora.data.digests import digest_of_text
 from pcclora.data.sets.procedural.categories import CATEGORIES, Vary
 from pcclora.data.sets.procedural.primitives import join, rotation
@@ -85,8 +85,7 @@ class ProceduralDataset(PointCloudDataset):
     parts = PARTS
 
     def __init__(self, config: ProceduralConfig, *, split: str) -> None:
-        if split not in SPLITS:
-            raise PccloraError(f"procedural: no split '{split}'; there are {', '.join(SPLITS)}")
+        check_split("procedural", split, SPLITS)
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
         self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
         self._made: dict[int, Sample] = {}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import ByteArray, DataConfig, ImageDataset, ImageSample
+from pcclora.data.base import ByteArray, DataConfig, ImageDataset, ImageSample, check_split
 from pcclora.data.digests import digest_of_text
 from pcclora.data.sets.procedural.silhouettes import SHAPES, TEXTURES, Grid
 from pcclora.errors import PccloraError
@@ -63,8 +63,7 @@ class ProceduralImagesDataset(ImageDataset):
     name = "procedural_images"
 
     def __init__(self, config: ProceduralImagesConfig, *, split: str) -> None:
-        if split not in SPLITS:
-            raise PccloraError(f"procedural_images: no split '{split}'; there are {', '.join(SPLITS)}")
+        check_split("procedural_images", split, SPLITS)
         self.config, self.split, self.class_names = config, split, CLASS_NAMES
         self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
 
