@@ -9,6 +9,8 @@ from pcclora.adapters import AdapterConfig
 from pcclora.registry import ADAPTERS
 from pcclora.runs.segmented import SegmentedCloud
 
+Figure = float | Mapping[str, Any]
+"""A number of summary.json: of one run, or mean and spread of several."""
 WIDTH = 80
 CONSTANT = "most frequent part"
 
@@ -175,7 +177,7 @@ def label_of(metric: str) -> str:
     )
 
 
-def _percent(value: Any) -> str:
+def _percent(value: Figure) -> str:
     if not isinstance(value, Mapping):
         return f"{value:.2%}"
     if value["std"] is None:
@@ -183,11 +185,11 @@ def _percent(value: Any) -> str:
     return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f} %"
 
 
-def _number(value: Any) -> str:
+def _number(value: Figure) -> str:
     return f"{_mean(value):,.1f}"
 
 
-def _mean(value: Any) -> float:
+def _mean(value: Figure) -> float:
     return float(value["mean"] if isinstance(value, Mapping) else value)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from pcclora.text import csv_cell
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from pcclora.models.part_segmentation import PartSegmenter
 
 CHUNK = 1024
 """Points that are decoded at once: always as many, because a product may round differently with another number."""
@@ -187,9 +189,9 @@ class PartSegmentation(PointCloudTask[PartSegmentationRun]):
         return evaluate
 
 
-def _answers(parts: Parts, accelerator: "Accelerator", model: Any, batch: Mapping[str, Tensor]) -> list[Answer]:
+def _answers(parts: Parts, accelerator: "Accelerator", model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
     """Label the points of each cloud in chunks of one size."""
-    network, whole = accelerator.unwrap_model(model), "query" in batch
+    network, whole = cast("PartSegmenter", accelerator.unwrap_model(model)), "query" in batch
     query, truth = (batch["query"], batch["query_labels"]) if whole else (batch["points"], batch["part_labels"])
     M = query.shape[1]
     lengths = batch["lengths"].tolist() if whole else [M] * len(query)
