@@ -6,6 +6,7 @@ A finished seed is never trained again, and a setting that did not finish stays 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,7 @@ class Comparison:
         """Refuse a comparison of nothing, and a choice on nothing."""
         if not self.config or not self.settings:
             raise PccloraError("a comparison needs a config and settings")
+        refuse_shared_homes("settings", self.settings)
         if self.grid and bool(self.tuning) == bool(self.choose_on):
             raise PccloraError("grid: say by choose_on or by tuning what points are chosen on, by one of them")
         if self.grid and not 1 <= self.tuning_seeds <= len(self.seeds):
@@ -173,7 +175,23 @@ def _on_split(split: str, score: str, run: Path) -> float:
 
 def home_of(output: Path, name: str) -> Path:
     """Return the folder of all that belongs to one setting."""
-    return output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return output / re.sub(r"[^a-z0-9]+", "_", name.lower().replace("+", " plus ")).strip("_")
+
+
+def refuse_shared_homes(what: str, names: Iterable[str]) -> None:
+    """Refuse names that would have one folder, where one would be shown what the other has trained.
+
+    Args:
+        what: They are, for the message.
+        names: Of settings.
+
+    Raises:
+        PccloraError: Naming two of them, or one that has no folder of its own.
+    """
+    homes: dict[Path, str] = {Path(): ""}
+    for name in names:
+        if (other := homes.setdefault(home_of(Path(), name), name)) != name or not other:
+            raise PccloraError(f"{what}: '{name}' and '{other}' have the same letters and digits; rename one")
 
 
 def folder_of(output: Path, name: str, comparison: Comparison) -> Path:

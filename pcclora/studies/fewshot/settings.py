@@ -16,7 +16,7 @@ from pcclora.engine.settings import at_least
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import DATASETS
 from pcclora.runs.build import NAMED_WEIGHTS, anchored
-from pcclora.studies.comparison import home_of
+from pcclora.studies.comparison import refuse_shared_homes
 from pcclora.tasks.settings import ClassificationRun, ClassificationTraining
 
 METHODS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -97,11 +97,7 @@ class FewShotRun(ClassificationRun):
         if self.votes:
             raise PccloraError(f"votes is {self.votes}: few-shot queries are asked once, in the literature and here")
         self.methods = self.methods or {name: list(own) for name, own in METHODS.items()}
-        slugs = {home_of(Path(), name): name for name in self.methods}
-        if len(slugs) < len(self.methods) or Path() in slugs:
-            raise PccloraError(
-                f"methods {', '.join(self.methods)}: two have the same letters and digits, or one has none"
-            )
+        refuse_shared_homes("methods", self.methods)
 
     @property
     def source(self) -> str:
@@ -122,7 +118,8 @@ class FewShotRun(ClassificationRun):
         other = [word for word in self.methods[name] if _root(word) in EPISODE_KEYS]
         if other:
             raise PccloraError(f"method '{name}': {other[0]} would give it other folds; set it for all methods")
-        return with_overrides(self, self.methods[name], source=f"method '{name}'")
+        alone = replace(self, methods={name: self.methods[name]})  # the time to resolve all is not their number squared
+        return with_overrides(alone, self.methods[name], source=f"method '{name}'")
 
 
 def load_fewshot(file: Path | None, overrides: Sequence[str], *, methods: Sequence[str] = ()) -> FewShotRun:
