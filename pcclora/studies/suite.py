@@ -186,6 +186,22 @@ def run_suite(output: Path, workers: Workers = HERE) -> dict[str, Path]:
     return {task: _gathered(output, task, chosen[task]) for task in finished}
 
 
+def finished_tasks(output: Path) -> dict[str, Path]:
+    """Return what :func:`run_suite` has finished of a suite: task -> the folder of its final run, or of its seeds.
+
+    Raises:
+        PccloraError: If a file of it is damaged.
+    """
+    suite, found = Suite.read(output), dict[str, Path]()
+    for task in suite.tasks:
+        search = output / task / "search.json"
+        if not suite.points or search.is_file():
+            folder = final_folder(output, task, read_search(search)["chosen"] if suite.points else ())
+            if RunFolder(folder).finished:
+                found[task] = folder
+    return found
+
+
 def final_folder(output: Path, task: str, point: Sequence[str]) -> Path:
     """Return the folder of a task's final run."""
     return output / task / "final" / (point_name(point) if point else AS_GIVEN)

@@ -14,6 +14,7 @@ from pcclora.runs.report import adapter_of, describe_choice, label_of, protocol_
 from pcclora.studies.suite import SUITES
 from pcclora.studies.tables import Table, percent
 
+GROUPS = "mean of the groups"
 HEADINGS = ("task", "group", "test images", "accuracy (%)", "settings")
 
 
@@ -56,7 +57,7 @@ def summarize_suite(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     means = {group: asdict(spread(own)) for group, own in groups.items() if several}
     if len(values) == len(table):
         if several:
-            means["mean of the groups"] = asdict(spread(_mean(list(groups.values()))))
+            means[GROUPS] = asdict(spread(_mean(list(groups.values()))))
         means[f"mean of the {len(table)} tasks"] = asdict(spread(_mean(list(values.values()))))
     return {
         **{key: first[key] for key in ("task", "model", "checkpoint", "checkpoint_sha256", "adapter")},
@@ -85,8 +86,39 @@ def suite_table(summary: Mapping[str, Any]) -> str:
     return Table(HEADINGS, rows, [f"{note[0].upper()}{note[1:]}." for note in notes]).markdown()
 
 
+def suites_table(suites: Mapping[str, Mapping[str, Any]], tasks: Sequence[str]) -> Table:
+    """Return several suites side by side: a row a setting, a column a task and a mean.
+
+    Args:
+        suites: Setting -> what :func:`summarize_suite` returns; empty where no task is finished.
+        tasks: The columns.
+    """
+    means = dict.fromkeys(name for held in suites.values() for name in held.get("means", ()))
+    found = Table(["setting", *tasks, *map(_short, means), "trained"])
+    said: dict[str, None] = {}
+    for name, held in suites.items():
+        if not held:
+            found.rows.append([name, "missing", *[""] * (len(found.headings) - 2)])
+            continue
+        own = {task: of["spread"] for task, of in held["tasks"].items()} | held["means"]
+        figures = [_percent(own[column]) if column in own else "" for column in (*tasks, *means)]
+        counts = sorted({of["trained"] for of in held["tasks"].values()})
+        found.rows.append(
+            [name, *figures, f"{' to '.join(f'{n:,}' for n in counts[:: max(len(counts) - 1, 1)])} + head"]
+        )
+        said[f"{held['model']}, weights: {weights_of(held)}; {protocol_of(held)}."] = None
+    found.notes = list(said)
+    return found
+
+
+def _short(mean: str) -> str:
+    """Return a mean as papers on VTAB-1K name it: mean3 is over the groups, mean19 over the tasks."""
+    return {GROUPS: "mean3"}.get(mean, mean.replace("mean of the ", "mean").removesuffix(" tasks"))
+
+
 def _task(summary: Mapping[str, Any], group: str, values: Sequence[float]) -> dict[str, Any]:
     counts = {"train": summary["samples"]["train"], "test": summary["samples"]["test"]}
+    counts["trained"] = summary["parameters"]["trained"] - summary["parameters"].get("head", 0)
     return {"group": group, **counts, "spread": asdict(spread(values)), "search": summary.get("search")}
 
 

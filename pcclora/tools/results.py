@@ -1,42 +1,91 @@
 """Train settings side by side, several seeds each, and print them as a Markdown table.
 
 pcclora results results/modelnet10 --output runs/results/modelnet10 data.root=DATA --jobs 2
-What is finished in the output folder is not trained again; --table only prints.
+pcclora results results/paper_points --output runs/paper --have scanobjectnn=DATA --have point_mae=FILE
+What is finished in the output folder is not trained again; --table only prints. A file with parts, as the tables of
+the literature, prints one a part; a part whose data or weights --have does not name is left out.
 """
 
+import argparse
 from pathlib import Path
 
 from pcclora.atomic import write_text
-from pcclora.config import load_config, to_yaml
+from pcclora.config import load_config, read_yaml, to_yaml
 from pcclora.engine import console
-from pcclora.studies.comparison import Comparison, compare, table
+from pcclora.errors import PccloraError
+from pcclora.studies.comparison import Comparison, home_of
+from pcclora.studies.paper import Paper
+from pcclora.studies.parts import SeedStudy, Study
 from pcclora.studies.runner import Outcome
+from pcclora.studies.tables import Table
 from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
 
 
 def main() -> None:
     """Parse, build, call."""
-    parser = Parser(__doc__)
-    parser.add_argument("comparison", type=Path, help="YAML file with a config, seeds and settings, or a name")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all settings, as data.root=DATA")
-    parser.add_argument("--output", type=Path, required=True, help="takes one folder a setting")
-    cli.add_study_options(parser)
-    parser.add_argument("--table", action="store_true", help="print the table of what is finished, train nothing")
-    parser.add_argument("--latex", type=Path, metavar="FILE", help="also write the table for LaTeX with booktabs")
-    parser.add_argument("--dry-run", action="store_true", help="resolve every setting, print, do nothing")
-    arguments = parser.parse_words()
-    comparison, workers = load_config(Comparison, file=arguments.comparison), cli.workers_of(arguments)
+    arguments = _parse()
+    paper = load_config(Paper, file=arguments.comparison) if "parts" in read_yaml(arguments.comparison) else None
+    studies = _open(paper, arguments)
+    runs = {name: study.runs() for name, study in studies.items()}  # a wrong setting shows before any trains
     if arguments.dry_run:
-        for name in comparison.settings:
-            console.write(f"# {name}\n{to_yaml(comparison.run(name, arguments.overrides))}---\n")
+        for part, own in runs.items():
+            for name, run in own.items():
+                console.write(f"# {f'{part}: ' if part else ''}{name}\n{to_yaml(run)}---\n")
         return
-    outcome = Outcome()
-    if not arguments.table:
-        outcome = compare(comparison, arguments.output, options=arguments.overrides, workers=workers)
-    if not cli.leaves_to_others(outcome.left, workers):
-        found = table(comparison, arguments.output)
-        console.write(found.markdown())
-        if arguments.latex:
-            write_text(arguments.latex, found.latex())
+    outcome, tables = Outcome(), dict[str, Table]()
+    for part, study in studies.items():
+        found = _carry_out(part, study, arguments, outcome)
+        if found is not None:
+            tables[part] = found if paper is None else paper.beside_published(part, found)
+            console.write(f"## {part}\n\n{tables[part].markdown()}\n" if part else tables[part].markdown())
+    if arguments.latex and tables:
+        texts = (f"% {part}\n{own.latex()}" if part else own.latex() for part, own in tables.items())
+        write_text(arguments.latex, "\n".join(texts))
     outcome.refuse_failures("the same command")
+
+
+def _parse() -> argparse.Namespace:
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("comparison", type=Path, help="YAML file with a config, seeds and settings, or with parts; or a name")
+    add("overrides", nargs="*", metavar="key=value", help="for all settings, as data.root=DATA")
+    add("--output", type=Path, required=True, help="takes one folder a setting")
+    add(
+        "--part",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this part; a pattern, as 'few-shot*', is several",
+    )
+    add("--have", action="append", default=[], metavar="NAME=PATH", help="where data or weights are that parts need")
+    cli.add_study_options(parser)
+    add("--table", action="store_true", help="print the table of what is finished, train nothing")
+    add("--latex", type=Path, metavar="FILE", help="also write the table for LaTeX with booktabs")
+    add("--dry-run", action="store_true", help="resolve every setting, print, do nothing")
+    return parser.parse_words()
+
+
+def _open(paper: Paper | None, arguments: argparse.Namespace) -> dict[str, Study]:
+    """Return what is to be run or shown: part -> its study; a comparison is one without a name."""
+    if paper is None:
+        if arguments.part or arguments.have:
+            raise PccloraError(f"{arguments.comparison}: has no parts; --part and --have are for files that have")
+        return {"": SeedStudy(load_config(Comparison, file=arguments.comparison), arguments.overrides)}
+    for word in arguments.have:
+        if not all(word.partition("=")):
+            raise PccloraError(f"--have {word}: a name and its place are expected, as scanobjectnn=DATA")
+    have = dict(word.split("=", 1) for word in arguments.have)
+    parts = paper.find_parts(arguments.part)
+    lacking = {part: lacks for part in parts if (lacks := paper.lacks(part, have)) and not arguments.table}
+    for part, lacks in lacking.items():
+        console.complain(f"left out: {part}; it needs {' '.join(f'--have {name}=PATH' for name in lacks)}")
+    return {part: paper.open(part, have, arguments.overrides) for part in parts if part not in lacking}
+
+
+def _carry_out(part: str, study: Study, arguments: argparse.Namespace, outcome: Outcome) -> Table | None:
+    """Run a study if it is to be run; return its table, or None while other shards have something to do."""
+    output, workers = home_of(arguments.output, part), cli.workers_of(arguments)
+    own = Outcome() if arguments.table else study.run(output, workers)
+    outcome.failed |= {f"{part}, {name}" if part else name: why for name, why in own.failed.items()}
+    return None if cli.leaves_to_others(own.left, workers) else study.table(output)

@@ -12,7 +12,7 @@ from pcclora.errors import PccloraError
 from pcclora.studies.grid import AS_GIVEN, choose, point_name, read_grid, read_search, write_point
 from pcclora.studies.runner import Workers
 from pcclora.studies.suite import Suite, begin_suite, extend_suite, final_folder, find_tasks, run_suite
-from pcclora.studies.suite_summary import suite_table, summarize_suite
+from pcclora.studies.suite_summary import suite_table, suites_table, summarize_suite
 from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import ImageRun, data_name
 from tests.data.image_trees import vtab_task
@@ -143,6 +143,7 @@ def summary_of(values):
         "protocol": {"augmentation": "none", "seed": list(range(len(values)))},
         "metrics": {"accuracy": {"values": values}},
         "samples": {"train": 1000, "test": 10},
+        "parameters": {"trained": 1010 + len(values), "head": 10},
     }
 
 
@@ -162,6 +163,22 @@ def test_the_means_are_those_of_the_papers():
     assert found["means"]["mean of the groups"]["std"] == pytest.approx(groups.std(ddof=1))
     assert found["means"]["mean of the 19 tasks"]["mean"] == pytest.approx(np.mean(list(values.values())))
     assert suite_table(found).count("\n| ") == 1 + 19 + 5
+    table = suites_table({"CLoRA": found, "LoRA": {}}, list(VTAB1K))
+    assert table.headings[19:] == [
+        "smallnorb_ele",
+        "Natural",
+        "Specialized",
+        "Structured",
+        "mean3",
+        "mean19",
+        "trained",
+    ]
+    clora, lora = table.rows
+    mean3, mean19 = groups, np.mean(list(values.values()), axis=0)
+    assert clora[23:] == [f"{100 * own.mean():.1f} ± {100 * own.std(ddof=1):.1f}" for own in (mean3, mean19)] + [
+        "1,003 + head"
+    ]
+    assert lora[:2] == ["LoRA", "missing"] and len(lora) == len(clora)
 
 
 def test_a_group_that_is_not_whole_has_no_mean():

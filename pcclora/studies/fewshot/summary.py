@@ -20,6 +20,7 @@ from pcclora.studies.tables import Table, percent
 
 Records = Mapping[Fold, Mapping[str, Any]]
 BEST = "accuracy_best_on_query"
+COLUMNS = ("accuracy", "population std", "95 % interval", "trained", "s / fold", "computed once")
 LABELS = {"accuracy": "last epoch", BEST: "best epoch chosen on the queries"}
 
 
@@ -96,16 +97,29 @@ def write_summary(config: FewShotRun, records: Records, output: Path) -> list[Se
 
 def markdown(result: SettingResult) -> str:
     """Return a setting as a Markdown table, in percent, with the differences of each two methods below it."""
-    table = Table(["method", "accuracy", "population std", "95 % interval", "trained", "s / fold", "computed once"])
-    for name, held in result.methods.items():
-        interval = "" if held.half_width is None else f"{_low(held):.1f} to {_high(held):.1f}"
-        cells = [name, percent(held.mean, held.std), f"{100 * held.std_population:.1f}", interval]
-        table.rows.append([*cells, f"{held.trained:,}", f"{held.seconds:.1f}", held.computed_once])
+    table = Table(["method", *COLUMNS], [[name, *_cells(held)] for name, held in result.methods.items()])
     names, found = list(result.methods), {(pair.first, pair.second): pair for pair in result.pairs}
     pairs = Table(["minus", *names[:-1]])
     pairs.rows += [[row, *(_difference(found, row, column) for column in names[:-1])] for row in names[1:]]
     differences = pairs.markdown() if result.pairs else ""
     return f"{_title(result)}\n\n{table.markdown()}\n{differences}\n"
+
+
+def figures_table(config: FewShotRun, results: Sequence[SettingResult]) -> Table:
+    """Return one setting as a table with a row for every method, and a row more for each that has a second figure.
+
+    Args:
+        config: The comparison, of one number of ways and shots.
+        results: From :func:`summarize`.
+    """
+    found = Table(["setting", *COLUMNS], notes=[f"Protocol: {_protocol(config)}.", "± sample std."])
+    for name in config.methods:
+        for result in results:
+            label = "" if result.figure == "accuracy" else f", {LABELS[result.figure]}"
+            held = result.methods.get(name)
+            cells = ["missing", *[""] * (len(COLUMNS) - 1)] if held is None else _cells(held)
+            found.rows.append([f"{name}{label}", *cells])
+    return found
 
 
 def console(config: FewShotRun, results: Sequence[SettingResult], output: Path) -> str:
@@ -150,6 +164,13 @@ def _method(records: Sequence[Mapping[str, Any]], figure: str) -> MethodResult:
         seconds=float(np.mean([record["seconds"] for record in records])),
         computed_once=records[0]["computed_once"],
     )
+
+
+def _cells(held: MethodResult) -> list[str]:
+    """Return the cells of :data:`COLUMNS`, in percent."""
+    interval = "" if held.half_width is None else f"{_low(held):.1f} to {_high(held):.1f}"
+    figures = [percent(held.mean, held.std), f"{100 * held.std_population:.1f}", interval]
+    return [*figures, f"{held.trained:,}", f"{held.seconds:.1f}", held.computed_once]
 
 
 def _summary(config: FewShotRun, results: Sequence[SettingResult]) -> dict[str, Any]:
