@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {"cls": ClassificationRun, "partseg": PartSegmentationRun, "image": ImageRun, "pretrain": PretrainRun}
 FOUND = sorted(path.relative_to(ROOT) for task in SCHEMAS for path in ROOT.glob(f"configs/{task}/*/*.yaml"))
 GRIDS = [path for path in FOUND if path.stem.startswith("grid")]
+COMPARISONS = sorted(path for path in ROOT.glob("configs/results/*.yaml") if not path.stem.startswith("paper_"))
 RUNS = [path for path in FOUND if path not in GRIDS]
 
 
@@ -59,7 +60,7 @@ def test_each_point_of_a_grid_is_a_run(path):
         _load(run, points[-1])
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/results/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.name)
 def test_a_comparison_resolves_every_setting(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     comparison = load_config(Comparison, file=path)
