@@ -201,11 +201,12 @@ class Paper:
         """
         own, place = self.parts[part], table.headings.index("trained")
         numbers = {source: n for n, source in enumerate(_used(own.published), 1)}
+        marks = {s: f"[{n}, secondary]" if self.sources[s].secondary else f"[{n}]" for s, n in numbers.items()}
         rows = {str(row[0]): list(row) for row in table.rows}
         rows |= {name: [name, *[""] * (len(table.headings) - 1)] for name in own.published if name not in rows}
         for name, row in rows.items():
             figures = own.published.get(name, {})
-            row.insert(place, "; ".join(f"{said} [{numbers[source]}]" for source, said in figures.items()))
+            row.insert(place, "; ".join(f"{said} {marks[source]}" for source, said in figures.items()))
         headings = [*table.headings[:place], "published", *table.headings[place:]]
         notes = [
             *table.notes,

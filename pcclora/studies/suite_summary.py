@@ -102,10 +102,9 @@ def suites_table(suites: Mapping[str, Mapping[str, Any]], tasks: Sequence[str]) 
             continue
         own = {task: of["spread"] for task, of in held["tasks"].items()} | held["means"]
         figures = [_percent(own[column]) if column in own else "" for column in (*tasks, *means)]
-        counts = sorted({of["trained"] for of in held["tasks"].values()})
-        found.rows.append(
-            [name, *figures, f"{' to '.join(f'{n:,}' for n in counts[:: max(len(counts) - 1, 1)])} + head"]
-        )
+        counts = {of["trained"] for of in held["tasks"].values()}
+        trained = " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
+        found.rows.append([name, *figures, f"{trained} + head"])
         said[f"{held['model']}, weights: {weights_of(held)}; {protocol_of(held)}."] = None
     found.notes = list(said)
     return found

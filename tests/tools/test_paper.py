@@ -76,8 +76,8 @@ def test_the_published_stand_there_before_anything_is_trained(paper, tmp_path, c
     assert call("results", paper, "--output", tmp_path / "out", "--table") == 0
     printed = capsys.readouterr().out
     assert "## shapes\n" in printed and "## few-shot 3-way\n" in printed
-    assert ["Adapter+", "missing", "", "85.1 [1]; 84 to 86 [2]"] == cells(printed, "Adapter+")[0][:4]
-    assert "| Theirs |  |  | 90.0 [2] |" in printed
+    assert ["Adapter+", "missing", "", "85.1 [1]; 84 to 86 [2, secondary]"] == cells(printed, "Adapter+")[0][:4]
+    assert "| Theirs |  |  | 90.0 [2, secondary] |" in printed
     assert "[1] README of them; scale and shift; epoch best on the test set.\n" in printed
     assert "[2] notes; rotation; epoch not stated; secondary.\n" in printed
     assert "Papers print another spread." in printed and "Without Adapter+: it is slow." in printed
