@@ -34,12 +34,12 @@ class Items(Protocol):
 
 
 class Loader(Protocol):
-    """What a run asks of its batches: a ``DataLoader`` over :class:`Items`, with an :class:`EpochSampler`.
+    """What a run asks of its batches: a ``DataLoader`` of items by (epoch, index).
 
     Attributes:
         batch_size: Samples in a batch.
         dataset: The items; how many there are, and the data set that they come from.
-        sampler: Their order.
+        sampler: Their order, an :class:`EpochSampler`.
         drop_last: Whether a smaller last batch is left out.
         collate_fn: Makes a batch of items.
     """

@@ -11,6 +11,7 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.lock import locked
 from pcclora.engine.loop import fit
 from pcclora.engine.run_folder import RunFolder, open_run
+from pcclora.models.backbone import Backbone
 from pcclora.paths import file_sha256
 from pcclora.runs.build import anchored, base_checkpoint
 from pcclora.runs.finish import finish
@@ -50,10 +51,8 @@ def train(config: AdaptationRun, output: Path, *, resume: bool = False) -> RunFo
 
 def _as_used(run: Prepared) -> AdaptationRun:
     """Return the configuration with the number of groups that its network has, where the task decides it (0)."""
-    groups_of = getattr(run.config.model, "groups_of", None)
-    if groups_of is None:
-        return run.config
-    return replace(run.config, model=replace(run.config.model, num_groups=groups_of(run.task.head)))
+    used = run.model.config if isinstance(run.model, Backbone) else run.config.model
+    return replace(run.config, model=used)
 
 
 def _base(run: Prepared) -> dict[str, str | None]:

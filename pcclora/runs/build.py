@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoints import load_checkpoint, weights_file
 from pcclora.models.load_report import LoadReport
 from pcclora.paths import is_file
@@ -68,7 +69,9 @@ def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
     task, classes, parts = task_of(config), len(labels.class_names), labels.parts
     size = {"num_classes": classes} if parts is None else {"num_parts": len(parts.names), "num_categories": classes}
     model: nn.Module = MODELS.build(config.model, task=task.head, **size)
-    check_kind(task, f"model '{MODELS.name_of(config.model)}'", getattr(model, "holds", task.holds))
+    check_kind(
+        task, f"model '{MODELS.name_of(config.model)}'", model.holds if isinstance(model, Backbone) else task.holds
+    )
     return model
 
 
