@@ -2,6 +2,7 @@
 
 import os
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def shared_data() -> Path:
 def goldens() -> Path:
     """Inputs and outputs of the original implementations; not part of the project."""
     return _beside("goldens", "golden outputs of the original implementations")
+
+
+@pytest.fixture(autouse=True)
+def only_our_own_stay_registered() -> Iterator[None]:
+    """What a test registers, as by a plugin, is gone after it: others go through all that there is."""
+    yield
+    from pcclora.registry import ADAPTERS, DATASETS, MODELS
+
+    for registry in (ADAPTERS, DATASETS, MODELS):
+        for name, entry in list(registry._entries.items()):
+            if not entry.config.__module__.startswith("pcclora."):
+                del registry._entries[name]
 
 
 def _beside(name: str, what: str) -> Path:

@@ -20,12 +20,11 @@ from tests.adapters.cases import is_the_base, output, train
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_method.md"
 
 
-@pytest.fixture(scope="module")
-def gain(tmp_path_factory):
-    file = tmp_path_factory.mktemp("plugin") / "gain.py"
+@pytest.fixture
+def gain(tmp_path):
+    file = tmp_path / "gain.py"
     file.write_text(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1])
-    if not ADAPTERS.names("gain"):
-        load_plugin(file)
+    load_plugin(file)
     return ADAPTERS.get("gain").config
 
 
