@@ -107,8 +107,16 @@ def _skip_fields(app: Sphinx, what: str, name: str, member: object, skip: bool, 
     return True if type(member).__name__ == "_tuplegetter" else None
 
 
+def _write_factories(
+    app: Sphinx, what: str, name: str, found: object, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Write a default that a dataclass makes anew as what it is, an empty dictionary: ``<factory>`` is no Python."""
+    return (signature.replace("<factory>", "{}") if signature else signature), returns
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.connect("autodoc-process-signature", _write_factories)
     app.connect("autodoc-skip-member", _skip_fields)
     app.connect("autodoc-process-docstring", _take_no_type, priority=400)  # before napoleon
     app.connect("source-read", _append_lists)
