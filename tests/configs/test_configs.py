@@ -128,6 +128,7 @@ def test_it_trains(path, tmp_path):
     small = tmp_path / path.name
     small.write_text(_without_data((ROOT / path).read_text()))
     fitting = ["model.part_levels=[32,16]"] if "partseg" in path.parts and "point_bert" in path.stem else []
+    fitting += ["adapter.r=8"] if path.stem.endswith("dapt") else []
     fitting += ["adapter.local=4"] if path.stem.endswith("pointgst") else []
     fitting += ["adapter.shape_groups=[16,8]"] if path.stem.endswith("gaprompt") else []
     fitting += ["adapter.num_groups=[8,4]", "adapter.chosen=[3,2]"] if path.stem.endswith("pointlora") else []
