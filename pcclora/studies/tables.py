@@ -1,5 +1,11 @@
-"""Tables of studies: as Markdown, and as LaTeX for papers, where the best is bold and what no test tells from it."""
+"""Tables of studies: for a console, as Markdown, as CSV, and as LaTeX for papers.
 
+In LaTeX the best is bold, and what no test tells from it.
+"""
+
+import csv
+import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +40,33 @@ class Table:
         lines = [self.headings, ["---"] * len(self.headings), *self.rows]
         below = "".join(f"{note}\n" for note in self.notes)
         return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + (f"\n{below}" if below else "")
+
+    def text(self, width: int) -> str:
+        """Return it for a console: in columns where they fit, else row by row, each cell behind its heading.
+
+        Args:
+            width: Of the console, in characters.
+        """
+        cells = [self.headings, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + 2 * len(widths) <= width and not any("\n" in cell for row in cells for cell in row):
+            lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        else:
+            page = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+            lines = []
+            for first, *others in self.rows:
+                named = zip(self.headings[1:], others, strict=True)
+                held = "; ".join(f"{heading} {cell.strip('`')}" for heading, cell in named if cell)
+                lines += [*textwrap.wrap(first, width), *page.wrap(held)]
+        below = [line for note in self.notes for line in textwrap.wrap(note, width)]
+        return "\n".join([*lines, *([""] if below else []), *below]) + "\n"
+
+    def csv(self) -> str:
+        """Return it as CSV, without its notes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([self.headings, *([cell.strip("`") for cell in row] for row in self.rows)])
+        return text.getvalue()
 
     def latex(self) -> str:
         r"""Return it for a document with ``\usepackage{booktabs}``.

@@ -1,4 +1,4 @@
-"""Train settings side by side, several seeds each, and print them as a Markdown table.
+"""Train settings side by side, several seeds each, and print them as a table: into a file or a pipe as Markdown.
 
 pcclora results results/modelnet10 --output runs/results/modelnet10 data.root=DATA --jobs 2
 pcclora results results/paper_points --output runs/paper --have scanobjectnn=DATA --have point_mae=FILE
@@ -7,6 +7,8 @@ the literature, prints one a part; a part whose data or weights --have does not 
 """
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 
 from pcclora.atomic import write_text
@@ -38,11 +40,19 @@ def main() -> None:
         found = _carry_out(part, study, arguments, outcome)
         if found is not None:
             tables[part] = found if paper is None else paper.beside_published(part, found)
-            console.write(f"## {part}\n\n{tables[part].markdown()}\n" if part else tables[part].markdown())
+            console.write(f"## {part}\n\n{_shown(tables[part])}\n" if part else _shown(tables[part]))
     if arguments.latex and tables:
         texts = (f"% {part}\n{own.latex()}" if part else own.latex() for part, own in tables.items())
         write_text(arguments.latex, "\n".join(texts))
+    if arguments.csv and tables:
+        texts = (f"{part}\n{own.csv()}" if part else own.csv() for part, own in tables.items())
+        write_text(arguments.csv, "\n".join(texts))
     outcome.refuse_failures("the same command")
+
+
+def _shown(table: Table) -> str:
+    """Return a table as a person reads it at a terminal, and as Markdown where it goes into a file or a pipe."""
+    return table.text(shutil.get_terminal_size((80, 24)).columns) if sys.stdout.isatty() else table.markdown()
 
 
 def _parse() -> argparse.Namespace:
@@ -62,6 +72,7 @@ def _parse() -> argparse.Namespace:
     cli.add_study_options(parser)
     add("--table", action="store_true", help="print the table of what is finished, train nothing")
     add("--latex", type=Path, metavar="FILE", help="also write the table for LaTeX with booktabs")
+    add("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     add("--dry-run", action="store_true", help="resolve every setting, print, do nothing")
     return parser.parse_words()
 

@@ -1,5 +1,6 @@
-"""Tables as Markdown and LaTeX, and what is bold in them."""
+"""Tables for a console, as Markdown, CSV and LaTeX, and what is bold in them."""
 
+import csv
 import shutil
 import subprocess
 
@@ -26,6 +27,22 @@ def test_markdown_and_latex():
         "50\\% \\_x\\_ \\{\\#1\\} \\$ \\textasciitilde{}\\textasciicircum{}\\textbackslash{} & missing \\\\\n"
         "\\bottomrule\n\\end{tabular}\n"
     )
+
+
+def test_a_console_shows_columns_or_rows():
+    narrow = Table(["setting", "accuracy"], [["CLoRA", "85.1 ± 0.3"], ["LoRA, r=8", "84.0"]], ["Base weights: none."])
+    assert narrow.text(80) == ("setting    accuracy\nCLoRA      85.1 ± 0.3\nLoRA, r=8  84.0\n\nBase weights: none.\n")
+    headings = ["setting", *(f"figure {n} of many" for n in range(9))]
+    wide = Table(headings, [["CLoRA", "85.1 ± 0.3", "", *["7"] * 6, "`adapter.r=2`"]], ["A note. " * 20])
+    shown = wide.text(80)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.startswith("CLoRA\n  figure 0 of many 85.1 ± 0.3; figure 2 of many 7;")
+    assert "figure 1 of many" not in shown and "figure 8 of many adapter.r=2" in " ".join(shown.split())
+
+
+def test_csv_is_read_back_by_pythons_reader():
+    read = list(csv.reader(Table(["setting", "accuracy", "options"], ROWS).csv().splitlines(keepends=True)))
+    assert read == [["setting", "accuracy", "options"], *([cell.strip("`") for cell in row] for row in ROWS)]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX here")
