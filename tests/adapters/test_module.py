@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 import pcclora
 from pcclora import CLoRAConfig, FullConfig, LoRAConfig, PccloraError
 from tests.adapters.backbones import BACKBONES, CLASSES, fused_vit
-from tests.adapters.cases import attached, is_the_base, output, same, several, state, train
+from tests.adapters.cases import METHODS, attached, is_the_base, output, refuses, same, several, state, train
 
 
 @several
@@ -216,3 +216,31 @@ def test_two_processes_agree_on_the_gradients(tmp_path: Path, root: Path, monkey
     for name, gradient in expected.items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def _steps_of_two(rank: int, file: str, methods: list[str], results: Any) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    for method in methods:
+        model, adapter, x = attached(method, "point_mae_tiny", steps=1)
+        parallel = DistributedDataParallel(model.train())
+        for _ in range(2):  # the second finds out what the first has left without a gradient
+            model.zero_grad()
+            loss = F.cross_entropy(parallel(x.roll(rank, dims=0)), torch.arange(len(x)) % CLASSES)
+            (loss + adapter.regularization()).backward()
+        results[rank, method] = {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_every_method_trains_in_two_processes(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(root)
+    methods = [method for method in METHODS if not refuses(method, "point_mae_tiny")]
+    with mp.get_context("spawn").Manager() as manager:
+        results = manager.dict()
+        mp.spawn(_steps_of_two, (os.fspath(tmp_path / "rendezvous"), methods, results), nprocs=2)
+        assert len(results) == 2 * len(methods)
+        for method in methods:
+            first, second = results[0, method], results[1, method]
+            assert first and all(torch.equal(gradient, second[name]) for name, gradient in first.items()), method
