@@ -131,3 +131,26 @@ LAST_TEN = tuple(f"blocks.{i}.attn.{name}" for i in range(2, 12) for name in ("q
 def test_equal_numbers_for_a_fair_duel(settings: object, vit_base: nn.Module) -> None:
     """Four bases with small cores in attention, one wider basis with large cores everywhere, none shared: 61,440."""
     assert trained(vit_base, settings) == 61_440
+
+
+@pytest.mark.parametrize(
+    ("method", "published"),
+    [("linear", 4.76), ("vpt_deep", 4.97), ("idpt", 7.10), ("dapt", 4.96), ("pointgst", 4.81), ("gaprompt", 5.0)],
+)
+def test_billions_of_products_as_published(method: str, published: float) -> None:
+    """PPT's and PointLoRA's are in test_groups.py: they are fewer here, for groups that the model has are taken."""
+    model = pcclora.create_model("point_mae", num_classes=15, num_groups=128)
+    pcclora.attach(model, pcclora.adapter_config(method))
+    cloud = torch.rand(1, 2048, 3, device="meta")
+    assert pcclora.count_macs(model.to("meta"), cloud).literature / 1e9 == pytest.approx(published, abs=0.035)
+
+
+@pytest.mark.parametrize("method", ["lora", "clora", "fact_tt", "repadapter", "arc", "consolidator", "ssf"])
+def test_merged_it_costs_what_the_bare_model_does(method: str) -> None:
+    model = pcclora.create_model("point_mae", num_classes=15, depth=2, num_groups=16)
+    cloud = torch.rand(1, 512, 3)
+    bare = pcclora.count_macs(model, cloud)
+    pcclora.attach(model, pcclora.adapter_config(method))
+    assert pcclora.count_macs(model, cloud).total > bare.total or method == "ssf"  # it has no products
+    pcclora.merge(model)
+    assert pcclora.count_macs(model, cloud) == bare

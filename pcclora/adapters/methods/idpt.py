@@ -81,6 +81,10 @@ class EdgeConv(nn.Module):
         normed = self.norm(edges.flatten(0, 2)).view(B, G, -1, C)
         return F.leaky_relu(normed, 0.2).amax(dim=2)
 
+    def published_macs(self, x: Tensor) -> int:
+        """Return the multiply-accumulates of the published form: the map of every edge."""
+        return x[..., 0].numel() * min(self.k, x.shape[1]) * self.edge.weight.numel()
+
 
 class PromptMaker(nn.Module):
     """F: the tokens of a cloud -> its prompt.
