@@ -1,16 +1,16 @@
 """Pre-trained transformers: Point-MAE, Point-BERT, ACT, ReCon, and timm's ViTs, with the keys of the released files."""
 
-from pcclora.models.act import ACTConfig
-from pcclora.models.checkpoint_file import read_checkpoint
-from pcclora.models.checkpoints import load_checkpoint
+from pcclora.models.checkpoints.file import read_checkpoint
+from pcclora.models.checkpoints.report import LoadReport
 from pcclora.models.factory import create_model, list_models
-from pcclora.models.image import ImageInput, TimmConfig, VitMiniConfig, image_input
-from pcclora.models.image_backbone import ImageBackbone
-from pcclora.models.load_report import LoadReport
-from pcclora.models.point_bert import PointBERTConfig
-from pcclora.models.point_mae import PointMAETinyConfig
-from pcclora.models.recon import ReConConfig, ReConPlainConfig
-from pcclora.models.trunk import PointMAEConfig
+from pcclora.models.images.backbone import ImageBackbone
+from pcclora.models.images.configs import ImageInput, TimmConfig, VitMiniConfig, image_input
+from pcclora.models.load import load_checkpoint
+from pcclora.models.points.act import ACTConfig
+from pcclora.models.points.point_bert import PointBERTConfig
+from pcclora.models.points.point_mae import PointMAETinyConfig
+from pcclora.models.points.recon import ReConConfig, ReConPlainConfig
+from pcclora.models.points.trunk import PointMAEConfig
 
 __all__ = [
     "ACTConfig",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from pcclora.models.checkpoint_keys import HEAD
+from pcclora.models.checkpoints.keys import HEAD
 
 CLS_TOKENS = ("cls_token", "cls_pos")
 
@@ -16,7 +16,7 @@ class Backbone(nn.Module):
     """Base of the models that :func:`create_model` makes.
 
     A :class:`Classifier` maps clouds (B, N, 3) to logits (B, num_classes), a pre-training model maps (clouds, mask) to
-    a loss, a part segmenter (:mod:`pcclora.models.part_segmentation`) maps (clouds, category) to logits (B, N,
+    a loss, a part segmenter (:mod:`pcclora.models.points.part_segmentation`) maps (clouds, category) to logits (B, N,
     num_parts).
 
     Attributes:

@@ -11,8 +11,8 @@ from torch import nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
-from pcclora.models.checkpoints import load_checkpoint, weights_file
-from pcclora.models.load_report import LoadReport
+from pcclora.models.checkpoints.report import LoadReport
+from pcclora.models.load import load_checkpoint, weights_file
 from pcclora.paths import is_file
 from pcclora.registry import MODELS
 from pcclora.tasks.base import Labels

@@ -13,7 +13,7 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
-from pcclora.models.checkpoints import load_checkpoint
+from pcclora.models.load import load_checkpoint
 from pcclora.paths import file_sha256
 from pcclora.registry import DATASETS, MODELS
 from pcclora.runs.build import base_checkpoint, make_head, tell_groups

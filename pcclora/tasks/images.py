@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pcclora.data import LabelledDataset, Loader, make_image_loader
-from pcclora.models.image import image_input
+from pcclora.models.images.configs import image_input
 from pcclora.tasks.classification import ClassTask
 from pcclora.tasks.settings import ImageRun, PretrainRun
 
@@ -64,7 +64,7 @@ def image_loader(
         config: Its model, batch size, seed, augmentation and workers.
         dataset: The images.
         train: Shuffled and augmented, without a smaller last batch.
-        normalization: Of :func:`~pcclora.models.image.image_input`.
+        normalization: Of :func:`~pcclora.models.images.configs.image_input`.
     """
     return make_image_loader(
         dataset,

@@ -31,7 +31,7 @@ from pcclora.text import csv_cell
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pcclora.models.part_segmentation import PartSegmenter
+    from pcclora.models.points.part_segmentation import PartSegmenter
 
 CHUNK = 1024
 """Points that are decoded at once: always as many, because a product may round differently with another number."""

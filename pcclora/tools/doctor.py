@@ -18,7 +18,7 @@ import torch
 import pcclora
 from pcclora.engine import console
 from pcclora.errors import PccloraError
-from pcclora.models.image_timm import import_timm
+from pcclora.models.images.from_timm import import_timm
 from pcclora.ops import backends
 from pcclora.shipped import config_names, shipped
 from pcclora.tools.shared.parser import Parser

@@ -32,7 +32,7 @@ class Tokens:
 def token_colours(points: NDArray[np.floating], tokens: Tokens) -> NDArray[np.uint8]:
     """Colour each point by the nearest token that it belongs to; centres black, points of no token grey.
 
-    The rule of :func:`pcclora.models.tokenizer.Grouping`, on the farthest-point sample of the cloud.
+    The rule of :func:`pcclora.models.points.tokenizer.Grouping`, on the farthest-point sample of the cloud.
 
     Args:
         points: (N, 3).

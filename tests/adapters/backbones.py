@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.models import create_model
-from pcclora.models.part_segmentation import PointMAEPartSegmenter
-from pcclora.models.trunk import PointMAEConfig
+from pcclora.models.points.part_segmentation import PointMAEPartSegmenter
+from pcclora.models.points.trunk import PointMAEConfig
 
 DIM, HEADS, TOKENS, CLASSES = 16, 2, 6, 5
 POINT_SIZES = {"dim": 24, "depth": 2, "heads": 3, "num_groups": 8, "group_size": 6, "encoder_widths": (6, 8, 10)}

@@ -126,7 +126,7 @@ def test_a_preset_has_a_row_and_a_row_a_preset():
 
 
 def test_the_architectures_of_the_page_are_timms_and_take_what_it_says():
-    from pcclora.models.image import TimmConfig, image_input
+    from pcclora.models.images.configs import TimmConfig, image_input
 
     for name in set(re.findall(r"model=timm/([\w.]+)", PAGE)):
         expected = image_input(TimmConfig(name))

@@ -5,9 +5,9 @@ import torch
 
 from pcclora.errors import PccloraError
 from pcclora.models import create_model, list_models, read_checkpoint
-from pcclora.models.checkpoints import bundled_weights
-from pcclora.models.masking import random_mask
-from pcclora.models.transformer import Attention, DropPath
+from pcclora.models.load import bundled_weights
+from pcclora.models.points.masking import random_mask
+from pcclora.models.points.transformer import Attention, DropPath
 from pcclora.registry import MODELS
 
 POINTS = ["act", "point_bert", "point_mae", "point_mae_tiny", "recon", "recon_plain"]

@@ -13,7 +13,7 @@ from pcclora.config import load_config, to_dict
 from pcclora.data import read_image
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.run_folder import RunFolder
-from pcclora.models.checkpoints import load_checkpoint
+from pcclora.models.load import load_checkpoint
 from pcclora.runs.adapt import train
 from pcclora.runs.build import build_model
 from pcclora.runs.predict import predict_files

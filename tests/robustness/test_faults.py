@@ -17,7 +17,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from pcclora.models import checkpoints
+from pcclora.models import load as checkpoints
 from tests.conftest import ROOT
 from tests.robustness.children import Tool, call, enlarge, mounted, read_only, train, training
 from tests.robustness.guard import READ, REFUSED, Answer, Guard, wait_for

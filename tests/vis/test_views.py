@@ -54,7 +54,7 @@ def test_tokens_are_those_of_the_model(chair):
     """The black points are the centres, and the coloured ones the members, of the tokeniser's own groups."""
     import torch
 
-    from pcclora.models.tokenizer import Grouping
+    from pcclora.models.points.tokenizer import Grouping
 
     colours = token_colours(chair.points, Tokens(num_groups=12, group_size=16, points=600))
     drawn = torch.from_numpy(chair.points)[None]

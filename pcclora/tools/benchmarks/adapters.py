@@ -22,7 +22,7 @@ from pcclora.adapters import (
     SSFConfig,
     VPTDeepConfig,
 )
-from pcclora.models.transformer import Transformer
+from pcclora.models.points.transformer import Transformer
 from pcclora.tools.benchmarks.steps import training_step
 from pcclora.tools.benchmarks.timing import Row, race
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcclora.errors import PccloraError
-from pcclora.models.tokenizer import Grouping, MiniPointNet
+from pcclora.models.points.tokenizer import Grouping, MiniPointNet
 
 
 def naive(encoder: MiniPointNet, neighborhoods: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def test_frozen_equals_the_naive_form_and_records_no_graph(encoder, neighborhood
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
     whole = encoder(neighborhoods)
-    monkeypatch.setattr("pcclora.models.tokenizer.CHUNK", 1)  # one group a chunk
+    monkeypatch.setattr("pcclora.models.points.tokenizer.CHUNK", 1)  # one group a chunk
     for out in (whole, encoder(neighborhoods)):
         assert not out.requires_grad
         torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
-from pcclora.models.image_timm import import_timm
-from pcclora.models.masking import check_mask, random_mask, rows
+from pcclora.models.images.from_timm import import_timm
+from pcclora.models.points.masking import check_mask, random_mask, rows
 
 MASK_RATIO = 0.75
 DECODER_DEPTH = 2  # and half the encoder's width: light, as the paper's, for networks smaller than the paper's

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from pcclora.errors import PccloraError
-from pcclora.models.load_report import summary
+from pcclora.models.checkpoints.report import summary
 from pcclora.registry import ADAPTERS
 
 WRAPPERS = ("teacher", "student", "backbone", "model")

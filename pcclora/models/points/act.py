@@ -6,10 +6,10 @@ Dong et al., Autoencoders as Cross-Modal Teachers (ICLR 2023, arXiv 2212.08320).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pcclora.models.factory import register_model
-from pcclora.models.part_segmentation import PointMAEPartSegmenter
-from pcclora.models.point_mae import PointMAE
-from pcclora.models.trunk import PointMAEConfig
+from pcclora.models.points.part_segmentation import PointMAEPartSegmenter
+from pcclora.models.points.point_mae import PointMAE
+from pcclora.models.points.trunk import PointMAEConfig
+from pcclora.models.register import register_model
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pcclora.errors import PccloraError
-from pcclora.models.image_timm import timm_cfg
+from pcclora.models.images.from_timm import timm_cfg
 from pcclora.models.sizes import oversized
 from pcclora.registry import MODELS
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.points.tokenizer import Grouping, MiniPointNet
+from pcclora.models.points.transformer import Transformer, init_trunk
 from pcclora.models.sizes import oversized
-from pcclora.models.tokenizer import Grouping, MiniPointNet
-from pcclora.models.transformer import Transformer, init_trunk
 
 
 @dataclass

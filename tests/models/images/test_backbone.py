@@ -11,8 +11,9 @@ from timm.data import resolve_data_config
 
 import pcclora
 from pcclora.errors import PccloraError
-from pcclora.models import TimmConfig, create_model, image_input, image_timm, list_models, read_checkpoint
-from pcclora.models.checkpoints import bundled_weights
+from pcclora.models import TimmConfig, create_model, image_input, list_models, read_checkpoint
+from pcclora.models.images import from_timm
+from pcclora.models.load import bundled_weights
 from pcclora.registry import MODELS
 
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 3}
@@ -149,7 +150,7 @@ def test_the_expected_input_can_be_chosen():
 def test_architectures_are_listed_when_they_are_asked_for(monkeypatch):
     assert {"timm/vit_base_patch16_224", "timm/deit_base_distilled_patch16_224"} <= set(list_models("timm/*"))
     assert all(name.startswith("timm/deit_tiny") for name in list_models("timm/deit_tiny*"))
-    monkeypatch.setattr(image_timm, "import_timm", lambda: pytest.fail("timm is imported"))
+    monkeypatch.setattr(from_timm, "import_timm", lambda: pytest.fail("timm is imported"))
     assert list_models("*") == list_models() and "vit_mini" in list_models()
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone, Classifier
-from pcclora.models.factory import register_model
-from pcclora.models.image import TimmConfig, VitMiniConfig
-from pcclora.models.image_mae import ImageMAE
-from pcclora.models.image_timm import import_timm, timm_architectures, timm_cfg
+from pcclora.models.images.configs import TimmConfig, VitMiniConfig
+from pcclora.models.images.from_timm import import_timm, timm_architectures, timm_cfg
+from pcclora.models.images.mae import ImageMAE
+from pcclora.models.register import register_model
 from pcclora.registry import MODELS
 
 ATTENTION = (("qkv",), ("q", "k", "v"), ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.models.backbone import Backbone
-from pcclora.models.masking import check_mask, random_mask, rows
-from pcclora.models.transformer import Decoder, token_parameter
-from pcclora.models.trunk import PointMAEConfig, Trunk, position_embedding
+from pcclora.models.points.masking import check_mask, random_mask, rows
+from pcclora.models.points.transformer import Decoder, token_parameter
+from pcclora.models.points.trunk import PointMAEConfig, Trunk, position_embedding
 from pcclora.ops import chamfer_distance
 
 

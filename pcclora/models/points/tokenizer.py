@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.pointwise import activate, affine, fold
+from pcclora.models.points.pointwise import activate, affine, fold
 from pcclora.ops import gather, knn_points, sample_farthest_points
 
 CHUNK = 2**20  # numbers in the widest activation of a chunk: 4 MB, measured best at 64 groups of 32 points x 512

@@ -8,7 +8,7 @@ import pcclora
 from pcclora.adapters.linear import AdaptedLinear
 from pcclora.errors import PccloraError
 from pcclora.models import create_model, image_input, list_models
-from pcclora.models.image_timm import FAMILIES
+from pcclora.models.images.from_timm import FAMILIES
 
 
 def adapted_but_not_called(name):

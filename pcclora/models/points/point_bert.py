@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import CLS_TOKENS
-from pcclora.models.factory import register_model
-from pcclora.models.heads import point_bert_head
-from pcclora.models.part_segmentation import Encoded, PartSegmenter, tapped
-from pcclora.models.point_mae import PointMAE
-from pcclora.models.pointwise import PointwiseConv
-from pcclora.models.propagation import FeaturePropagation
-from pcclora.models.transformer import token_parameter
-from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
-from pcclora.models.upsampling import NORM_GROUPS, Upsampling
+from pcclora.models.points.heads import point_bert_head
+from pcclora.models.points.part_segmentation import Encoded, PartSegmenter, tapped
+from pcclora.models.points.point_mae import PointMAE
+from pcclora.models.points.pointwise import PointwiseConv
+from pcclora.models.points.propagation import FeaturePropagation
+from pcclora.models.points.transformer import token_parameter
+from pcclora.models.points.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
+from pcclora.models.points.upsampling import NORM_GROUPS, Upsampling
+from pcclora.models.register import register_model
 from pcclora.ops import sample_farthest_points
 
 

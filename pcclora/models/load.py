@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import CLS_TOKENS, Backbone
-from pcclora.models.checkpoint_file import read_checkpoint
-from pcclora.models.checkpoint_keys import (
+from pcclora.models.checkpoints.file import read_checkpoint
+from pcclora.models.checkpoints.keys import (
     CONTRAST,
     HEAD,
     HEADS,
@@ -27,9 +27,9 @@ from pcclora.models.checkpoint_keys import (
     unknown_prefix,
     unwrapped,
 )
-from pcclora.models.image_checkpoints import load_image_checkpoint
-from pcclora.models.image_timm import pretrained_file
-from pcclora.models.load_report import LoadReport, check_tensors, summary
+from pcclora.models.checkpoints.report import LoadReport, check_tensors, summary
+from pcclora.models.images.checkpoints import load_image_checkpoint
+from pcclora.models.images.from_timm import pretrained_file
 from pcclora.paths import file_sha256
 from pcclora.registry import MODELS
 

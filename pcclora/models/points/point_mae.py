@@ -1,7 +1,7 @@
 """Point-MAE's classifier: 384 x 12 x 6 heads on 64 groups of 32 points.
 
 Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning (ECCV 2022, arXiv 2203.06604). In eval mode
-the logits equal the original's to 1e-4 relative in float32 (tests/models/test_goldens.py).
+the logits equal the original's to 1e-4 relative in float32 (tests/models/points/test_goldens.py).
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.models.backbone import CLS_TOKENS, TokenClassifier
-from pcclora.models.checkpoint_keys import HEAD
-from pcclora.models.factory import register_model
-from pcclora.models.heads import point_mae_head
-from pcclora.models.masked_autoencoder import PointMAEPretrain
-from pcclora.models.part_segmentation import PointMAEPartSegmenter
-from pcclora.models.transformer import Transformer, token_parameter
-from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
+from pcclora.models.checkpoints.keys import HEAD
+from pcclora.models.points.heads import point_mae_head
+from pcclora.models.points.masked_autoencoder import PointMAEPretrain
+from pcclora.models.points.part_segmentation import PointMAEPartSegmenter
+from pcclora.models.points.transformer import Transformer, token_parameter
+from pcclora.models.points.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
+from pcclora.models.register import register_model
 
 
 @dataclass

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pcclora.errors import PccloraError
-from pcclora.models import checkpoints, create_model, load_checkpoint
-from pcclora.models.checkpoints import BUNDLED, WEIGHTS, bundled_weights
+from pcclora.models import create_model, load_checkpoint
+from pcclora.models import load as checkpoints
+from pcclora.models.load import BUNDLED, WEIGHTS, bundled_weights
 from pcclora.registry import MODELS
 
 

@@ -3,7 +3,7 @@
 Qi et al., PointNet++ (NeurIPS 2017, arXiv 1706.02413), section 3.4; the two layers have the released names. The first
 layer is linear and so is the interpolation before it, hence they commute: its product with the features is taken at the
 few points, and what is interpolated is the product. Value, gradient and batch statistics are those of the published
-order (tests/models/test_part_segmentation.py).
+order (tests/models/points/test_part_segmentation.py).
 """
 
 from typing import cast
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcclora.models.pointwise import PointwiseConv, activate, fold
+from pcclora.models.points.pointwise import PointwiseConv, activate, fold
 from pcclora.ops import interpolate_three_nn
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, cat
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
-from pcclora.models.checkpoint_file import read_checkpoint
-from pcclora.models.checkpoint_keys import unknown_prefix, unwrapped
-from pcclora.models.image_timm import timm_filter
-from pcclora.models.load_report import LoadReport, check_tensors, summary
+from pcclora.models.checkpoints.file import read_checkpoint
+from pcclora.models.checkpoints.keys import unknown_prefix, unwrapped
+from pcclora.models.checkpoints.report import LoadReport, check_tensors, summary
+from pcclora.models.images.from_timm import timm_filter
 from pcclora.registry import MODELS
 
 PRETRAINING = re.compile(r"mask_token|decoder_|pre_logits\.|lm_head\.")  # no part of a classifier

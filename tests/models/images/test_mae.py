@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 import pcclora
 from pcclora.errors import PccloraError
-from pcclora.models.image_mae import patchify
+from pcclora.models.images.mae import patchify
 
 pytest.importorskip("timm", reason="timm is not installed (pip install pcclora[image])")
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}

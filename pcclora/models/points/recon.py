@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.models.backbone import CLS_TOKENS
-from pcclora.models.factory import register_model
-from pcclora.models.heads import point_mae_head
-from pcclora.models.part_segmentation import PointMAEPartSegmenter, tapped
-from pcclora.models.point_mae import PointMAE
-from pcclora.models.transformer import Block, Mlp, Transformer, token_parameter
-from pcclora.models.trunk import TOKEN_PLACES, PointMAEConfig
+from pcclora.models.points.heads import point_mae_head
+from pcclora.models.points.part_segmentation import PointMAEPartSegmenter, tapped
+from pcclora.models.points.point_mae import PointMAE
+from pcclora.models.points.transformer import Block, Mlp, Transformer, token_parameter
+from pcclora.models.points.trunk import TOKEN_PLACES, PointMAEConfig
+from pcclora.models.register import register_model
 
 TOKENS = 3  # class, image, text
 

@@ -6,7 +6,7 @@ of the cloud; both reach a point through the propagation of the centres' feature
 logits equals the original's to 1e-4 in float32.
 
 The originals repeat what is known of the cloud at every point: 2,368 of the 3,392 channels of ``convs1``. Here it
-passes through its layer once (:class:`~pcclora.models.pointwise.PointwiseConv`).
+passes through its layer once (:class:`~pcclora.models.points.pointwise.PointwiseConv`).
 """
 
 import math
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.models.backbone import Backbone
-from pcclora.models.pointwise import PointwiseConv
-from pcclora.models.propagation import FeaturePropagation
-from pcclora.models.transformer import Transformer
-from pcclora.models.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
+from pcclora.models.points.pointwise import PointwiseConv
+from pcclora.models.points.propagation import FeaturePropagation
+from pcclora.models.points.transformer import Transformer
+from pcclora.models.points.trunk import BLOCK_PLACES, TOKEN_PLACES, PointMAEConfig, Trunk
 
 
 class Encoded(NamedTuple):

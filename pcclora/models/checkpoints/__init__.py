@@ -1,0 +1,1 @@
+"""Released checkpoints: the file, whose keys they are, what they give to a model."""
