@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import Adapter
-from pcclora.adapters.targets import find_targets, input_targets
-from pcclora.errors import PccloraError
+from pcclora.adapters.targets import find_targets, input_targets, refuse_slices
 
 
 class InFrontAdapter(Adapter):
@@ -30,9 +29,7 @@ class InFrontAdapter(Adapter):
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         targets = find_targets(model, config.target_modules, default=input_targets)
-        if sliced := [target for target in targets if target.rows is not None]:
-            name = type(self).__name__
-            raise PccloraError(f"target '{sliced[0]}': a slice has no input of its own; {name} takes whole maps")
+        refuse_slices(targets, type(self).__name__)
         super().__init__(config, model, targets=targets)
         self.kinds: dict[str, list[str]] = {}
         for target in targets:

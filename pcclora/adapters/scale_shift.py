@@ -57,7 +57,7 @@ class ScaleShiftAdapter(Adapter):
         return self.scaled(module, F.linear(x, weight, bias))
 
 
-def block_targets(model: nn.Module) -> tuple[Target, ...]:
+def maps_in_blocks(model: nn.Module) -> tuple[Target, ...]:
     """Return every linear map inside the attentions and MLPs of a model's blocks."""
     inside = [place.module for place in find_places(model, ["attention", "mlp"])]
     names = [

@@ -182,6 +182,26 @@ def block_targets(model: nn.Module) -> tuple[str, ...]:
     return (*attention_targets(model), *_named(dict(model.named_modules()), (*_MLP, _MLP_OUT)))
 
 
+def without_rows(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns that mean whole maps where these mean rows of them."""
+    return tuple(pattern.partition("[")[0] for pattern in patterns)
+
+
+def refuse_slices(targets: Iterable[Target], who: str) -> None:
+    """Refuse rows of a fused map for what acts on a map's input.
+
+    Args:
+        targets: All of them.
+        who: Takes whole maps, for the message.
+
+    Raises:
+        PccloraError: Naming the first slice.
+    """
+    for target in targets:
+        if target.rows is not None:
+            raise PccloraError(f"target '{target}': a slice has no input of its own; {who} takes whole maps")
+
+
 def _named(modules: Mapping[str, nn.Module], lasts: Sequence[str]) -> list[str]:
     """Return the linear maps whose own, last name is one of these."""
     return [name for name in modules if name.rpartition(".")[2] in lasts and _is_linear(modules, name)]

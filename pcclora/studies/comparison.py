@@ -102,17 +102,16 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], workers
     Raises:
         PccloraError: If a setting cannot be trained; those that are finished stay.
     """
-    for name in comparison.settings:  # a wrong one shows before any trains
-        for point in comparison.points:
-            comparison.run(name, [*options, *point])
-    chosen = _choose(comparison, output, options=options, workers=workers)
+    runs = _runs(comparison, options)  # a wrong one shows before any trains
+    tuning = _runs(comparison, [*options, *comparison.tuning]) if comparison.tuning else runs
+    chosen = _choose(comparison, output, tuning, workers)
     if isinstance(chosen, Outcome):
         return chosen
     leaves: dict[Path, list[Leaf]] = {}
     for name, point in chosen.items():
         folder = folder_of(output, name, comparison)
         if not holds_seeds(folder):
-            begin_seeds(comparison.run(name, [*options, *point]), folder, comparison.seeds)
+            begin_seeds(runs[name][point], folder, comparison.seeds)
         more = comparison.seeds if comparison.grid else ()
         leaves[folder] = [
             _leaf(f"{name}, seed {seed}", folder, seed, comparison.choose_on) for seed in add_seeds(folder, more)
@@ -149,8 +148,16 @@ def table(comparison: Comparison, output: Path) -> Table:
     return found
 
 
+def _runs(comparison: Comparison, options: list[str]) -> dict[str, dict[Point, AdaptationRun]]:
+    """Return the run of every setting at every point of the grid."""
+    return {
+        name: {point: comparison.run(name, [*options, *point]) for point in comparison.points}
+        for name in comparison.settings
+    }
+
+
 def _choose(
-    comparison: Comparison, output: Path, *, options: list[str], workers: Workers
+    comparison: Comparison, output: Path, runs: dict[str, dict[Point, AdaptationRun]], workers: Workers
 ) -> dict[str, Point] | Outcome:
     """Return the point of each setting; or what failed, or is left to others, of the runs that choose."""
     if not comparison.grid:
@@ -159,9 +166,8 @@ def _choose(
     figure = partial(_on_split, split, score) if split else partial(own_figure, score)
     seeds, points = comparison.seeds[: comparison.tuning_seeds], comparison.points
     leaves: list[Leaf] = []
-    for name in comparison.settings:
-        runs = {point: comparison.run(name, [*options, *comparison.tuning, *point]) for point in points}
-        leaves += tuning_leaves(name, home_of(output, name), runs, seeds=seeds, figure=figure)
+    for name, own in runs.items():
+        leaves += tuning_leaves(name, home_of(output, name), own, seeds=seeds, figure=figure)
     outcome = run_leaves(leaves, workers, title="choosing")
     if not outcome.complete:
         return outcome

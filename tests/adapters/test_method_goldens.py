@@ -1,12 +1,8 @@
 """Each method computes what the original code does: with the golden's tensors the logits are the golden's."""
 
-import json
 import re
-import runpy
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,23 +31,6 @@ from pcclora.models import create_model
 
 State = Mapping[str, Tensor]
 TOLERANCE = 2e-5
-
-
-@pytest.fixture(scope="module")
-def golden(goldens) -> Callable[[str], tuple[State, Mapping[str, Tensor]]]:
-    """Name -> the golden's weights by the originals' keys, and its arrays."""
-
-    def read(name: str) -> tuple[State, Mapping[str, Tensor]]:
-        sys.path.insert(0, str(goldens))
-        try:
-            make = runpy.run_path(str(goldens / "method_state.py"))["method_state"]
-        finally:
-            sys.path.remove(str(goldens))
-        keys = json.loads((goldens / f"{name}.keys.json").read_text())
-        with np.load(goldens / f"{name}.npz") as arrays:
-            return make(name, keys), {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-
-    return read
 
 
 def point_mae() -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import pcclora
 from pcclora import PccloraError
-from tests.adapters.test_method_goldens import golden, relative  # noqa: F401
+from tests.adapters.test_method_goldens import relative
 
 Golden = Callable[[str], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 FILES = {
@@ -37,7 +37,7 @@ def written(state: Mapping[str, Tensor], path: Path, *, prefix: str = "") -> Pat
 
 
 @pytest.mark.parametrize("method", FILES)
-def test_the_file_gives_the_originals_logits(method: str, golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_the_file_gives_the_originals_logits(method: str, golden: Golden, tmp_path: Path) -> None:
     state, arrays = golden(FILES[method])
     model = adapted(method)
     report = pcclora.load_checkpoint(model, written(state, tmp_path / "ckpt-best.pth", prefix="module."))
@@ -49,13 +49,13 @@ def test_the_file_gives_the_originals_logits(method: str, golden: Golden, tmp_pa
     assert relative(alone, logits) < 2e-5
 
 
-def test_what_was_read_is_said(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_what_was_read_is_said(golden: Golden, tmp_path: Path) -> None:
     state, _ = golden("vpt_deep_cls")
     report = pcclora.load_checkpoint(adapted("vpt_deep"), written(state, tmp_path / "vpt.pth"))
     assert "2 tensors of vpt_deep loaded into the adapter" in str(report)
 
 
-def test_a_file_of_another_method_is_refused(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_a_file_of_another_method_is_refused(golden: Golden, tmp_path: Path) -> None:
     state, _ = golden("idpt_cls")
     file = written(state, tmp_path / "idpt.pth")
     with pytest.raises(PccloraError, match=r"a checkpoint of 'idpt'.*adapter is 'pointgst'.*adapter_config\('idpt'\)"):
@@ -65,7 +65,7 @@ def test_a_file_of_another_method_is_refused(golden: Golden, tmp_path: Path) -> 
         pcclora.load_checkpoint(plain, file)
 
 
-def test_nothing_changes_when_a_row_is_missing(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_nothing_changes_when_a_row_is_missing(golden: Golden, tmp_path: Path) -> None:
     state, _ = golden("vpt_deep_cls")
     file = written({key: value for key, value in state.items() if key != "cls_prompt_list.7"}, tmp_path / "vpt.pth")
     model = adapted("vpt_deep")
@@ -85,7 +85,7 @@ def test_a_plain_checkpoint_leaves_the_adapter(tmp_path: Path) -> None:
     assert torch.equal(model.get_parameter("blocks.3.attn.qkv.weight"), base.get_parameter("blocks.3.attn.qkv.weight"))
 
 
-def test_a_plain_model_takes_pointloras_maps_merged(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_a_plain_model_takes_pointloras_maps_merged(golden: Golden, tmp_path: Path) -> None:
     state, _ = golden("pointlora_cls")
     plain = pcclora.create_model("point_mae", num_classes=15, num_groups=128)
     report = pcclora.load_checkpoint(plain, written(state, tmp_path / "pointlora.pth"))
@@ -95,7 +95,7 @@ def test_a_plain_model_takes_pointloras_maps_merged(golden: Golden, tmp_path: Pa
     )
 
 
-def test_a_gate_that_is_not_one_is_refused(golden: Golden, tmp_path: Path) -> None:  # noqa: F811
+def test_a_gate_that_is_not_one_is_refused(golden: Golden, tmp_path: Path) -> None:
     state, _ = golden("pointlora_cls")
     key = "blocks.blocks.3.attn.qkv.weight"
     file = written({**state, key: torch.tensor([0.5])}, tmp_path / "pointlora.pth")

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.lowrank import LowRankAdapter, Share
-from pcclora.adapters.targets import Target, attention_targets, find_targets, input_targets
+from pcclora.adapters.targets import Target, attention_targets, find_targets, input_targets, refuse_slices
 from pcclora.errors import PccloraError
 from pcclora.limits import check_parameters
 from pcclora.registry import ADAPTERS
@@ -165,11 +165,8 @@ class CLoRA(LowRankAdapter):
     def __init__(self, config: CLoRAConfig, model: nn.Module) -> None:
         default = attention_targets if config.placement == "weight" else input_targets
         targets = find_targets(model, config.target_modules, default=default)
-        sliced = [target for target in targets if target.rows is not None]
-        if config.placement == "input" and sliced:
-            raise PccloraError(
-                f"target '{sliced[0]}': a slice has no input of its own; placement 'input' takes whole maps"
-            )
+        if config.placement == "input":
+            refuse_slices(targets, "placement 'input'")
         self._blocks = [*dict.fromkeys(_block(target.module) for target in targets)]
         super().__init__(config, model, targets=targets)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.branches import drop_path, refuse_uneven
 from pcclora.adapters.lowrank import LowRankAdapter
-from pcclora.adapters.targets import Target, block_targets, find_targets
+from pcclora.adapters.targets import Target, block_targets, find_targets, without_rows
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -145,4 +145,4 @@ class Consolidator(LowRankAdapter):
 
 def whole_maps(model: nn.Module) -> tuple[str, ...]:
     """Return the maps of :func:`~pcclora.adapters.targets.block_targets`, each with all its rows."""
-    return tuple(pattern.partition("[")[0] for pattern in block_targets(model))
+    return without_rows(block_targets(model))

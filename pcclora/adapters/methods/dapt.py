@@ -32,7 +32,7 @@ from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.head import WiderHead, widened
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.adapters.prompts import put_in, take_out, without_prompts
-from pcclora.adapters.scale_shift import ScaleShiftAdapter, block_targets
+from pcclora.adapters.scale_shift import ScaleShiftAdapter, maps_in_blocks
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -149,7 +149,7 @@ class DAPT(ScaleShiftAdapter):
         inside = find_places(model, ["attention_norm", "mlp_norm", "mlp"])
         head = find_places(model, ["norm", "head"]) if has_place(model, "head") else ()
         prompting = blocks if head else blocks[:-1]  # without a head nothing reads what the last one would leave
-        targets, C = block_targets(model), token_width(model, blocks[0])
+        targets, C = maps_in_blocks(model), token_width(model, blocks[0])
         if config.r > C:
             raise PccloraError(f"dapt: r is {config.r}, and a token is {C} wide; choose adapter.r of {C} or less")
         of_a_token = model.get_parameter(f"{inside[0].module}.weight")

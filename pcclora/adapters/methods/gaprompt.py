@@ -32,8 +32,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.adapters.base import About, Adapter, AdapterConfig
+from pcclora.adapters.branches import quick_gelu
 from pcclora.adapters.head import widened
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
+from pcclora.adapters.prompts import put_in
 from pcclora.errors import PccloraError
 from pcclora.ops import gather, interpolate_nn, knn_points, sample_farthest_points
 from pcclora.registry import ADAPTERS
@@ -169,7 +171,7 @@ class BehindBlock(nn.Module):
         pooled = F.gelu(self.pooled(2 * near.flatten(0, 1)).view_as(near)) + 0.3 * rows[scene.own]
         x = patches + 0.3 * (scene.weights.to(pooled) @ pooled)
         h = self.down(self.norm(x if shape is None else x + shape))
-        passed: Tensor = x + 0.7 * self.up(h * torch.sigmoid(1.702 * h))
+        passed: Tensor = x + 0.7 * self.up(quick_gelu(h))
         return passed
 
 
@@ -270,7 +272,7 @@ class GAPrompt(Adapter):
         if place.role == "tokens" and place.index < len(self.prompts):
             prompts = F.dropout(self.prompts[place.index], self.config.prompt_dropout, self.training)
             prompts = prompts + self.seen["position"] + 0.5 * self.seen["shape"][:, None]
-            return torch.cat([x[:, : self.prefix], prompts, x[:, self.prefix :]], dim=1), *inputs[1:]
+            return put_in(x, prompts, behind=self.prefix), *inputs[1:]
         return inputs
 
     def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:

@@ -40,7 +40,7 @@ from pcclora.adapters.methods.groups import (
 )
 from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
-from pcclora.adapters.targets import Target, attention_targets, find_targets
+from pcclora.adapters.targets import Target, attention_targets, find_targets, without_rows
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -231,4 +231,4 @@ def negative_entropy(scores: Tensor) -> Tensor:
 
 def _whole_attention(model: nn.Module) -> tuple[str, ...]:
     """Return ``qkv`` and the output of every attention, without rows."""
-    return tuple(pattern.partition("[")[0] for pattern in attention_targets(model))
+    return without_rows(attention_targets(model))

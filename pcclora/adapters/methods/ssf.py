@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pcclora.adapters.base import About, AdapterConfig
 from pcclora.adapters.places import Place, find_places, has_place
-from pcclora.adapters.scale_shift import ScaleShiftAdapter, block_targets
+from pcclora.adapters.scale_shift import ScaleShiftAdapter, maps_in_blocks
 from pcclora.errors import PccloraError
 from pcclora.registry import ADAPTERS
 
@@ -57,7 +57,7 @@ class SSF(ScaleShiftAdapter):
     """
 
     def __init__(self, config: SSFConfig, model: nn.Module) -> None:
-        targets = block_targets(model)
+        targets = maps_in_blocks(model)
         roles = ["attention_norm", "mlp_norm", *(role for role in ("norm", "patches") if has_place(model, role))]
         places = find_places(model, roles)
         modules = [*(target.module for target in targets), *(place.module for place in places)]
