@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pcclora.errors import PccloraError
     from pcclora.metrics import count_macs, count_parameters
     from pcclora.models import create_model, list_models, load_checkpoint
+    from pcclora.runs import load_run, load_runs
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,8 @@ __all__ = [
     "list_models",
     "load_adapter",
     "load_checkpoint",
+    "load_run",
+    "load_runs",
     "merge",
     "print_trainable_parameters",
     "save_adapter",
@@ -55,7 +58,7 @@ __all__ = [
     "unmerge",
 ]
 
-_ROOMS = ("adapters", "errors", "metrics", "models")
+_ROOMS = ("adapters", "errors", "metrics", "models", "runs")
 """Where the public names come from. They are imported when they are asked for: torch alone takes seconds."""
 
 

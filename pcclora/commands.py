@@ -14,6 +14,7 @@ COMMANDS = {
     "train-image": "adapt a vision transformer to photographs",
     "fewshot": "compare methods on episodes of a few objects a class",
     "predict": "classes of scans or photographs, parts of scans, by a run",
+    "pack": "put a finished run into one file, to send or to deploy",
     "evaluate": "test a finished run again, on other data, with votes",
     "visualize": "see segmented objects: window, picture, web page, PLY",
     "results": "train settings side by side and print their table",

@@ -26,7 +26,7 @@ from pcclora.data.readers.scan import Scan
 from pcclora.data.readers.up_axis import AXES, turn_upright
 from pcclora.data.sets.digits import DigitsConfig, DigitsDataset
 from pcclora.data.sets.fgvc import FgvcConfig, fgvc
-from pcclora.data.sets.folder import FolderConfig, FolderDataset, read_cloud
+from pcclora.data.sets.folder import FolderConfig, FolderDataset, as_cloud, read_cloud
 from pcclora.data.sets.image_folder import ImageFolderConfig, ImageFolderDataset
 from pcclora.data.sets.image_lists import SuiteTask
 from pcclora.data.sets.modelnet import ModelNetConfig, modelnet
@@ -85,6 +85,7 @@ __all__ = [
     "SuiteTask",
     "Vtab1kConfig",
     "WholeBatch",
+    "as_cloud",
     "augment",
     "episodes_digest",
     "fgvc",

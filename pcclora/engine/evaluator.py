@@ -11,17 +11,15 @@ here, where every one passes.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pcclora.data import Loader, set_epoch
 from pcclora.data.loader import Items
+from pcclora.engine.devices import Processes
 from pcclora.engine.loop import DivergenceError
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 class Evaluation(ABC):
@@ -58,11 +56,11 @@ class Evaluator:
     Args:
         loader: From :func:`pcclora.data.make_loader`, in the data set's order.
         predict: (model, batch) -> one answer a sample.
-        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+        accelerator: From :func:`~pcclora.engine.environment.make_accelerator`, or one process alone.
         passes: How often; each is an epoch of the loader.
     """
 
-    def __init__(self, loader: Loader, predict: Predict, *, accelerator: "Accelerator", passes: int = 1) -> None:
+    def __init__(self, loader: Loader, predict: Predict, *, accelerator: Processes, passes: int = 1) -> None:
         self.samples, self.batch_size = len(loader.dataset), loader.batch_size
         self.predict, self.accelerator, self.passes = predict, accelerator, passes
         self.loader: Loader = accelerator.prepare_data_loader(loader)
@@ -87,16 +85,17 @@ class Evaluator:
 
     @torch.no_grad()
     def _pass(self, model: nn.Module, number: int) -> list[Answer]:
-        from accelerate.utils import gather_object
-
         set_epoch(self.loader, number)
         found: dict[int, Answer] = {}
         for batch in self.loader:
             full = {name: fill_up(tensor, self.batch_size) for name, tensor in batch.items()}
             answers = self.predict(model, full)
             found.update(zip(full["index"].tolist(), answers, strict=True))
-        gathered = dict(gather_object(list(found.items())))
-        answers = [gathered[index] for index in range(self.samples)]
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            found = dict(gather_object(list(found.items())))
+        answers = [found[index] for index in range(self.samples)]
         check_finite([scores for scores, _ in answers], self.loader.dataset)
         return answers
 

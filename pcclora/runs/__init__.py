@@ -1,1 +1,6 @@
 """One run of any task, from its configuration to its finished folder, and what is made of that folder later."""
+
+from pcclora.runs.load import load_run, load_runs
+from pcclora.runs.reload import TrainedRun
+
+__all__ = ["TrainedRun", "load_run", "load_runs"]

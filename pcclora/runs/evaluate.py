@@ -47,7 +47,6 @@ class RunEvaluation:
 def evaluate_run(
     run: TrainedRun,
     *,
-    checkpoint: str | None = None,
     split: str = "test",
     overrides: Sequence[str] = (),
     new_files: bool = False,
@@ -56,7 +55,6 @@ def evaluate_run(
 
     Args:
         run: The run.
-        checkpoint: Where the base checkpoint is now, if it has moved.
         split: Split of the data set.
         overrides: ``key=value`` of another protocol or data set with the same classes.
         new_files: Only the objects that no side of the run has seen, as scans that came later.
@@ -65,7 +63,7 @@ def evaluate_run(
         PccloraError: If the run or the data cannot be used, the data have other classes, or they are the run's own and
             have changed.
     """
-    own, model, summary, folder = run.config, run.model(checkpoint=checkpoint), run.summary, run.folder
+    own, summary, folder = run.config, run.summary, run.folder
     config = run.with_overrides(overrides)
     task = task_of(config)
     if new_files:
@@ -83,7 +81,7 @@ def evaluate_run(
     if split != "train" and (folder.path / FILE).exists():
         warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)
     accelerator = make_accelerator(config.train)
-    evaluation, metrics = measure(config, dataset, model.to(accelerator.device), accelerator)
+    evaluation, metrics = measure(config, dataset, run.to(accelerator.device).model, accelerator)
     side = "new files" if new_files else f"split {split}"
     changed = {"metrics": metrics, "data": f"{dataset.name}, {side}", "samples": {split: len(dataset)}}
     changed["data_sha256"] = {split: sha256_of(objects)}

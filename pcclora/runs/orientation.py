@@ -190,7 +190,7 @@ def warn_of_turned(
         clouds: (N, 3) each, as they were read, turned so that ``up`` is y.
         names: Of each.
         up: The axis that was said to be vertical.
-        option: What to write before the axis to say that another is, as ``--up ``.
+        option: How to say that another is, as ``--up {}``.
 
     Raises:
         PccloraError: If ``orientation.json`` is damaged.
@@ -224,14 +224,14 @@ def warn_of_turned_data(folder: Path, dataset: LabelledDataset, *, up: Axis | No
         return
     rows = thin(len(dataset), MOST_COMPARED).tolist()
     clouds = [dataset[row].points[:, :3] for row in rows]
-    warn_of_turned(folder, clouds, [dataset.name_of(row) for row in rows], up=up, option="data.up=")
+    warn_of_turned(folder, clouds, [dataset.name_of(row) for row in rows], up=up, option="data.up={}")
 
 
 def _say(names: Sequence[str], of: int, guess: str, gain: float, option: str) -> None:
     few = visible(names[0]) if len(names) == 1 else f"{len(names)} of {of} files (as {visible(names[0])})"
     odds = f"{np.exp(gain):.0f} to 1" if gain < np.log(1000) else "over 1000 to 1"
     if guess in AXES:
-        remedy = f"if {guess} is their vertical axis, say {option}{guess}"
+        remedy = f"if {guess} is their vertical axis, say {option.format(guess)}"
     else:
         remedy = f"did the training scans have {guess[1]} up? Then train with data.up={guess[1]}"
     logger.warning("%s: unlike the training scans, but like them with %s up (odds %s); %s", few, guess, odds, remedy)

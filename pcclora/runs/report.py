@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pcclora.adapters import AdapterConfig
 from pcclora.registry import ADAPTERS
+from pcclora.runs.predict import ClassPrediction
 from pcclora.runs.segmented import SegmentedCloud
 
 Figure = float | Mapping[str, Any]
@@ -70,14 +71,18 @@ def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int
     )
 
 
-def part_shares(clouds: Mapping[str, SegmentedCloud]) -> dict[str, Any]:
-    """Return for each predicted cloud the share of points of each part and how sure it is of them.
+def class_shares(predictions: Iterable[ClassPrediction]) -> dict[str, dict[str, float]]:
+    """Return of each prediction class -> probability, the most probable class first, by its source."""
+    return {
+        one.source: {name: round(float(p), 6) for name, p in zip(one.classes, one.probabilities, strict=True)}
+        for one in predictions
+    }
 
-    Args:
-        clouds: File -> what was predicted of it.
-    """
+
+def part_shares(clouds: Iterable[SegmentedCloud]) -> dict[str, Any]:
+    """Return for each predicted cloud, by its source, the points of each part and how sure it is of them."""
     found: dict[str, Any] = {}
-    for file, cloud in clouds.items():
+    for cloud in clouds:
         if cloud.prediction is None or cloud.confidence is None:
             continue
         held = {cloud.part_names[part]: cloud.prediction == part for part in cloud.parts}
@@ -86,7 +91,7 @@ def part_shares(clouds: Mapping[str, SegmentedCloud]) -> dict[str, Any]:
             for name, own in held.items()
             if own.any()
         }
-        found[file] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
+        found[cloud.source] = {"category": cloud.category, "points": len(cloud.points), "parts": parts}
     return found
 
 

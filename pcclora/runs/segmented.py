@@ -21,7 +21,8 @@ class SegmentedCloud:
         prediction: (N,) predicted part labels, or None.
         probabilities: (N, len(parts)) float32, in the order of ``parts``, or None.
         colors: (N, 3) uint8, the scan's own, or None.
-        title: Where it came from.
+        title: What pictures call it.
+        source: Of a prediction, the file, or ``points 0``: its place in the list that was given.
     """
 
     points: NDArray[np.floating]
@@ -33,6 +34,7 @@ class SegmentedCloud:
     probabilities: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
     title: str = ""
+    source: str = ""
 
     @property
     def errors(self) -> NDArray[np.bool_] | None:

@@ -3,18 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, Parts
+from pcclora.engine.devices import Processes
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.loop import Loss
 from pcclora.errors import PccloraError
 from pcclora.tasks.settings import AdaptationRun
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -124,19 +122,19 @@ class Task(ABC, Generic[Run]):
 
     @abstractmethod
     def evaluator(
-        self, config: Run, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: Run, dataset: LabelledDataset, accelerator: Processes, *, votes: int = 0
     ) -> Callable[[nn.Module], Evaluation]:
         """Prepare the evaluation of a data set by a run's protocol.
 
         Args:
             config: The run.
             dataset: The samples.
-            accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
+            accelerator: From :func:`~pcclora.engine.environment.make_accelerator`, or one process alone.
             votes: Augmented passes whose logits are averaged; 0 is one pass over the samples as they are.
         """
 
     def further_figures(
-        self, config: Run, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
+        self, config: Run, dataset: LabelledDataset, accelerator: Processes, model: nn.Module
     ) -> dict[str, dict[str, float]]:
         """Return figures by another protocol that the run asks for beside its own: label -> figures."""
         return {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, make_loader
 from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.devices import Processes
 from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
 from pcclora.engine.loop import Loss
 from pcclora.engine.run_folder import RunFolder, write_rows
@@ -19,9 +20,6 @@ from pcclora.tasks.base import Labels, Task
 from pcclora.tasks.point_clouds import PointCloudTask
 from pcclora.tasks.settings import ClassificationRun, ImageRun
 from pcclora.text import csv_cell
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class ClassTask(Task[ClassRun]):
         return list(zip(model(*self.inputs(batch)).float().cpu(), batch["labels"].cpu(), strict=True))
 
     def evaluator(
-        self, config: ClassRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: ClassRun, dataset: LabelledDataset, accelerator: Processes, *, votes: int = 0
     ) -> Callable[[nn.Module], ClassEvaluation]:
         """Prepare the evaluation; without votes a sample is as the preset leaves test samples."""
         loader = self.test_loader(config, dataset, votes=votes)

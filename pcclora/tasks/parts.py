@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, Parts, make_loader
 from pcclora.engine.checkpoint import Tensors
+from pcclora.engine.devices import Processes
 from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
 from pcclora.engine.loop import Loss
 from pcclora.engine.run_folder import RunFolder, write_rows
@@ -29,8 +30,6 @@ from pcclora.tensor_file import write_tensors
 from pcclora.text import csv_cell
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from pcclora.models.points.part_segmentation import PartSegmenter
 
 CHUNK = 1024
@@ -173,7 +172,7 @@ class PartSegmentation(PointCloudTask[PartSegmentationRun]):
         )
 
     def evaluator(
-        self, config: PartSegmentationRun, dataset: LabelledDataset, accelerator: "Accelerator", *, votes: int = 0
+        self, config: PartSegmentationRun, dataset: LabelledDataset, accelerator: Processes, *, votes: int = 0
     ) -> Callable[[nn.Module], PartEvaluation]:
         """Prepare the evaluation: every point of a test cloud, or of the sample that the model sees."""
         names = self.labels(dataset)
@@ -189,7 +188,7 @@ class PartSegmentation(PointCloudTask[PartSegmentationRun]):
         return evaluate
 
 
-def _answers(parts: Parts, accelerator: "Accelerator", model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
+def _answers(parts: Parts, accelerator: Processes, model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
     """Label the points of each cloud in chunks of one size."""
     network, whole = cast("PartSegmenter", accelerator.unwrap_model(model)), "query" in batch
     query, truth = (batch["query"], batch["query_labels"]) if whole else (batch["points"], batch["part_labels"])

@@ -2,18 +2,15 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, make_loader
+from pcclora.engine.devices import Processes
 from pcclora.tasks.base import Task
 from pcclora.tasks.settings import PointCloudRun
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 
 CloudRun = TypeVar("CloudRun", bound=PointCloudRun)
 
@@ -56,7 +53,7 @@ class PointCloudTask(Task[CloudRun]):
         """Return the test batches; a vote draws points and augmentation as training does."""
 
     def further_figures(
-        self, config: CloudRun, dataset: LabelledDataset, accelerator: "Accelerator", model: nn.Module
+        self, config: CloudRun, dataset: LabelledDataset, accelerator: Processes, model: nn.Module
     ) -> dict[str, dict[str, float]]:
         """Return the figures of the votes, and the best of several draws of them."""
         if not config.votes:

@@ -47,8 +47,7 @@ def main() -> None:
         result = evaluate_released(_released(arguments), split=arguments.split)
     else:
         result = evaluate_run(
-            TrainedRun.open(arguments.run),
-            checkpoint=arguments.checkpoint,
+            TrainedRun.open(arguments.run, checkpoint=arguments.checkpoint),
             split=arguments.split,
             overrides=arguments.overrides,
             new_files=arguments.new_files,

@@ -5,6 +5,7 @@ pcclora predict SCANS --run runs/cls/... --up z        all files below a folder;
 pcclora predict photo.jpg --run runs/image/...
 pcclora predict *.npy --run runs/cls/... --json > probabilities.json
 pcclora predict scan.ply --run runs/partseg/... --category chair --html scan.html --ply parts.ply
+pcclora predict SCANS --run runs/cls/... --then runs/partseg/...          the class, then the parts of that category
 """
 
 import argparse
@@ -15,10 +16,10 @@ from typing import Any
 from pcclora.data import AXES
 from pcclora.engine import console
 from pcclora.errors import PccloraError
-from pcclora.runs.predict import input_files, predict_files, predict_parts, reading
+from pcclora.runs.inputs import gather, reading
 from pcclora.runs.reload import TrainedRun
-from pcclora.runs.report import part_shares, parts_table, prediction_table
-from pcclora.text import visible
+from pcclora.runs.report import class_shares, part_shares, parts_table, prediction_table
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tools.shared import cli
 from pcclora.vis import Camera, draw_gallery
 from pcclora.vis.page import write_page
@@ -42,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
     parts = parser.add_argument_group("part segmentation")
+    parts.add_argument("--then", type=Path, metavar="DIR", help="a run for the parts of what --run finds the class of")
     parts.add_argument("--category", help="what the objects are; needed where the run has several categories")
     parts.add_argument("--png", type=Path, metavar="FILE", help="a picture of the parts")
     parts.add_argument("--html", type=Path, metavar="FILE", help="a page that shows them, in one file")
@@ -50,8 +52,13 @@ def main() -> None:
     if arguments.dry_run:
         cli.show_dry_run(cli.config_of(arguments), arguments)
         return
-    run = TrainedRun.open(arguments.run)
-    found, text = (_parts if run.config.task == "partseg" else _classes)(run, arguments)
+    run = TrainedRun.open(arguments.run, checkpoint=arguments.checkpoint, device=None)
+    given, _ = gather(arguments.files, images=run.task == "image")
+    if arguments.ply and len(given) > 1:
+        raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(given)}")
+    arguments.files = [one.name for one in given]
+    answer = _both if arguments.then else _parts if run.task == "partseg" else _classes
+    found, text = answer(run, arguments)
     console.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
 
 
@@ -59,28 +66,42 @@ def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, st
     for name in ("category", "png", "html", "ply"):
         if getattr(arguments, name):
             raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
-    files = input_files(run, arguments.files)
-    found = predict_files(run, files, **_how(arguments), checkpoint=arguments.checkpoint)
+    found = class_shares(run.predict(arguments.files, **_how(arguments)))
     return found, prediction_table(found)
 
 
+def _both(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
+    then = TrainedRun.open(arguments.then, device=None)
+    found = run.predict(arguments.files, category=arguments.category, then=then, **_how(arguments))
+    clouds = [one.parts for one in found if one.parts is not None]
+    _draw(clouds, arguments, run)
+    classes, parts = class_shares(found), part_shares(clouds)
+    together = {file: {"classes": own, **parts.get(file, {})} for file, own in classes.items()}
+    return together, prediction_table(classes) + parts_table(parts)
+
+
 def _parts(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
-    files = input_files(run, arguments.files)
-    if arguments.ply and len(files) > 1:
-        raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(files)}")
-    options = {"category": arguments.category, "checkpoint": arguments.checkpoint, **_how(arguments)}
-    clouds = predict_parts(run, files, **options)
+    clouds = run.predict(arguments.files, category=arguments.category, **_how(arguments))
+    _draw(clouds, arguments, run)
+    shares = part_shares(clouds)
+    return shares, parts_table(shares)
+
+
+def _draw(clouds: list[SegmentedCloud], arguments: argparse.Namespace, run: TrainedRun) -> None:
     camera = Camera(up=reading(run.config.data, up=arguments.up).up)
+    wanted = [name for name in ("png", "html", "ply") if getattr(arguments, name)]
+    if wanted and not clouds:
+        raise PccloraError(
+            f"--{wanted[0]}: no file is of a category of {arguments.then}, so there are no parts to show"
+        )
     if arguments.png:
         draw_gallery(clouds, arguments.png, camera=camera)
     if arguments.html:
-        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-        title = " · ".join(visible(file.name) for file in files[:3]) + more
+        more = f" and {len(clouds) - 3} more" if len(clouds) > 3 else ""
+        title = " · ".join(cloud.title for cloud in clouds[:3]) + more
         write_page(clouds, arguments.html, title=title, camera=camera)
     if arguments.ply:
         write_ply(clouds[0], arguments.ply)
-    shares = part_shares({str(file): cloud for file, cloud in zip(files, clouds, strict=True)})
-    return shares, parts_table(shares)
 
 
 def _how(arguments: argparse.Namespace) -> dict[str, Any]:

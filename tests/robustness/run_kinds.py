@@ -14,11 +14,10 @@ from pcclora.data import read_image
 from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.run_folder import RunFolder
 from pcclora.models.load import load_checkpoint
+from pcclora.runs import TrainedRun
 from pcclora.runs.adapt import train
 from pcclora.runs.build import build_model
-from pcclora.runs.predict import predict_files
-from pcclora.runs.reload import TrainedRun
-from pcclora.runs.report import run_table
+from pcclora.runs.report import class_shares, run_table
 from pcclora.studies.fewshot.settings import FewShotRun
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import load_run_config
@@ -83,7 +82,7 @@ def look(folder: Path) -> Answer:
     run_table(run.read_summary(), run.path)
     if "categories" in run.read_summary():
         return {}
-    (found,) = predict_files(TrainedRun(run), [folder / "scan.txt"]).values()
+    (found,) = class_shares(TrainedRun(run).predict([folder / "scan.txt"])).values()
     return {"shares": sorted(found.values()), "pixels": read_image(run.curves)[:1]}
 
 

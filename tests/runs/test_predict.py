@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_scan
-from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
+from pcclora.runs import TrainedRun
 from pcclora.runs.adapt import train
-from pcclora.runs.predict import input_files, predict_files, predict_parts
-from pcclora.runs.reload import TrainedRun
+from pcclora.runs.inputs import gather
+from pcclora.runs.report import class_shares
 from pcclora.tasks.registry import load_run_config
 from tests.tools.test_tools import TINY, call
 
@@ -30,6 +30,15 @@ def write_objects(folder, up, count=6):
     for index in range(count):
         np.save(folder / f"{index}.npy", lay_down(OBJECTS[index].points.astype(np.float64), up))
     return sorted(folder.iterdir())
+
+
+def classes(run, files, **options):
+    """What a run says of each file: class -> probability."""
+    return list(class_shares(TrainedRun(run).predict(files, **options)).values())
+
+
+def parts(run, files, **options):
+    return TrainedRun(run).predict(files, category="chair", **options)
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +64,16 @@ def z_up_run(tmp_path_factory):
 @pytest.mark.parametrize("up", ["x", "z"])
 def test_a_file_of_another_axis_is_predicted_as_its_upright_twin_bit_for_bit(run, tmp_path, up):
     upright, turned = write_objects(tmp_path / "y", "y"), write_objects(tmp_path / up, up)
-    expected = list(predict_files(TrainedRun(run), upright).values())
-    assert list(predict_files(TrainedRun(run), turned, up=up).values()) == expected
-    assert list(predict_files(TrainedRun(run), turned).values()) != expected
+    expected = classes(run, upright)
+    assert classes(run, turned, up=up) == expected
+    assert classes(run, turned) != expected
 
 
 @pytest.mark.parametrize("up", ["x", "z"])
 def test_parts_too_and_in_the_coordinates_of_the_file(part_run, tmp_path, up):
     upright, turned = write_objects(tmp_path / "y", "y"), write_objects(tmp_path / up, up)
-    expected = predict_parts(TrainedRun(part_run), upright, category="chair")
-    for path, found, twin in zip(
-        turned, predict_parts(TrainedRun(part_run), turned, category="chair", up=up), expected, strict=True
-    ):
+    expected = parts(part_run, upright)
+    for path, found, twin in zip(turned, parts(part_run, turned, up=up), expected, strict=True):
         np.testing.assert_array_equal(found.probabilities, twin.probabilities)
         np.testing.assert_array_equal(found.prediction, twin.prediction)
         np.testing.assert_array_equal(found.points, read_scan(path).points)
@@ -75,9 +82,9 @@ def test_parts_too_and_in_the_coordinates_of_the_file(part_run, tmp_path, up):
 def test_the_run_knows_the_axis_of_its_own_files(z_up_run, tmp_path):
     upright, turned = write_objects(tmp_path / "y", "y"), write_objects(tmp_path / "z", "z")
     assert load_run_config(z_up_run.config).data.up == "z"
-    expected = list(predict_files(TrainedRun(z_up_run), turned).values())
-    assert list(predict_files(TrainedRun(z_up_run), turned, up="z").values()) == expected
-    assert list(predict_files(TrainedRun(z_up_run), upright, up="y").values()) == expected
+    expected = classes(z_up_run, turned)
+    assert classes(z_up_run, turned, up="z") == expected
+    assert classes(z_up_run, upright, up="y") == expected
 
 
 def test_evaluation_is_told_of_another_axis(z_up_run, tmp_path, capsys):
@@ -104,9 +111,9 @@ def test_the_run_knows_the_columns_of_its_own_files_and_others_can_be_named(tmp_
     run = train(load_run_config(TINY / "cls.yaml", [*words, "train.batch_size=4"]), tmp_path / "run")
     assert load_run_config(run.config).data.columns == ("_", "x", "y", "z")
     own, other = tmp_path / "own" / "a" / "5.txt", tmp_path / "other.txt"
-    (expected,) = predict_files(TrainedRun(run), [own]).values()
-    assert list(predict_files(TrainedRun(run), [other], columns=["x", "y", "z", "_"]).values()) == [expected]
-    assert list(predict_files(TrainedRun(run), [other]).values()) != [expected]
+    (expected,) = classes(run, [own])
+    assert classes(run, [other], columns=["x", "y", "z", "_"]) == [expected]
+    assert classes(run, [other]) != [expected]
     assert call("predict", other, "--run", run.path, "--columns", "x,y,z,_") == 0
     assert call("predict", other, "--run", run.path, "--columns", "x,y") == 2
 
@@ -116,7 +123,7 @@ def test_a_folder_is_all_that_can_be_read_below_it(run, tmp_path, capsys):
     for other in (".hidden.npy", "notes.md", "__MACOSX/._0.npy"):
         (tmp_path / "scans" / other).parent.mkdir(exist_ok=True)
         (tmp_path / "scans" / other).touch()
-    assert input_files(TrainedRun(run), [tmp_path / "scans"]) == sorted(files)
+    assert [one.content for one in gather(tmp_path / "scans", images=False)[0]] == sorted(files)
     assert call("predict", tmp_path / "scans", files[0], "--run", run.path, "--json") == 0
     captured = capsys.readouterr()
     assert list(json.loads(captured.out)) == [str(file) for file in sorted(files)]
@@ -134,12 +141,11 @@ def test_all_files_that_cannot_be_read_are_named_at_once(run, part_run, tmp_path
     files = write_objects(tmp_path, "y", 3)
     files[0].write_bytes(b"")
     files[2].write_text("no numbers")
-    for predict, which in ((predict_files, run), (predict_parts, part_run)):
-        options = {"category": "chair"} if which is part_run else {}
+    for predict, which in ((classes, run), (parts, part_run)):
         with pytest.raises(PccloraError, match=r"^2 of 3 files cannot be used:\n  .*0\.npy: .*\n  .*2\.npy: "):
-            predict(TrainedRun(which), files, **options)
+            predict(which, files)
         with pytest.raises(PccloraError, match=r"^.*0\.npy: the file is empty"):
-            predict(TrainedRun(which), files[:2], **options)
+            predict(which, files[:2])
 
 
 def test_all_photographs_that_cannot_be_read_are_named_at_once(tmp_path):
@@ -150,14 +156,14 @@ def test_all_photographs_that_cannot_be_read_are_named_at_once(tmp_path):
     files[0].write_bytes(b"")
     files[2].write_bytes(b"\x89PNG\r\n")
     with pytest.raises(PccloraError, match=r"^2 of 3 files cannot be used:\n  .*a\.png: .*\n  .*c\.png: "):
-        predict_files(TrainedRun(run), files)
+        classes(run, files)
 
 
 def test_pages_and_pictures_name_the_file_without_its_path(part_run, tmp_path):
     folder = tmp_path / "a colleague need not know"
     (path,) = write_objects(folder, "z", 1)
     path = path.rename(path.with_name("sc\x1ban.npy"))
-    (cloud,) = predict_parts(TrainedRun(part_run), [path], category="chair", up="z")
+    (cloud,) = parts(part_run, [path], up="z")
     assert cloud.title == r"sc\x1ban.npy"
     pytest.importorskip("k3d")
     page = tmp_path / "a.html"
@@ -183,17 +189,16 @@ def test_photographs_have_no_such_axis(tmp_path, capsys):
     run = train(load_run_config(TINY / "image.yaml", ["train.epochs=1"]), tmp_path / "run")
     (tmp_path / "a.png").touch()
     with pytest.raises(PccloraError, match="predicts photographs"):
-        predict_files(TrainedRun(run), [tmp_path / "a.png"], up="z")
-    assert input_files(TrainedRun(RunFolder(run.path)), [tmp_path / "a.png"]) == [tmp_path / "a.png"]
+        classes(run, [tmp_path / "a.png"], up="z")
 
 
 def test_turned_files_are_said_and_upright_ones_are_not(run, tmp_path, caplog):
     """The tiny run is too small for single scans; a set is told, and the option that it names brings silence."""
     many = {up: write_objects(tmp_path / up, up, 40) for up in ("y", "z")}
-    predict_files(TrainedRun(run), many["y"])
+    classes(run, many["y"])
     assert not caplog.messages
-    predict_files(TrainedRun(run), many["z"], up="z")
+    classes(run, many["z"], up="z")
     assert not caplog.messages
-    predict_files(TrainedRun(run), many["z"])
+    classes(run, many["z"])
     (message,) = caplog.messages
-    assert "40 of 40 files" in message and message.endswith("say --up z")
+    assert "40 of 40 files" in message and message.endswith("say --up z, in Python up='z'")

@@ -109,7 +109,7 @@ def test_a_whole_model_that_was_trained_here_is_a_checkpoint(tmp_path):
     adapted = train(tiny(f"checkpoint={file}", "data.classes=high"), tmp_path / "adapted")
     summary = adapted.read_summary()
     assert summary["checkpoint_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    first, second = (TrainedRun(folder).model().state_dict() for folder in (full, adapted))
+    first, second = (TrainedRun(folder).model.state_dict() for folder in (full, adapted))
     same = [key for key in first if "qkv" in key and key in second]
     assert same and all(torch.equal(first[key], second[key]) for key in same)
 
@@ -145,7 +145,7 @@ def test_another_kind_of_data_or_model_is_refused(tmp_path, file, override, word
 def test_there_are_no_votes_for_images(run):
     with pytest.raises(PccloraError, match="votes: unknown key"):
         tiny("votes=2")
-    model = TrainedRun(run).model()
+    model = TrainedRun(run).model
     config = tiny()
     dataset = DigitsDataset(config.data, split="test")
     _, metrics = measure(config, dataset, model, make_accelerator(config.train))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pcclora.data.base import (
     Axis,
@@ -105,8 +106,12 @@ def read_cloud(path: Path, config: FolderConfig) -> FloatArray:
     Raises:
         PccloraError: If the file cannot be used.
     """
-    cloud = read_points(path, mesh_points=config.points, columns=config.columns or None)
-    cloud = turn_upright(cloud[thin(len(cloud), config.points)], config.up)
+    return as_cloud(read_points(path, mesh_points=config.points, columns=config.columns or None), config)
+
+
+def as_cloud(points: NDArray[np.floating], config: FolderConfig) -> FloatArray:
+    """Make of points (N, 3) what :func:`read_cloud` makes of those of a file."""
+    cloud = turn_upright(points[thin(len(points), config.points)], config.up)
     return normalize_unit_sphere(cloud) if config.normalize else cloud.astype(np.float32)
 
 

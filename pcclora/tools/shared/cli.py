@@ -85,7 +85,9 @@ def leaves_to_others(left: Sequence[str], workers: Workers) -> bool:
 
 def add_trained_run_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options of a tool that uses a finished run."""
-    parser.add_argument("--run", type=Path, required=required, metavar="DIR", help="folder of a finished run")
+    parser.add_argument(
+        "--run", type=Path, required=required, metavar="DIR", help="folder of a finished run, or its pack"
+    )
     parser.add_argument("--checkpoint", metavar="FILE", help="the base checkpoint, if it has moved since")
 
 
