@@ -34,6 +34,7 @@ from pcclora.data.sets.part_folder import PartFolderConfig, part_folder
 from pcclora.data.sets.partseg_h5 import PartSegH5Config, partseg_h5
 from pcclora.data.sets.procedural.clouds import ProceduralConfig, ProceduralDataset
 from pcclora.data.sets.procedural.images import ProceduralImagesConfig, ProceduralImagesDataset
+from pcclora.data.sets.programs.dataset import ProgramsConfig, ProgramsDataset
 from pcclora.data.sets.scanobjectnn import ScanObjectNN, ScanObjectNNConfig, scanobjectnn
 from pcclora.data.sets.shapenet55 import ShapeNet55Config, shapenet55
 from pcclora.data.sets.shapenetpart import ShapeNetPartConfig, shapenetpart
@@ -75,6 +76,8 @@ __all__ = [
     "ProceduralDataset",
     "ProceduralImagesConfig",
     "ProceduralImagesDataset",
+    "ProgramsConfig",
+    "ProgramsDataset",
     "Sample",
     "Scan",
     "ScanObjectNN",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg
+from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg, programs
 from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -12,4 +12,5 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "partseg": partseg.measure,
     "image": image.measure,
     "methods": methods.measure,
+    "programs": programs.measure,
 }

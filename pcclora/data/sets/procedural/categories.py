@@ -6,8 +6,8 @@ Categories and parts are those of Yi et al., "A Scalable Active Framework for Re
 Collections", SIGGRAPH Asia 2016; their part names are informal, so ours are.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pcclora.data.sets.procedural.primitives import Mesh, arc, box, cylinder, ellipsoid, join, lathe, prism, torus, tube
 
 Parts = Iterator[tuple[str, Mesh]]
+T = TypeVar("T")
 
 
 class Vary:
@@ -34,6 +35,10 @@ class Vary:
     def whole(self, low: int, high: int) -> int:
         """Return a whole number from ``low`` to ``high``, both included."""
         return low + int((high - low + 1) * self._random())
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """Return one of some choices, each as likely; one that is listed twice is so twice."""
+        return choices[int(len(choices) * self._random())]
 
 
 class Category(NamedTuple):

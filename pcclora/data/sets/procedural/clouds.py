@@ -5,17 +5,16 @@ partly hidden and jittered. Everything is a pure function of (seed, split, index
 that the same index is the same cloud in every process and on every platform.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import DataConfig, Parts, PointCloudDataset, Sample, check_split
-from pcclora.data.digests import digest_of_text
+from pcclora.data.base import DataConfig, Parts
 from pcclora.data.sets.procedural.categories import CATEGORIES, Vary
+from pcclora.data.sets.procedural.made import MadeClouds, Object, check_settings
 from pcclora.data.sets.procedural.primitives import join, rotation
-from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 
 CLASS_NAMES = tuple(entry.name for entry in CATEGORIES)
@@ -23,7 +22,6 @@ PART_NAMES = tuple(f"{entry.name}: {part}" for entry in CATEGORIES for part in e
 PARTS = Parts(
     PART_NAMES, tuple(tuple(range(entry.first_part, entry.first_part + len(entry.parts))) for entry in CATEGORIES)
 )
-SPLITS = ("train", "test", "val")  # an object's place in it decides its shape: add at the end only
 
 
 @dataclass
@@ -59,65 +57,24 @@ class ProceduralConfig(DataConfig):
     cache: bool = True
 
     def __post_init__(self) -> None:
-        for name in (*SPLITS, "points"):
-            if getattr(self, name) < 1:
-                raise PccloraError(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        for name in ("yaw", "tilt", "stretch", "noise", "density", "seed"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise PccloraError(f"{name} is {getattr(self, name)}; it cannot be negative")
-        if not 0 <= self.occlusion <= 0.9:
-            raise PccloraError(f"occlusion is {self.occlusion}; a share between 0 and 0.9 is needed")
+        check_settings(self, not_negative=("yaw", "tilt", "stretch", "noise", "density"), shares={"occlusion": 0.9})
 
 
 @DATASETS.register("procedural", config=ProceduralConfig)
-class ProceduralDataset(PointCloudDataset):
-    """The objects of one split, made when they are asked for (about a millisecond each).
-
-    Args:
-        config: How many and how hard.
-        split: ``"train"``, ``"test"`` or ``"val"``.
-
-    Raises:
-        PccloraError: If there is no such split.
-    """
+class ProceduralDataset(MadeClouds):
+    """The objects of one split, made when they are asked for (about a millisecond each)."""
 
     name = "procedural"
+    classes = CLASS_NAMES
     parts = PARTS
+    config: ProceduralConfig
 
-    def __init__(self, config: ProceduralConfig, *, split: str) -> None:
-        check_split("procedural", split, SPLITS)
-        self.config, self.split, self.class_names = config, split, CLASS_NAMES
-        self.labels = np.arange(getattr(config, split)) % len(CLASS_NAMES)
-        self._made: dict[int, Sample] = {}
-
-    def path_of(self, index: int) -> str:
-        """Return what an object's recipe is called."""
-        return f"procedural:{self.config.seed}/{self.split}/{index}"
-
-    def digest_of(self, index: int) -> str:
-        """Return what tells its recipe from others: nothing that only says how many objects there are."""
-        recipe = {key: value for key, value in asdict(self.config).items() if key not in (*SPLITS, "cache")}
-        return digest_of_text(f"{self.name} {recipe} {self.split} {index}")
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"procedural: index {index} of {len(self)} samples")
-        sample = self._made.get(index) or self._make(index)
-        if self.config.cache:
-            self._made[index] = sample
-        return sample
-
-    def _make(self, index: int) -> Sample:
-        entropy = (self.config.seed, SPLITS.index(self.split), index)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
-        points, parts = make_object(int(self.labels[index]), self.config, rng)
-        path = self.path_of(index)
-        return Sample(points.astype(np.float32), int(self.labels[index]), parts, path)
+    def make(self, index: int, rng: np.random.Generator) -> Object:
+        """Return points (N, 3) in the unit sphere, and the global part number (N,) of each."""
+        return make_object(int(self.labels[index]), self.config, rng)
 
 
-def make_object(
-    label: int, config: ProceduralConfig, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def make_object(label: int, config: ProceduralConfig, rng: np.random.Generator) -> Object:
     """Make one object of a category.
 
     Args:

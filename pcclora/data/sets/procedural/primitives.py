@@ -69,7 +69,7 @@ def prism(outline: ArrayLike, depth: float) -> Mesh:
     rows = np.stack([centre, edge, edge, centre])
     heights = np.array([-0.5, -0.5, 0.5, 0.5])[:, None, None] * depth
     vertices = np.concatenate([rows, np.broadcast_to(heights, (*rows.shape[:2], 1))], axis=2)
-    return Mesh(vertices.reshape(-1, 3), _ring_faces(4, len(edge)))
+    return Mesh(vertices.reshape(-1, 3), ring_faces(4, len(edge)))
 
 
 def lathe(profile: ArrayLike, *, sides: int = 20) -> Mesh:
@@ -79,7 +79,7 @@ def lathe(profile: ArrayLike, *, sides: int = 20) -> Mesh:
     vertices = np.empty((len(radius), sides, 3))
     vertices[..., 0::2] = radius[:, None, None] * circle
     vertices[..., 1] = height[:, None]
-    return Mesh(vertices.reshape(-1, 3), _ring_faces(len(radius), sides))
+    return Mesh(vertices.reshape(-1, 3), ring_faces(len(radius), sides))
 
 
 def cylinder(radius: float, height: float, *, top: float | None = None, sides: int = 20) -> Mesh:
@@ -106,7 +106,7 @@ def tube(path: ArrayLike, radius: ArrayLike, *, sides: int = 8) -> Mesh:
     frame = np.stack([side, np.cross(side, tangent)], axis=1)  # (m, 2, 3)
     reach = np.broadcast_to(np.asarray(radius, dtype=np.float64), len(line))[:, None, None]
     vertices = line[:, None] + reach * (_circle(sides) @ frame)
-    return Mesh(vertices.reshape(-1, 3), _ring_faces(len(line), sides))
+    return Mesh(vertices.reshape(-1, 3), ring_faces(len(line), sides))
 
 
 def arc(radius: float, *, start: float, stop: float, count: int = 14) -> Vertices:
@@ -134,7 +134,7 @@ def _circle(sides: int) -> NDArray[np.float64]:
 
 
 @lru_cache
-def _ring_faces(rows: int, columns: int) -> Faces:
+def ring_faces(rows: int, columns: int) -> Faces:
     """Return the triangles (2 (rows - 1) columns, 3) of a grid whose columns close to a ring."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
     a, b = row * columns + column, row * columns + (column + 1) % columns

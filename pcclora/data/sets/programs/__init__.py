@@ -1,0 +1,1 @@
+"""Endless objects without categories: random programs of solids, tubes and struts, seen as a scanner sees them."""
