@@ -100,7 +100,7 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> LoadReport:
             notes.append(f"never read by the original code: {', '.join(summary(released.dead))}")
     return LoadReport(
         path=where,
-        family=family or "Point-MAE or ACT, which have the same keys",
+        family=family or _unmarked(model),
         loaded=tuple(usable),
         missing=missing,
         unexpected=tuple(unexpected),
@@ -172,10 +172,16 @@ def _drop_foreign_head(
     return _split(weights, lambda key: not HEADS.match(key))
 
 
+def _unmarked(model: Backbone) -> str:
+    """Say whose keys those are that no mark tells apart."""
+    same = {"Point-MAE", "ACT"}.intersection(model.families)
+    return "Point-MAE or ACT, which have the same keys" if same else " or ".join(model.families)
+
+
 def _groups(model: Backbone, task: str, family: str | None) -> str:
     """Say how a model of a paper's size cuts a cloud, beside how the paper did: other groups give other numbers."""
     config = model.config
-    if (config.dim, config.depth) != (384, 12):
+    if "tokenizer" not in model.parts or (config.dim, config.depth) != (384, 12):
         return ""
     bert = family == "Point-BERT" and task == "classification"
     published = POINT_BERT_CLASSIFIES if bert else PUBLISHED[task]

@@ -114,9 +114,13 @@ TINY_IMAGES = {
     "vit_mini": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.patch_size=16"],
     "vit_base": ["model.depth=1", "model.embed_dim=24", "model.num_heads=2", "model.img_size=32"],
 }
-TINY_IMAGES = {
-    name: [*model, "checkpoint=none", "data={name: digits, classes: low}"] for name, model in TINY_IMAGES.items()
+TINY_SCRATCH = {
+    "pointnet": ["model.widths=[8,8]", "model.head_widths=[8]"],
+    "dgcnn": ["model.widths=[8,8]", "model.head_widths=[8]", "model.embedding=8", "model.neighbours=4"],
 }
+TINY_OF = {
+    name: [*model, "checkpoint=none", "data={name: digits, classes: low}"] for name, model in TINY_IMAGES.items()
+} | {name: [*model, *TINY[len(TINY_MODEL) + 2 :], "train.batch_size=8"] for name, model in TINY_SCRATCH.items()}
 SHORT = ["train.epochs=1", "train.workers=0"]
 
 
@@ -132,7 +136,8 @@ def test_it_trains(path, tmp_path):
     fitting += ["adapter.local=4"] if path.stem.endswith("pointgst") else []
     fitting += ["adapter.shape_groups=[16,8]"] if path.stem.endswith("gaprompt") else []
     fitting += ["adapter.num_groups=[8,4]", "adapter.chosen=[3,2]"] if path.stem.endswith("pointlora") else []
-    tiny = TINY_IMAGES.get(path.stem[:8]) or [*TINY, *fitting, "train.batch_size=8"]
+    own = next((tiny for name, tiny in TINY_OF.items() if f"{path.stem}_".startswith(f"{name}_")), None)
+    tiny = own or [*TINY, *fitting, "train.batch_size=8"]
     config = load_config(SCHEMAS[path.parts[1]], file=small, overrides=[*tiny, *SHORT])
     run = (pretrain if path.parts[1] == "pretrain" else train)(config, tmp_path / "run")
     assert run.finished
