@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pcclora.data.sets.procedural.categories import Vary
-from pcclora.data.sets.programs import built
+from pcclora.data.sets.programs import built, furnished
 from pcclora.data.sets.programs.program import ONCE, Places, Program, around, compose, mirrored, moved, posed
 from pcclora.data.sets.programs.shapes import (
     Array,
@@ -188,8 +188,8 @@ def pair(v: Vary) -> Program:
 
 
 SINGLE: tuple[Build, ...] = (
-    *3 * (built.furniture, built.vessel),
-    *2 * (built.case, built.carved, built.upright, figure, free),
+    *3 * (furnished.furniture, built.vessel),
+    *2 * (furnished.case, built.carved, built.upright, figure, free),
     *(built.machine, built.tool, built.framework, built.stairs, animal, plant, lump),
 )
 PROGRAMS: tuple[Build, ...] = (*2 * SINGLE, pair, pair, pair, animal, lump)

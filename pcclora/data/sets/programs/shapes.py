@@ -131,6 +131,7 @@ def random_outline(v: Vary) -> Curve:
     count = {"polygon": v.whole(3, 8), "star": v.whole(3, 7), "gear": v.whole(4, 9), "square": 4}.get(kind, 1)
     angle = _turn(8 * count if kind == "gear" else count * max(1, 24 // count))
     phase = (angle * count / (2 * np.pi) + (0.5 if kind == "square" else 0)) % 1  # a square lies along the axes
+    reach: NDArray[np.floating]
     match kind:
         case "circle":
             reach = np.ones_like(angle)
@@ -146,8 +147,8 @@ def random_outline(v: Vary) -> Curve:
             reach = 1 - v(0.1, 0.35) * (phase >= 0.5)
         case _:
             waves = [v(0, 0.4) / k * np.cos(k * angle + v(0, 6.3)) for k in (1, 2, 3, 5)]
-            reach = np.maximum(1 + sum(waves), 0.3)
-    return angle, reach / reach.max()
+            reach = np.maximum(1 + np.sum(waves, axis=0), 0.3)
+    return angle, np.asarray(reach / reach.max(), np.float64)
 
 
 def random_profile(v: Vary) -> Curve:
