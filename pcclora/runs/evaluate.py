@@ -1,5 +1,6 @@
 """A finished run tested again, on its own data or on others, and a released model tested as it is."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun
 
+logger = logging.getLogger("pcclora")
 KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
 """What an evaluation's summary has from the run's."""
 
@@ -66,7 +68,12 @@ def evaluate_run(
     own, summary, folder = run.config, run.summary, run.folder
     config = run.with_overrides(overrides)
     task = task_of(config)
-    if new_files:
+    if run.is_pack and new_files:
+        raise PccloraError(f"{run.path}: a pack does not say which objects the run has seen; use the run's folder")
+    if run.is_pack:
+        logger.warning("%s: a pack does not say what the run was trained and tested on: that is not checked", run.path)
+        dataset = DATASETS.build(config.data, split=split)
+    elif new_files:
         dataset = open_new_files(config, folder.path)
     elif _same_choice(config.data, own.data) and (
         _same_root(config.data, own.data) or holds_side(config, folder.path, split)
@@ -74,7 +81,7 @@ def evaluate_run(
         dataset = open_side(config, folder.path, split)
     else:
         dataset = DATASETS.build(config.data, split=split)
-    _check_labels(task.labels(dataset), run.labels, dataset.name, folder)
+    _check_labels(task.labels(dataset), run.labels, dataset.name, run.path)
     if new_files or config.data != own.data:
         warn_of_turned_data(folder.path, dataset, up=config.data.up)
     objects = objects_of(dataset)
@@ -163,11 +170,11 @@ def _same_root(one: DataConfig, other: DataConfig) -> bool:
     return len({*roots}) == 1
 
 
-def _check_labels(found: Labels, expected: Labels, name: str, folder: RunFolder) -> None:
+def _check_labels(found: Labels, expected: Labels, name: str, run: Path) -> None:
     if found.class_names != expected.class_names:
         raise PccloraError(
-            f"{name}: its classes ({', '.join(found.class_names)}) are not those of {folder.path} "
+            f"{name}: its classes ({', '.join(found.class_names)}) are not those of {run} "
             f"({', '.join(expected.class_names)}); evaluate on data with the same class names"
         )
     if found.parts != expected.parts:
-        raise PccloraError(f"{name}: its classes have other parts than those of {folder.path}, see its summary.json")
+        raise PccloraError(f"{name}: its classes have other parts than those of {run}, see its summary.json")

@@ -84,6 +84,11 @@ class TrainedRun:
         run._unpacked = unpacked
         return run
 
+    @property
+    def is_pack(self) -> bool:
+        """Whether it is one file, which does not say what the run was trained and tested on."""
+        return self._unpacked is not None
+
     @cached_property
     def config(self) -> AdaptationRun:
         """What config.yaml says.

@@ -14,6 +14,7 @@ from typing import Any
 from pcclora.config import load_config
 from pcclora.data import AXES
 from pcclora.engine import console
+from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
 from pcclora.runs.part_views import segmented_test_shapes
@@ -92,7 +93,7 @@ def _clouds(arguments: argparse.Namespace, files: list[Path], config: Any) -> Ca
     if not arguments.run:
         dataset = DATASETS.build(config.data, split=arguments.split)
         return samples_of(dataset, arguments.index or range(min(3, len(dataset)))), []
-    run = TrainedRun.open(arguments.run)
+    run = TrainedRun(RunFolder.open(arguments.run))  # a pack has nothing to show: no test predictions, no data
     if arguments.index or arguments.worst:
         return segmented_test_shapes(run, arguments.index or worst(run.folder, arguments.worst)), []
     chosen = extremes(run.folder)

@@ -86,6 +86,17 @@ def look(folder: Path) -> Answer:
     return {"shares": sorted(found.values()), "pixels": read_image(run.curves)[:1]}
 
 
+def pack_of(folder: Path) -> None:
+    """Write a pack of a run, with its base weights."""
+    run = TrainedRun.open(made_run("cls", None, folder.parent / "runs") / "run")
+    run.pack(folder / "run.pcclora", weights=True)
+
+
+def ask_pack(folder: Path) -> Answer:
+    """Predict by a pack."""
+    return {"shares": TrainedRun.open(folder / "run.pcclora").predict(np.repeat(XYZ, 4, axis=0)).probabilities}
+
+
 def resume(folder: Path) -> Answer:
     """Go on with a run that is not finished."""
     torch.set_num_threads(1)
@@ -184,6 +195,7 @@ RUNS = {
         partial(run_of, "partseg", None), ("run/predictions.csv", "run/predicted_parts.safetensors"), look
     ),
     "run tables": Kind(partial(run_of, "cls", None), ("run/metrics.csv", "run/config.yaml"), look),
+    "pack": Kind(pack_of, ("run.pcclora",), ask_pack, checked=True, counted=True),
     "resumed": Kind(partial(run_of, "cls", 1), ("run/versions.json", "run/metrics.csv", "run/timing.csv"), resume),
     "resumed checkpoint": Kind(
         partial(run_of, "cls", 1), ("run/checkpoint/last.safetensors",), resume, checked=True, counted=True

@@ -27,7 +27,16 @@ SHORT, LONG = 3, int(os.environ.get("PCCLORA_FUZZ_COUNT", "40"))
 WRONG = "wrong"
 """Read, though a checksum or a count in the file says that it is not what was written."""
 COLUMNS = (READ, REFUSED, WRONG, *FAULTS)
-SLOW = {"resumed", "resumed checkpoint", "summary", "summary parts", "predictions", "predictions parts", "run tables"}
+SLOW = {
+    "resumed",
+    "resumed checkpoint",
+    "summary",
+    "summary parts",
+    "predictions",
+    "predictions parts",
+    "run tables",
+    "pack",
+}
 
 
 def test_every_format_of_points_is_tried():

@@ -10,23 +10,12 @@ from PIL import Image
 
 import pcclora
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_image
-from pcclora.runs.adapt import train
 from pcclora.tasks.registry import load_run_config
+from tests.runs.conftest import trained
 from tests.tools.test_tools import TINY
 
 OBJECTS = ProceduralDataset(ProceduralConfig(points=300), split="test")
 CLOUDS = [OBJECTS[index].points.astype(np.float64) for index in range(6)]
-
-
-def trained(folder, task, *words):
-    return train(load_run_config(TINY / f"{task}.yaml", ["train.epochs=1", *words]), folder / task).path
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A run of each task on point clouds."""
-    root = tmp_path_factory.mktemp("runs")
-    return {task: trained(root, task) for task in ("cls", "partseg")}
 
 
 @pytest.fixture(scope="module")
