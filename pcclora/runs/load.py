@@ -50,15 +50,14 @@ def load_runs(
         PccloraError: As :func:`load_run`; or if a path is there twice.
     """
     places = [Path(path) for path in paths]
-    names = [place.resolve().name.removesuffix(SUFFIX) for place in places]
+    last = [place.resolve().name.removesuffix(SUFFIX) for place in places]
+    names = [name if last.count(name) == 1 else str(place) for place, name in zip(places, last, strict=True)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise PccloraError(f"{twice[0]}: is named twice")
     together: WeakSet[TrainedRun] = WeakSet()
     runs: dict[str, TrainedRun] = {}
-    for place, name in zip(places, names, strict=True):
-        run = TrainedRun.open(place, checkpoint=checkpoint, device=device)
-        run.share_with(together)
-        _ = run.model
-        key = name if names.count(name) == 1 else str(place)
-        if key in runs:
-            raise PccloraError(f"{place}: is named twice")
-        runs[key] = run
+    for name, place in zip(names, places, strict=True):
+        runs[name] = TrainedRun.open(place, checkpoint=checkpoint, device=device)
+        runs[name].share_with(together)
+        _ = runs[name].model
     return runs

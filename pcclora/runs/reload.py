@@ -87,7 +87,7 @@ class TrainedRun:
     @property
     def is_pack(self) -> bool:
         """Whether it is one file, which does not say what the run was trained and tested on."""
-        return self._unpacked is not None
+        return self.path != self.folder.path
 
     @cached_property
     def config(self) -> AdaptationRun:
@@ -171,6 +171,8 @@ class TrainedRun:
         try:
             yield
         except PccloraError as error:
+            if not self.is_pack:
+                raise
             raise type(error)(str(error).replace(str(self.folder.path), str(self.path))) from error
 
     def share_with(self, others: MutableSet["TrainedRun"]) -> None:

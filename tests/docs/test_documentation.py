@@ -7,6 +7,7 @@ arguments are resolved, nothing is trained; tests/tools carries each tool out at
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import pcclora
 from pcclora.config import load_config
 from pcclora.runs.adapt import train
-from pcclora.tasks.settings import ClassificationRun
+from pcclora.tasks.settings import ClassificationRun, PartSegmentationRun
 from pcclora.tools.command import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,8 @@ PAGES = [
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("datasets/*/*.md")),
 ]
+TINY = ROOT / "tests" / "tiny"
+PLY = "ply\nformat ascii 1.0\nelement vertex 64\n" + "".join(f"property float {a}\n" for a in "xyz") + "end_header"
 SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
@@ -52,7 +55,7 @@ def run_folder(tmp_path_factory) -> Path:
     overrides = ["train.epochs=1", f"data={{name: folder, root: {folder / 'scans'}}}"]
     _scans(folder / "scans", range(8))
     run = train(
-        load_config(ClassificationRun, file=ROOT / "tests" / "tiny" / "cls.yaml", overrides=overrides), folder / "run"
+        load_config(ClassificationRun, file=TINY / "cls.yaml", overrides=overrides), folder / "run"
     )
     _scans(folder / "scans", range(8, 9))
     return run.path
@@ -72,7 +75,8 @@ def test_command_works(command, run_folder, tmp_path, monkeypatch):
     program, tool, *words = shlex.split(command)
     assert program in ("python", "pcclora"), "a command starts with pcclora, python or accelerate launch"
     places = {"runs/cls/RUN": str(run_folder), "scan.ply": str(tmp_path / "scan.txt")}
-    needs_a_run = "runs/cls/RUN" in words  # the commands on runs/partseg are carried out by test_part_segmentation
+    places |= {name: str(tmp_path / name) for name in ("run.pcclora",) if "pack" in tool}
+    needs_a_run = "runs/cls/RUN" in words and "--then" not in words  # the commands on runs/partseg are carried out by test_part_segmentation
     monkeypatch.setattr(
         sys, "argv", [tool, *(places.get(w, w) for w in words), *([] if needs_a_run else ["--dry-run"])]
     )
@@ -88,12 +92,26 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.fixture(scope="module")
+def parts_folder(tmp_path_factory) -> Path:
+    """A finished run on parts."""
+    config = load_config(PartSegmentationRun, file=TINY / "partseg.yaml", overrides=["train.epochs=1"])
+    return train(config, tmp_path_factory.mktemp("parts") / "run").path
+
+
 @pytest.mark.parametrize(
     ("page", "leaves"),
-    [("README.md", "my_adapter/adapter_model.safetensors"), ("docs/debugging.md", "mine.pth")],
+    [
+        ("README.md", "my_adapter/adapter_model.safetensors"),
+        ("docs/python.md", "packed.pcclora"),
+        ("docs/debugging.md", "mine.pth"),
+    ],
 )
-def test_the_python_of_a_page_runs(page, leaves, tmp_path, monkeypatch):
+def test_the_python_of_a_page_runs(page, leaves, run_folder, parts_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name, folder in (("cls", run_folder), ("partseg", parts_folder)):
+        shutil.copytree(folder, tmp_path / "runs" / name / "RUN")
+    np.savetxt(tmp_path / "scan.ply", np.random.default_rng(0).random((64, 3)), header=PLY, comments="")
     program = "\n".join(PYTHON.findall((ROOT / page).read_text()))
     exec(compile(program, page, "exec"), {})  # noqa: S102
     assert (tmp_path / leaves).is_file()

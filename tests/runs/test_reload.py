@@ -1,5 +1,6 @@
 """A finished run as one object: what it takes and answers, that it keeps its model, that threads may share it."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pcclora
 from pcclora.data import ProceduralConfig, ProceduralDataset, read_image
 from pcclora.tasks.registry import load_run_config
 from tests.runs.conftest import trained
-from tests.tools.test_tools import TINY
+from tests.tools.test_tools import TINY, call
 
 OBJECTS = ProceduralDataset(ProceduralConfig(points=300), split="test")
 CLOUDS = [OBJECTS[index].points.astype(np.float64) for index in range(6)]
@@ -88,6 +89,49 @@ def test_parts_come_in_the_order_of_the_points_wherever_a_scan_stands_in_the_lis
     each = run.predict(CLOUDS[:2], category=["lamp", "chair"])
     assert [one.category for one in each] == ["lamp", "chair"] and set(each[0].prediction) <= set(each[0].parts)
     np.testing.assert_array_equal(each[1].probabilities, listed[1].probabilities)
+
+
+def test_the_class_is_the_category_of_the_parts(runs, tmp_path, capsys):
+    listed = runs["cls"].predict(CLOUDS, then=runs["partseg"])
+    for one, cloud, alone in zip(listed, CLOUDS, runs["cls"].predict(CLOUDS), strict=True):
+        assert same(one, alone) and one.parts.category == one.label and one.parts.source == one.source
+        expected = runs["partseg"].predict(cloud, category=one.label)
+        np.testing.assert_array_equal(one.parts.probabilities, expected.probabilities)
+    np.save(tmp_path / "a.npy", CLOUDS[0])
+    words = ["predict", tmp_path / "a.npy", "--run", runs["cls"].path, "--then", runs["partseg"].path]
+    assert call(*words, "--json", "--ply", tmp_path / "a.ply") == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    assert found["category"] == listed[0].label == next(iter(found["classes"])) and (tmp_path / "a.ply").is_file()
+    assert sum(part["points"] for part in found["parts"].values()) == 300
+    assert call(*words) == 0
+    table = capsys.readouterr().out
+    assert f"{listed[0].label}, 300 points" in table and "of the points, mean probability" in table
+
+
+def test_a_class_without_such_a_category_is_said_and_has_no_parts(folders, runs, tmp_path, caplog, capsys):
+    other = shutil.copytree(folders["cls"], tmp_path / "run")
+    summary = json.loads((other / "summary.json").read_text())
+    best = pcclora.load_run(other).predict(CLOUDS[0]).label
+    summary["classes"] = ["vase" if name == best else name for name in summary["classes"]]
+    (other / "summary.json").write_text(json.dumps(summary))
+    found = pcclora.load_run(other).predict(CLOUDS[0], then=runs["partseg"])
+    assert (found.label, found.parts) == ("vase", None)
+    assert caplog.messages == [f"points 0: 'vase' is no category of {folders['partseg']}: no parts"]
+    np.save(tmp_path / "a.npy", CLOUDS[0])
+    words = ["predict", tmp_path / "a.npy", "--run", other, "--then", folders["partseg"]]
+    assert call(*words) == 0
+    assert "vase" in (captured := capsys.readouterr()).out and "a.npy: 'vase' is no category" in captured.err
+    assert call(*words, "--html", tmp_path / "a.html") == 2
+    assert "so there are no parts to show" in capsys.readouterr().err and not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [("cls", "cls", "then: .* its task is 'cls'; a part"), ("partseg", "cls", "then: .* predicts parts; this is for")],
+)
+def test_runs_in_another_order_are_refused(runs, first, second, words):
+    with pytest.raises(pcclora.PccloraError, match=words):
+        runs[first].predict(CLOUDS[0], then=runs[second])
 
 
 def test_photographs_come_as_pixels_too(tmp_path):
@@ -198,6 +242,16 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_built(folders, ru
         with pytest.raises(pcclora.PccloraError, match="not on this machine"):
             runs["cls"].to(name)
     assert runs["cls"].to("cpu") is runs["cls"]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_answers_the_same(folders, runs):
+    for task, options in (("cls", {}), ("partseg", {"category": "chair"})):
+        run = pcclora.load_run(folders[task], device="cuda")
+        found, expected = run.predict(CLOUDS[0], **options), runs[task].predict(CLOUDS[0], **options)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
+        back = run.to("cpu").predict(CLOUDS[0], **options)
+        np.testing.assert_array_equal(back.probabilities, expected.probabilities)
 
 
 def test_what_is_no_finished_run_is_refused(folders, tmp_path):

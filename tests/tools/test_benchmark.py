@@ -244,3 +244,20 @@ def test_import_time_is_paired(benchmark):
     alone, with_pcclora, difference = benchmarks.imports.measure(1)
     assert difference.samples[0] == with_pcclora.samples[0] - alone.samples[0]
     assert with_pcclora.samples[0] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the memory of a process is read on Linux only")
+def test_runs_share_the_backbone(monkeypatch, tmp_path):
+    """In this process: one of its own would take the full sizes."""
+    runs = benchmarks.runs
+    small = {"name": "point_mae", "dim": 24, "depth": 2, "heads": 2, "num_groups": 8, "group_size": 8}
+    monkeypatch.setattr(runs, "MODEL", small | {"encoder_widths": [8, 16, 32]})
+    monkeypatch.setattr(runs, "POINTS", 64)
+    monkeypatch.setattr(runs, "RUNS", 3)
+    monkeypatch.setattr(runs, "alone", lambda function, *arguments: function(*arguments))
+    rows = {row.method: row for row in runs.measure(1)}
+    assert list(rows) == ["one", "3 together", "3 apart", "first", "later"]
+    assert all(row.minimum > 0 for row in rows.values()) and float(rows["one"].notes["held MB"]) >= 0
+    together = pcclora.load_runs(runs.make_runs(tmp_path)).values()
+    first, *others = (run.model.get_parameter("blocks.0.attn.qkv.weight") for run in together)
+    assert {other.data_ptr() for other in others} == {first.data_ptr()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg, programs
+from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg, programs, runs
 from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -13,4 +13,5 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "image": image.measure,
     "methods": methods.measure,
     "programs": programs.measure,
+    "runs": runs.measure,
 }

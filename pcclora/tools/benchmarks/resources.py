@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pcclora.tools.benchmarks.timing import clock_of, sample
 
+T = TypeVar("T")
 Prepare = Callable[..., tuple[Callable[[], object], Callable[[], object]]]
 MMAP_THRESHOLD = -3  # glibc's name of the size from which memory goes back to the system when it is freed
 RESET = Path("/proc/self/clear_refs")
@@ -27,8 +29,19 @@ def peak_mb(prepare: Prepare, *arguments: object) -> float | None:
     """
     if "cuda" not in arguments and not RESET.exists():
         return None
+    return alone(measure_peak, prepare, *arguments)
+
+
+def alone(function: Callable[..., T], *arguments: object) -> T:
+    """Return what a function of a module gives in a process of its own, where memory goes back once it is free."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure_alone, (prepare, *arguments))
+        found: T = pool.apply(_alone, (function, *arguments))
+    return found
+
+
+def held_mb() -> float:
+    """Return the megabytes that this process holds now, without the code and the files that it has mapped; on Linux."""
+    return _status("RssAnon") / 2**10
 
 
 def measure_peak(prepare: Prepare, *arguments: object) -> float:
@@ -62,13 +75,16 @@ def bound(macs: int, device: str = "cpu") -> float:
     return macs * product / (M * N * K)
 
 
-def _measure_alone(prepare: Prepare, *arguments: object) -> float:
+def _alone(function: Callable[..., T], *arguments: object) -> T:
     torch.set_num_threads(1)
     if RESET.exists() and hasattr(ctypes.CDLL(None), "mallopt"):  # else the heap's holes would count, a matter of luck
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**16)
-    return measure_peak(prepare, *arguments)
+    return function(*arguments)
 
 
 def _highest() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
