@@ -54,9 +54,7 @@ def run_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("documentation")
     overrides = ["train.epochs=1", f"data={{name: folder, root: {folder / 'scans'}}}"]
     _scans(folder / "scans", range(8))
-    run = train(
-        load_config(ClassificationRun, file=TINY / "cls.yaml", overrides=overrides), folder / "run"
-    )
+    run = train(load_config(ClassificationRun, file=TINY / "cls.yaml", overrides=overrides), folder / "run")
     _scans(folder / "scans", range(8, 9))
     return run.path
 
@@ -76,7 +74,9 @@ def test_command_works(command, run_folder, tmp_path, monkeypatch):
     assert program in ("python", "pcclora"), "a command starts with pcclora, python or accelerate launch"
     places = {"runs/cls/RUN": str(run_folder), "scan.ply": str(tmp_path / "scan.txt")}
     places |= {name: str(tmp_path / name) for name in ("run.pcclora",) if "pack" in tool}
-    needs_a_run = "runs/cls/RUN" in words and "--then" not in words  # the commands on runs/partseg are carried out by test_part_segmentation
+    needs_a_run = (
+        "runs/cls/RUN" in words and "--then" not in words
+    )  # the commands on runs/partseg are carried out by test_part_segmentation
     monkeypatch.setattr(
         sys, "argv", [tool, *(places.get(w, w) for w in words), *([] if needs_a_run else ["--dry-run"])]
     )

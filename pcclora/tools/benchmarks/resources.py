@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,9 +35,8 @@ def peak_mb(prepare: Prepare, *arguments: object) -> float | None:
 
 def alone(function: Callable[..., T], *arguments: object) -> T:
     """Return what a function of a module gives in a process of its own, where memory goes back once it is free."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found: T = pool.apply(_alone, (function, *arguments))
-    return found
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # a Pool would terminate its process
+        return pool.submit(_alone, function, *arguments).result()
 
 
 def held_mb() -> float:
