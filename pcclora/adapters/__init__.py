@@ -14,6 +14,7 @@ from pcclora.adapters.attach import (
 )
 from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.catalog import adapter_config, list_adapters
+from pcclora.adapters.combine import combine
 from pcclora.adapters.files.peft_lora import export_peft
 from pcclora.adapters.files.save_load import load_adapter, save_adapter
 from pcclora.adapters.files.tensors import adapter_tensors, base_fingerprint, load_adapter_tensors
@@ -89,6 +90,7 @@ __all__ = [
     "attach",
     "attention_targets",
     "base_fingerprint",
+    "combine",
     "detach",
     "disabled",
     "export_peft",

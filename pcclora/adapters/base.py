@@ -81,6 +81,7 @@ class Adapter(nn.Module):
         seen: What one forward leaves for its later places, and for :meth:`regularization`.
         mergeable: Whether the weights can take up all that it does: so it is for a method without places.
         starts_at_base: Whether the adapted model computes what the base does before anything is trained.
+        sums: Whether summing its parameters, each minus what the model has of it, sums what it does.
         released_mark: Pattern of a key that only checkpoints of the method's original code have; empty if none is read.
         released_names: Pattern of their keys -> the tensor's name in the adapter's state dict (``name[3]`` for a row of
             it), or in the model's; None for what the original never reads, ``=1`` for what must be 1. The first
@@ -91,6 +92,7 @@ class Adapter(nn.Module):
     """
 
     starts_at_base: bool = True
+    sums: bool = False
     released_mark: ClassVar[str] = ""
     released_names: ClassVar[Mapping[str, str | None]] = MappingProxyType({})
 

@@ -20,10 +20,13 @@ from torch import Tensor
 from pcclora.atomic import make_folder, parse_json, read_json, write_json
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
+from pcclora.hub import is_on_hub, local
 from pcclora.paths import is_file
 from pcclora.tensor_file import SHA256, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+INSIDE = "adapter"
+"""The folder of a run that has its adapter; on a hub an adapter lies there, or on its own."""
 _FORMAT = "1"
 _SETTINGS, _DERIVED = "pcclora_config", "pcclora_derived"
 
@@ -94,6 +97,18 @@ def write_files(
     make_folder(folder)
     write_tensors(folder / TENSORS, tensors, header)
     write_json(folder / CONFIG, config)
+
+
+def adapter_folder(place: str | Path) -> Path:
+    """Return the folder of an adapter's files: the one that is given, or that of a ``hub:...``, which is fetched.
+
+    Raises:
+        PccloraError: If it is on a hub and cannot be fetched.
+    """
+    if not is_on_hub(place):
+        return Path(place)
+    found = local(place, [f"{folder}{name}" for folder in ("", f"{INSIDE}/") for name in (CONFIG, TENSORS)])
+    return found / INSIDE if is_file(found / INSIDE / TENSORS) else found
 
 
 def read_files(folder: Path) -> AdapterFiles:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.files import peft_clora, peft_lora
+from pcclora.adapters.files.card import adapter_card, write_card
 from pcclora.adapters.files.fitting import fit
-from pcclora.adapters.files.folder import TENSORS, AdapterFiles, read_files, write_files
+from pcclora.adapters.files.folder import TENSORS, AdapterFiles, adapter_folder, read_files, write_files
 from pcclora.adapters.files.tensors import (
     adapter_tensors,
     base_fingerprint,
@@ -56,11 +57,11 @@ PEFT_FORMS: Mapping[str, PeftForm] = MappingProxyType({"LORA": peft_lora, "CLORA
 
 
 def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = None) -> None:
-    """Write an adapter with all that it trains: adapter_config.json and adapter_model.safetensors.
+    """Write an adapter with all that it trains: adapter_config.json, adapter_model.safetensors, and a card, README.md.
 
     Args:
         model: An adapted model, merged or not.
-        folder: Where; an adapter that is there is replaced.
+        folder: Where; an adapter that is there is replaced. A README.md that pcclora did not write stays.
         name: Which adapter; None is the active one.
 
     Raises:
@@ -73,16 +74,18 @@ def save_adapter(model: nn.Module, folder: str | Path, *, name: str | None = Non
         >>> adapter = pcclora.attach(model, pcclora.CLoRAConfig(r=8))
         >>> pcclora.save_adapter(model, "my_adapter")
         >>> sorted(file.name for file in Path("my_adapter").iterdir())
-        ['adapter_config.json', 'adapter_model.safetensors']
+        ['README.md', 'adapter_config.json', 'adapter_model.safetensors']
     """
     name, adapter = active_adapter(model, name)
     fingerprint = base_fingerprint(model, exclude=host_of(model).aside[name])
     config: Mapping[str, Any] = _describe(adapter)
     tensors = adapter_tensors(model, name)
+    card = adapter_card(model, adapter, tensors, fingerprint)
     for form in PEFT_FORMS.values():
         if form.is_native_to_peft(model, adapter):
             config, tensors = form.as_peft(model, name, config)
     write_files(Path(folder), config, tensors, fingerprint, derived(adapter))
+    write_card(Path(folder), card)
 
 
 def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default") -> Adapter:
@@ -93,7 +96,8 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
 
     Args:
         model: Has its base weights.
-        folder: With adapter_config.json and adapter_model.safetensors.
+        folder: With adapter_config.json and adapter_model.safetensors; or ``hub:owner/name`` on the Hugging Face hub,
+            ``hub:owner/name@revision``: where it cannot be reached, the copy that was fetched last is used.
         name: What to call the adapter.
 
     Returns:
@@ -101,7 +105,7 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
 
     Raises:
         PccloraError: If a file is absent or damaged, or does not belong to this model, these base weights or the
-            adapter that is there. The model is unchanged then.
+            adapter that is there, or the hub cannot be reached. The model is unchanged then.
 
     Examples:
         >>> import pcclora
@@ -112,7 +116,7 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
         >>> pcclora.load_adapter(again, "my_adapter").config.r
         8
     """
-    files = read_files(Path(folder))
+    files = read_files(adapter_folder(folder))
     config = _read_config(files, model)
     host = getattr(model, "adapters", None)
     if isinstance(host, AdapterHost) and name in host:
@@ -185,13 +189,13 @@ def _peft_form(files: AdapterFiles) -> PeftForm:
 
 def _describe(adapter: Adapter) -> dict[str, Any]:
     method = ADAPTERS.name_of(adapter.config).upper()
-    settings = _settings(adapter)
+    settings = settings_of(adapter)
     for name in adapter.config.still_default(settings):
         del settings[name]  # so that versions that do not know it read the file too
     return {"peft_type": method, "base_model_name_or_path": None, **settings}
 
 
-def _settings(adapter: Adapter) -> dict[str, Any]:
+def settings_of(adapter: Adapter) -> dict[str, Any]:
     """Return the settings with what their patterns have found."""
     found: dict[str, Any] = {"modules_to_save": adapter.modules_to_save}
     if any(field.name == "target_modules" for field in fields(adapter.config)):
@@ -209,7 +213,7 @@ def _check_same_settings(adapter: Adapter, config: Any, name: str, files: Adapte
         )
     from pcclora.config import to_dict
 
-    there, here = to_dict(config), _settings(adapter)
+    there, here = to_dict(config), settings_of(adapter)
     for key, value in there.items():
         if value != here[key]:
             raise PccloraError(

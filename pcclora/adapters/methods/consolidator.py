@@ -113,6 +113,7 @@ class Consolidator(LowRankAdapter):
     """
 
     config: ConsolidatorConfig
+    sums = True
 
     def __init__(self, config: ConsolidatorConfig, model: nn.Module) -> None:
         targets = find_targets(model, config.target_modules, default=whole_maps)

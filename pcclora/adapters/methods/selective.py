@@ -36,6 +36,12 @@ class FullConfig(AdapterConfig):
     about: ClassVar[About | None] = About("every number of the model", "fine-tuning")
 
 
+class Selective(Adapter):
+    """Parts of the model, trained as they are."""
+
+    sums = True
+
+
 @ADAPTERS.register("linear", config=LinearConfig)
 def linear(config: LinearConfig, model: nn.Module) -> Adapter:
     """Train what ``modules_to_save`` names.
@@ -43,7 +49,7 @@ def linear(config: LinearConfig, model: nn.Module) -> Adapter:
     Raises:
         PccloraError: If it names nothing.
     """
-    adapter = Adapter(config, model)
+    adapter = Selective(config, model)
     if not adapter.trained_parameters:
         raise PccloraError(
             f"{type(model).__name__} declares no modules_to_save: name the head in modules_to_save yourself"
@@ -57,10 +63,10 @@ def bitfit(config: BitFitConfig, model: nn.Module) -> Adapter:
     biases = [name for name in parameter_names(model) if "bias" in name.rpartition(".")[2]]
     if not biases:
         raise PccloraError(f"{type(model).__name__} has no bias for BitFit to train")
-    return Adapter(config, model, also_trained=biases)
+    return Selective(config, model, also_trained=biases)
 
 
 @ADAPTERS.register("full", config=FullConfig)
 def full(config: FullConfig, model: nn.Module) -> Adapter:
     """Train everything."""
-    return Adapter(config, model, also_trained=parameter_names(model), also_moved=buffer_names(model))
+    return Selective(config, model, also_trained=parameter_names(model), also_moved=buffer_names(model))
