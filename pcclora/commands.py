@@ -17,6 +17,8 @@ COMMANDS = {
     "pack": "put a finished run into one file, to send or to deploy",
     "evaluate": "test a finished run again, on other data, with votes",
     "visualize": "see segmented objects: window, picture, web page, PLY",
+    "push": "put a run or an adapter on the Hugging Face hub",
+    "pull": "fetch a run or an adapter from the Hugging Face hub",
     "results": "train settings side by side and print their table",
     "pretrain": "pre-train a backbone by masked autoencoding",
     "benchmark": "measure pcclora beside its peers on this machine",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pcclora.errors import PccloraError
 
@@ -77,20 +77,21 @@ def fetch(name: HubName, names: Sequence[str]) -> Path:
     with _telling(name):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-        from huggingface_hub.utils import tqdm
+        from huggingface_hub.utils.tqdm import tqdm
 
-        class Bar(tqdm):  # type: ignore[misc]
+        class Bar(tqdm):
             """A bar where something takes long, on a terminal."""
 
             def __init__(self, *words: Any, **options: Any) -> None:
-                super().__init__(*words, **options | {"delay": 2, "leave": False, "disable": None})
+                quiet = {"delay": 2, "leave": False, "disable": None}
+                super().__init__(*words, **options | quiet)  # type: ignore[no-untyped-call]
 
         get = partial(snapshot_download, name.repo, revision=name.revision, allow_patterns=[*names], tqdm_class=Bar)
         try:
             return Path(get())
         except HfHubHTTPError:
             raise
-        except HfHubHTTPError.__bases__[0] as error:  # of its network library: a line that was cut
+        except _cut_line() as error:
             try:
                 return Path(get(local_files_only=True))
             except LocalEntryNotFoundError as absent:
@@ -121,6 +122,13 @@ def send(name: HubName, files: Mapping[str, bytes], *, private: bool, message: s
         return str(api.create_commit(name.repo, added, commit_message=message, revision=name.revision).commit_url)
 
 
+def _cut_line() -> type[Exception]:
+    """Return what the network library of huggingface_hub raises, whichever its version has."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return cast("type[Exception]", HfHubHTTPError.__bases__[0])
+
+
 @contextmanager
 def _telling(name: HubName, *, writing: bool = False) -> Iterator[None]:
     """Turn what goes wrong between here and the hub into one sentence."""
@@ -146,7 +154,7 @@ def _telling(name: HubName, *, writing: bool = False) -> Iterator[None]:
             f"{name}: {constants.ENDPOINT} cannot be reached ({reached}), and no whole copy was fetched before; try "
             "again with a network, or give a folder"
         ) from error
-    except (OSError, ValueError, *errors.HfHubHTTPError.__bases__) as error:  # the base: its network library's own
+    except (OSError, ValueError, _cut_line()) as error:
         raise PccloraError(f"{name}: {constants.ENDPOINT}: {_first_line(error)}; try again") from error
 
 

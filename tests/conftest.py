@@ -4,9 +4,13 @@ import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.stand_in_hub import Hub
 
 settings.register_profile("no deadline", deadline=None)  # a loaded machine is slow, not wrong
 settings.load_profile("no deadline")
@@ -38,6 +42,27 @@ def shared_data() -> Path:
 def goldens() -> Path:
     """Inputs and outputs of the original implementations; not part of the project."""
     return _beside("goldens", "golden outputs of the original implementations")
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator["Hub"]:
+    """A Hugging Face hub of this machine, for this test alone, on which the test is logged in as the owner."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="huggingface_hub is not installed")
+    from tests.stand_in_hub import TOKEN, serving
+
+    with serving() as hub:
+        home = tmp_path_factory.mktemp("huggingface")
+        for name, value in hub.settings(home).items():  # of processes, and of this one, which has read them
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
 
 
 @pytest.fixture(autouse=True)

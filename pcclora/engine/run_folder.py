@@ -8,7 +8,7 @@
     metrics.csv      one row an epoch; deterministic columns only, so that two equal runs have equal files
     timing.csv       seconds and memory of the same epochs
     checkpoint/      the last state of training
-    adapter/         what was trained (a pre-training run has model.safetensors instead)
+    adapter/         what was trained, and its card (a pre-training run has model.safetensors instead)
     predictions.csv  every test object's name, label, prediction and confidence; for parts its mIoU, points and accuracy
     predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
     orientation.json how the training clouds lie, to say so of scans that lie otherwise

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pcclora import adapters
+from pcclora.adapters.files.card import write_card
+from pcclora.adapters.files.folder import CONFIG, TENSORS
 from pcclora.atomic import write_json
 from pcclora.config import to_dict
 from pcclora.data import LabelledDataset
@@ -15,6 +17,7 @@ from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.metrics.counts import count_macs, count_parameters
 from pcclora.registry import ADAPTERS, MODELS
 from pcclora.runs import orientation
+from pcclora.runs.card import run_card
 from pcclora.runs.prepare import Prepared
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun, data_name
@@ -75,7 +78,9 @@ def finish(run: Prepared, folder: RunFolder, state: Checkpoint) -> None:
     adapters.save_adapter(run.model, folder.adapter)
     evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
     orientation.keep(splits.train, folder.path)
-    write_json(folder.summary, _summary(run, folder, state, metrics) | evaluation.details())
+    summary = _summary(run, folder, state, metrics) | evaluation.details()
+    write_card(folder.adapter, run_card(config, summary, folder.read_versions()["base"].get("fingerprint")))
+    write_json(folder.summary, summary)
 
 
 def _trained_in_head(model: nn.Module) -> int:
@@ -118,6 +123,6 @@ def _summary(run: Prepared, folder: RunFolder, state: Checkpoint, metrics: dict[
         "train_seconds": seconds,
         "seconds_per_epoch": seconds / len(timing),
         "peak_memory_mb": max(row["peak_memory_mb"] for row in timing),
-        "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
+        "adapter_bytes": sum((folder.adapter / name).stat().st_size for name in (CONFIG, TENSORS)),
         **task.labels(splits.test).to_summary(),
     }

@@ -17,7 +17,8 @@ def load_run(
     """Load a finished run: its model is built, and kept between calls.
 
     Args:
-        path: Its folder, wherever it lies now, or what :meth:`TrainedRun.pack` made of it.
+        path: Its folder, wherever it lies now, what :meth:`TrainedRun.pack` made of it, or ``hub:owner/name`` on the
+            Hugging Face hub.
         checkpoint: Where the base checkpoint is now, if it has moved.
         device: Where the model computes; None is where it was trained, if that is here.
 

@@ -3,7 +3,7 @@
 A pack is a zip archive whose members are stored as they are::
 
     pack.json           the form, the base checkpoint, and the sha256 of every other member
-    config.yaml         paths cut down to their last name, like those of the two after it
+    config.yaml         without the folder of the data, and of the checkpoint only its name, as in the two after it
     versions.json       of the libraries, without the machine
     summary.json        the names of classes and parts, and the figures
     adapter/            what was trained
@@ -14,6 +14,7 @@ The comment of the archive has the sha256 of pack.json. So a pack that was cut o
 """
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -61,14 +62,9 @@ def write_pack(folder: RunFolder, output: Path, staging: Path, weights: Mapping[
         PccloraError: If the run is not finished, or something is there already.
     """
     refuse_existing(output)
-    summary = folder.read_summary()
-    base = folder.read_versions()["base"]
-    checkpoint = _named(base["checkpoint"])
-    known = {"checkpoint": checkpoint, "sha256": base.get("sha256"), "fingerprint": base.get("fingerprint")}
-    write_text(staging / "config.yaml", _without_paths(folder))
-    libraries = {key: value for key, value in folder.read_versions().items() if key in ("python", "torch", "pcclora")}
-    write_json(staging / "versions.json", {**libraries, "base": known})
-    write_json(staging / "summary.json", {**summary, "checkpoint": checkpoint})
+    known = _base_of(folder)
+    for name, text in without_places(folder).items():
+        write_text(staging / name, text)
     if weights is not None:
         write_tensors(staging / WEIGHTS, weights)
     found = {name: path for name in _KNOWN for path in (folder.path / name, staging / name) if path.is_file()}
@@ -152,13 +148,41 @@ def _store(archive: zipfile.ZipFile, name: str, path: Path) -> None:
             member.write(block)
 
 
-def _without_paths(folder: RunFolder) -> str:
-    """Return config.yaml without the folders that files lie in: they are nobody's business, and not there elsewhere."""
-    config = load_run_config(folder.config)
+def without_places(folder: RunFolder) -> dict[str, str]:
+    """Return the three text files that predicting needs of a run, without what is nobody's business.
+
+    They do not say in which folders data and base checkpoint lie, which are not there elsewhere, nor what the machine
+    is.
+
+    Args:
+        folder: A finished run.
+
+    Returns:
+        Name of a file -> its text, in the form of a run folder.
+
+    Raises:
+        PccloraError: If it is not finished, or damaged.
+    """
+    summary, base, config = folder.read_summary(), _base_of(folder), load_run_config(folder.config)
     data: Any = config.data
     if data.root:
-        data = replace(data, root=PurePath(data.root).name)
-    return to_yaml(replace(config, checkpoint=_named(config.checkpoint), data=data))
+        data = replace(data, root="")
+    libraries = {key: value for key, value in folder.read_versions().items() if key in ("python", "torch", "pcclora")}
+    return {
+        "config.yaml": to_yaml(replace(config, checkpoint=_named(config.checkpoint), data=data)),
+        "versions.json": _json({**libraries, "base": base}),
+        "summary.json": _json({**summary, "checkpoint": base["checkpoint"]}),
+    }
+
+
+def _base_of(folder: RunFolder) -> dict[str, Any]:
+    base = folder.read_versions()["base"]
+    known = {key: base.get(key) for key in ("sha256", "fingerprint")}
+    return {"checkpoint": _named(base["checkpoint"]), **known}
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def _named(checkpoint: str) -> str:

@@ -19,11 +19,13 @@ from pcclora.engine.devices import OneProcess, device_of, find_device
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
+from pcclora.hub import local
 from pcclora.paths import is_file
 from pcclora.runs.build import build_model
 from pcclora.runs.inputs import Input, gather, reading
 from pcclora.runs.pack import SUFFIX, WEIGHTS, read_pack, write_pack
 from pcclora.runs.predict import ClassPrediction, Predictor
+from pcclora.runs.publish import SHARED
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.runs.sharing import share
 from pcclora.tasks.base import Labels
@@ -68,13 +70,13 @@ class TrainedRun:
     def open(
         cls, path: str | Path, *, checkpoint: str | Path | None = None, device: str | torch.device | None = "cpu"
     ) -> "TrainedRun":
-        """Return the run of a folder or a pack; its model is not built yet.
+        """Return the run of a folder or a pack, or of a ``hub:owner/name``, which is fetched; its model is not built yet.
 
         Raises:
-            PccloraError: If it is neither, a pack was cut or changed, or there is no such device.
+            PccloraError: If it is none, a pack was cut or changed, the hub cannot be reached, or there is no such device.
         """
         if not is_file(Path(path)):
-            return cls(RunFolder.open(Path(path)), checkpoint=checkpoint, device=device)
+            return cls(RunFolder.open(local(path, SHARED)), checkpoint=checkpoint, device=device)
         # everything reads files, so a pack becomes some; they go with the run, and nobody else may look into them
         unpacked = TemporaryDirectory(prefix="pcclora-", ignore_cleanup_errors=True)
         folder = RunFolder(Path(unpacked.name))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from pcclora import adapters as ad
+from pcclora.adapters.files.card import CARD
 from pcclora.adapters.files.folder import CONFIG, TENSORS
 from pcclora.errors import PccloraError
 from pcclora.tensor_file import checksum
@@ -113,7 +114,7 @@ def test_any_flipped_byte_or_cut_is_refused_or_changes_nothing(folders, tmp_path
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("step", [0, 1, 2])
 @pytest.mark.parametrize("method", ["clora", "clora_shared"])
 @pytest.mark.filterwarnings("ignore:.*which counts")
 def test_an_interrupted_overwrite_loads_as_one_of_both(method, step, when, tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def test_an_interrupted_overwrite_loads_as_one_of_both(method, step, when, tmp_p
     ad.load_adapter(model, tmp_path)
     assert torch.equal(model(x), (new if done else old)(x))
     ad.save_adapter(new, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, TENSORS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CARD, CONFIG, TENSORS]
 
 
 def test_values_that_are_not_finite_are_not_saved(tmp_path):

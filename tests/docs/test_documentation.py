@@ -39,8 +39,9 @@ def _commands() -> list[str]:
     lines = blocks.replace("\\\n", " ").splitlines()
     found = (re.sub(r"^accelerate launch (--\S+ \S+ )*", "python ", line.split("  #")[0].strip()) for line in lines)
     ours = re.compile(r"tools/|^pcclora ")
-    # the first goes on with what a command before it began: test_images.py; the other: tests/tools/test_methods.py
-    elsewhere = re.compile(r"--resume runs/image/|^pcclora methods")
+    # the first goes on with what a command before it began: test_images.py; then tests/tools/test_methods.py; what asks
+    # the hub is carried out by test_sharing.py
+    elsewhere = re.compile(r"--resume runs/image/|^pcclora methods|^pcclora pull|^pcclora push|--run hub:")
     return sorted({" ".join(line.split()) for line in found if ours.search(line) and not elsewhere.search(line)})
 
 
