@@ -104,14 +104,14 @@ def send(name: HubName, files: Mapping[str, bytes], *, private: bool, message: s
     Args:
         name: The repository, and its branch.
         files: By their paths in it. Those of other names stay as they are.
-        private: Make a repository that only its owner sees; one that is there stays as it is.
+        private: Make a repository that only its owner sees; a public one that is there is refused.
         message: Of the commit.
 
     Returns:
         The address of the commit.
 
     Raises:
-        PccloraError: If the hub cannot be reached, or does not let this user write there.
+        PccloraError: If the hub cannot be reached, does not let this user write there, or shows to all what is private.
     """
     with _telling(name, writing=True):
         from huggingface_hub import CommitOperationAdd, HfApi
@@ -119,6 +119,10 @@ def send(name: HubName, files: Mapping[str, bytes], *, private: bool, message: s
         added = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()]
         api = HfApi()
         api.create_repo(name.repo, private=private or None, exist_ok=True)
+        if private and not api.repo_info(name.repo).private:
+            raise PccloraError(
+                f"{name}: is there and public; make it private at {api.endpoint}, or choose another name"
+            )
         return str(api.create_commit(name.repo, added, commit_message=message, revision=name.revision).commit_url)
 
 
@@ -138,6 +142,8 @@ def _telling(name: HubName, *, writing: bool = False) -> Iterator[None]:
         raise PccloraError(f"{name}: needs huggingface_hub: pip install 'pcclora[hub]'") from error
     try:
         yield
+    except PccloraError:  # it is a ValueError
+        raise
     except errors.RevisionNotFoundError as error:
         raise PccloraError(f"{name}: has no revision '{name.revision or 'main'}' at {constants.ENDPOINT}") from error
     except errors.GatedRepoError as error:

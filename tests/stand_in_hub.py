@@ -88,7 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        self._serve({r"/api/models/([^/]+/[^/]+)/revision/(.+)": self._info, **self._readers()})
+        whole = r"/api/models/([^/]+/[^/]+)"
+        self._serve({whole: self._info, rf"{whole}/revision/(.+)": self._info, **self._readers()})
 
     def do_HEAD(self) -> None:
         self._serve(self._readers())
@@ -214,11 +215,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": "no revision"}, 404, X_Error_Code="RevisionNotFound")
         return commit
 
-    def _info(self, repo: str, revision: str) -> None:
+    def _info(self, repo: str, revision: str = "main") -> None:
         if commit := self._known(repo, revision):
             files = self.hub.files[repo][commit]
             siblings = [{"rfilename": path} for path in files]
-            self._answer({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings, "tags": []})
+            private = repo in self.hub.private
+            self._answer({"id": repo, "sha": commit, "private": private, "siblings": siblings, "tags": []})
 
     def _tree(self, repo: str, revision: str) -> None:
         if commit := self._known(repo, revision):

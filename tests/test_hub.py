@@ -27,8 +27,8 @@ def test_files_go_out_and_come_back_in_their_versions(hub):
     first = send(NAME, {"a.txt": b"1", "in/b.safetensors": b"tensors"}, private=False, message="first")
     commit = first.rpartition("/")[2]
     assert hub.newest("me/mine")["in/b.safetensors"] == b"tensors" and "me/mine" not in hub.private
-    send(NAME, {"a.txt": b"2"}, private=True, message="second")  # what is there stays as public as it is
-    assert hub.newest("me/mine")["in/b.safetensors"] == b"tensors" and "me/mine" not in hub.private
+    send(NAME, {"a.txt": b"2"}, private=False, message="second")
+    assert hub.newest("me/mine")["in/b.safetensors"] == b"tensors"
     newest = fetch(NAME, ["a.txt"])
     assert (newest / "a.txt").read_bytes() == b"2" and not (newest / "in").exists()
     pinned = fetch(HubName("me/mine", commit), ["a.txt", "in/b.safetensors"])
@@ -38,10 +38,18 @@ def test_files_go_out_and_come_back_in_their_versions(hub):
 
 def test_a_private_repository_is_made_private(hub, monkeypatch):
     send(NAME, {"a.txt": b"1"}, private=True, message="first")
+    send(NAME, {"a.txt": b"2"}, private=True, message="second")
     assert hub.private == {"me/mine"}
     monkeypatch.setenv("HF_TOKEN", "hf_of_another")
     with pytest.raises(PccloraError, match="no such repository at http://127.0.0.1:.*or a private one: log in by `hf"):
         fetch(NAME, ["a.txt"])
+
+
+def test_what_is_private_does_not_go_where_all_see_it(hub):
+    send(NAME, {"a.txt": b"1"}, private=False, message="first")
+    with pytest.raises(PccloraError, match="hub:me/mine: is there and public; make it private at http"):
+        send(NAME, {"a.txt": b"2"}, private=True, message="second")
+    assert hub.newest("me/mine")["a.txt"] == b"1"
 
 
 def test_the_copy_is_used_where_the_hub_is_not_reached(hub):

@@ -47,7 +47,7 @@ def push(path: Path, name: HubName, *, private: bool = False, licence: str = "")
     Args:
         path: As for :func:`files_to_share`.
         name: The repository; it is made if it is not there.
-        private: Make it one that only its owner sees.
+        private: Make it one that only its owner sees; a public one that is there is refused.
         licence: As for :func:`files_to_share`.
 
     Returns:
@@ -80,22 +80,26 @@ def pull(name: HubName, output: Path) -> Path:
             read_files(temporary)
         elif is_file(temporary / INSIDE / TENSORS):
             read_files(temporary / INSIDE)
-            RunFolder.open(temporary).read_summary()
+            run = RunFolder.open(temporary)
+            load_run_config(run.config)
+            run.read_summary()
         else:
             raise PccloraError(f"{name}: holds neither a run nor an adapter of pcclora")
     return output
 
 
 def _of_run(run: RunFolder, name: HubName) -> tuple[dict[str, bytes | str], str]:
+    files: dict[str, bytes | str] = {**without_places(run)}
     own, _ = _of_adapter(run.adapter, name)
-    files: dict[str, bytes | str] = {f"{INSIDE}/{where}": content for where, content in own.items()}
-    files |= without_places(run)
+    files |= {f"{INSIDE}/{where}": content for where, content in own.items()}
     if is_file(run.path / orientation.FILE):
         files[orientation.FILE] = (run.path / orientation.FILE).read_bytes()
     card, is_own = read_card(run.adapter)
     if not is_own:
         base = run.read_versions()["base"]
-        card = run_card(load_run_config(run.config), run.read_summary(), base.get("fingerprint"), where=str(name)).text()
+        card = run_card(
+            load_run_config(run.config), run.read_summary(), base.get("fingerprint"), where=str(name)
+        ).text()
     return files, card
 
 
@@ -123,4 +127,3 @@ def _licensed(card: str, licence: str) -> str:
         raise PccloraError(f"{CARD}: its first lines cannot be read: {error}; mend them, or delete it") from error
     held.data["license"] = licence
     return str(held)
-

@@ -70,10 +70,10 @@ class TrainedRun:
     def open(
         cls, path: str | Path, *, checkpoint: str | Path | None = None, device: str | torch.device | None = "cpu"
     ) -> "TrainedRun":
-        """Return the run of a folder or a pack, or of a ``hub:owner/name``, which is fetched; its model is not built yet.
+        """Return the run of a folder, a pack or a ``hub:owner/name``, which is fetched; its model is not built yet.
 
         Raises:
-            PccloraError: If it is none, a pack was cut or changed, the hub cannot be reached, or there is no such device.
+            PccloraError: If it is none, a pack was cut or changed, the hub is not reached, or there is no such device.
         """
         if not is_file(Path(path)):
             return cls(RunFolder.open(local(path, SHARED)), checkpoint=checkpoint, device=device)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pcclora.runs.adapt import train
 from pcclora.config import load_config
+from pcclora.runs.adapt import train
 from pcclora.tasks.settings import ClassificationRun
 from pcclora.tools.command import run
 
@@ -20,13 +20,14 @@ def test_every_example_runs(root: Path, tmp_path: Path, monkeypatch, capsys, hub
     np.savetxt(tmp_path / "scan.txt", np.random.default_rng(0).random((64, 3)))
     _finished_run(tmp_path)
     names: dict = {}
-    for language, block in BLOCK.findall((root / "docs" / "sharing.md").read_text()):
+    page = (root / "docs" / "sharing.md").read_text().replace("scan.ply", "scan.txt")
+    for language, block in BLOCK.findall(page):
         if language == "python":
             exec(compile(block, "docs/sharing.md", "exec"), names)  # noqa: S102
         for line in block.splitlines() if language == "bash" else ():
             program, *words = shlex.split(line, comments=True)
             if program == "pcclora":
-                name, *rest = (word.replace("scan.ply", "scan.txt") for word in words)
+                name, *rest = words
                 monkeypatch.setattr(sys, "argv", [f"pcclora {name}", *rest])
                 run(name)
     shown = capsys.readouterr().out

@@ -14,9 +14,8 @@ from pcclora.adapters.files.folder import CONFIG, TENSORS
 from pcclora.errors import PccloraError
 from pcclora.hub import HubName
 from pcclora.runs.adapt import train
-from pcclora.runs.predict import predict_files
-from pcclora.runs.reload import TrainedRun
 from pcclora.runs.publish import files_to_share, pull, push
+from pcclora.runs.reload import TrainedRun
 from pcclora.tasks.registry import load_run_config
 from tests.runs.test_predict import write_objects
 from tests.tools.test_tools import TINY, call
@@ -31,12 +30,17 @@ def folder(tmp_path_factory):
     """A finished run on scans of the user's, from a base checkpoint of the user's."""
     place = tmp_path_factory.mktemp("secret_customer")
     for name in ("cup", "mug"):
-        write_objects(place / "scans" / name, "z", 24)
+        write_objects(place / "scans" / name, "z", 10)
     base = pcclora.create_model("point_mae_tiny", num_classes=2, **_model())
     torch.save(base.state_dict(), place / "base.pth")
     words = ["data=folder", f"data.root={place / 'scans'}", "data.up=z", f"checkpoint={place / 'base.pth'}"]
     run = train(load_run_config(TINY / "cls.yaml", [*words, "train.epochs=1", "train.batch_size=4"]), place / "run")
     return run.path
+
+
+def probabilities(place, scans, **options):
+    found = pcclora.load_run(place, **options).predict(scans)
+    return [(one.classes, one.probabilities.tolist()) for one in found]
 
 
 def _model():
@@ -59,14 +63,15 @@ def test_a_run_comes_back_and_predicts_the_same(folder, hub, tmp_path):
     assert address.startswith(f"{hub.address}/me/mine/commit/") and set(hub.newest("me/mine")) >= CLOUDS | INSIDE
     mine = pull(NAME, tmp_path / "in" / "mine")
     scans, moved = write_objects(tmp_path / "new", "z", 3), str(folder.parent / "base.pth")
-    expected = predict_files(TrainedRun.open(folder), scans)
-    for run in (TrainedRun.open(mine), TrainedRun.open("hub:me/mine")):
-        assert predict_files(run, scans, checkpoint=moved) == expected
-        assert run.config.data.up == "z" and run.config.data.root == ""
+    expected = probabilities(folder, scans)
+    for place in (mine, "hub:me/mine"):
+        assert probabilities(place, scans, checkpoint=moved) == expected
+        config = TrainedRun.open(place).config
+        assert config.data.up == "z" and config.data.root == ""
     with pytest.raises(PccloraError, match="checkpoint base.pth: no such file; if it has moved, say where"):
-        predict_files(TrainedRun.open(mine), scans)
+        pcclora.load_run(mine)
     hub.stop()
-    assert predict_files(TrainedRun.open("hub:me/mine"), scans, checkpoint=moved) == expected
+    assert probabilities("hub:me/mine", scans, checkpoint=moved) == expected
     model = pcclora.create_model("point_mae_tiny", num_classes=2, checkpoint=moved, **_model())
     assert pcclora.load_adapter(model, "hub:me/mine").config.r == 2
 
