@@ -176,3 +176,24 @@ def test_the_commands_say_what_they_do(folder, hub, tmp_path, monkeypatch, capsy
     alone = capsys.readouterr().out
     call("predict", scan, "--run", "hub:me/mine", "--checkpoint", folder.parent / "base.pth")
     assert alone and capsys.readouterr().out == alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "kind", "words"),
+    [
+        (
+            "partseg",
+            "point-cloud-segmentation",
+            ["of the most frequent part |", "- chair: ", "Apache-2.0, as the project"],
+        ),
+        ("image", "image-classification", ["predict photo.jpg --run RUN", "CC BY 4.0", "16 x 16 pixels"]),
+    ],
+)
+def test_the_cards_of_other_tasks(task, kind, words, tmp_path):
+    library = pytest.importorskip("huggingface_hub")
+    run = train(load_run_config(TINY / f"{task}.yaml", ["train.epochs=1"]), tmp_path / "run")
+    card = library.ModelCard.load(run.adapter / CARD)
+    assert {result.task_type for result in card.data.eval_results} == {kind}
+    assert card.data.pipeline_tag == (kind if task == "image" else None)
+    assert [word for word in words if word not in card.text] == [], card.text
