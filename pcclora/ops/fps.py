@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pcclora.errors import PccloraError
-from pcclora.ops import native
+from pcclora.ops import native, plain
 from pcclora.ops.checks import check_count, check_finite, check_points
 from pcclora.ops.dispatch import Backend, choose
 from pcclora.ops.distance import squared_distance_into
@@ -49,7 +49,8 @@ def sample_farthest_points(
     check_count(K, points.shape[1])
     if not 0 <= start < points.shape[1]:
         raise PccloraError(f"start={start}: the first point must be one of 0...{points.shape[1] - 1}")
-    idx = _indices(points.detach(), K, start, skip_near_origin)
+    find = _traced if plain.exporting() else _indices
+    idx = find(points.detach(), K, start, skip_near_origin)
     return gather(points, idx), idx
 
 
@@ -69,6 +70,11 @@ def _indices(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tens
 @_indices.register_fake
 def _(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
     return points.new_empty((points.shape[0], K), dtype=torch.int64)
+
+
+def _traced(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
+    skipped = _near_origin(points.movedim(2, 0)) if skip_near_origin else None
+    return plain.sample_farthest_points(points, K=K, start=start, skipped=skipped)
 
 
 @torch.no_grad()
@@ -91,7 +97,7 @@ def _sample_with_torch(points: Tensor, *, K: int, start: int, skip_near_origin: 
 
 
 def _near_origin(rows: Tensor) -> Tensor:
-    x, y, z = rows
+    x, y, z = rows[0], rows[1], rows[2]
     norm = (x * x + y * y) + z * z
     # The original compares in double; float32(1e-3) lies above 1e-3, so there `<` is its `<=`.
     return torch.lt(norm, 1e-3) if norm.dtype == torch.float32 else torch.le(norm, 1e-3)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pcclora.errors import PccloraError
+from pcclora.ops import plain
 from pcclora.ops.knn import knn_points
 
 
@@ -61,6 +62,8 @@ def interpolate_nn(query: Tensor, points: Tensor, features: Tensor, *, K: int, e
     dists, idx, _ = knn_points(query, points, K=min(K, G))
     weight = 1 / (dists + eps)
     weight = weight / weight.sum(2, keepdim=True)  # (B, N, K)
+    if plain.exporting():
+        return plain.weighted_sum(features, idx, weight)
     rows = (idx + G * torch.arange(B, device=idx.device).view(B, 1, 1)).flatten(0, 1)
     bags = F.embedding_bag(
         rows, features.reshape(B * G, C), per_sample_weights=weight.flatten(0, 1).to(features.dtype), mode="sum"

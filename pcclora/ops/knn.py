@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from pcclora.ops import native
+from pcclora.ops import native, plain
 from pcclora.ops.checks import check_count, check_finite, check_pair
 from pcclora.ops.dispatch import Backend, choose
 from pcclora.ops.distance import squared_distance, squared_distance_into
@@ -59,7 +59,8 @@ def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False
     """
     check_pair(query, points, ("query", "points"))
     check_count(K, points.shape[1])
-    dists, idx = _search(query.detach(), points.detach(), K)
+    search = plain.knn_points if plain.exporting() else _search
+    dists, idx = search(query.detach(), points.detach(), K)
     differentiable = torch.is_grad_enabled() and (query.requires_grad or points.requires_grad)
     nn = gather(points, idx) if return_nn or differentiable else None
     if differentiable and nn is not None:

@@ -191,7 +191,7 @@ class Scene:
 
     def shifted(self, *, by: int, first: int) -> "Scene":
         """Return it with rows counted from ``first``, in a table that has ``by`` rows more for each cloud."""
-        clouds = by * torch.arange(len(self.own), device=self.own.device) + first
+        clouds = by * torch.arange(self.own.shape[0], device=self.own.device) + first
         return Scene(self.own + clouds[:, None], self.near + clouds[:, None, None], self.weights)
 
 
@@ -303,7 +303,7 @@ class GAPrompt(Adapter):
         o, coarse = self.net(points)
         self.seen["shape"] = self.shape(coarse)
         moved = points + 0.8 * o * points
-        return torch.cat([moved, (5 * self.points).to(moved).expand(len(points), -1, -1)], dim=1)
+        return torch.cat([moved, (5 * self.points).to(moved).expand(points.shape[0], -1, -1)], dim=1)
 
 
 def fourier(points: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ def make_graphs(centers: Tensor, local: int) -> Graphs:
             f"pointgst: {G} groups cannot be cut into runs of {local}; choose adapter.local to divide them"
         )
     order = z_order(centers).argsort(dim=1, stable=True)
-    runs = torch.take_along_dim(centers, order[:, :, None], dim=1).view(len(centers), -1, local, 3)
+    runs = torch.take_along_dim(centers, order[:, :, None], dim=1).view(centers.shape[0], -1, local, 3)
     return Graphs(spectrum(centers), spectrum(runs), order)
 
 

@@ -96,7 +96,7 @@ class VPTDeep(Adapter):
         prompts = F.dropout(self.prompts[place.index], self.config.dropout, self.training)
         if self.positions is not None:
             prompts = prompts + self.positions[place.index]
-        prompts = prompts.expand(len(x), -1, -1)
+        prompts = prompts.expand(x.shape[0], -1, -1)
         return put_in(x, prompts, behind=self.prefix), *rest
 
     def after(self, place: Place, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:

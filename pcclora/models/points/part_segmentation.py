@@ -89,7 +89,8 @@ class PartSegmenter(Backbone, ABC):
             raise PccloraError(
                 f"category is {category.dtype} {tuple(category.shape)}; an integer for each of the {len(points)} clouds"
             )
-        if category.device.type == "cpu" and not 0 <= int(category.min()) <= int(category.max()) < self.num_categories:
+        on_cpu = category.device.type == "cpu" and not torch.compiler.is_exporting()  # a graph cannot look
+        if on_cpu and not 0 <= int(category.min()) <= int(category.max()) < self.num_categories:
             raise PccloraError(f"category {category.tolist()}: the model has 0..{self.num_categories - 1}")
         return F.one_hot(category.long(), self.num_categories).to(points.dtype)
 

@@ -120,7 +120,7 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
 
     def _read(self, neighborhoods: Tensor, centers: Tensor) -> list[Tensor]:
         """Return what three blocks know of the centres, (B, G, C) each; the class token only takes part."""
-        B = len(centers)
+        B = centers.shape[0]
         x = torch.cat([self.cls_token.expand(B, -1, -1), self.embed(neighborhoods)], dim=1)
         position = torch.cat([self.cls_pos.expand(B, -1, -1), self.pos_embed(centers)], dim=1)
         outputs = self.blocks(x, position, read=tapped(len(self.blocks)))

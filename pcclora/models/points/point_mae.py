@@ -86,7 +86,7 @@ class PointMAE(Trunk, TokenClassifier):
         self, tokens: Tensor, centers: Tensor, *, prefix: tuple[Tensor, ...], positions: tuple[Tensor, ...]
     ) -> Tensor:
         """Return the normalised output tokens (B, T, C) of learnt tokens (1, 1, C) with theirs, and of the groups."""
-        B = len(tokens)
+        B = tokens.shape[0]
         x = torch.cat([*(token.expand(B, -1, -1) for token in prefix), tokens], dim=1)
         position = torch.cat([*(p.expand(B, -1, -1) for p in positions), self.pos_embed(centers)], dim=1)
         (x,) = self.blocks(x, position)

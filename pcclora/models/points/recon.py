@@ -163,8 +163,8 @@ class ReConPartSegmenter(PointMAEPartSegmenter):
 
     def read(self, x: Tensor, position: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the groups' tokens (B, G, C) after three blocks, and what the others make of the cloud (B, C)."""
-        tokens = torch.cat([self.cls_token, self.img_token, self.text_token], dim=1).expand(len(x), -1, -1)
-        positions = torch.cat([self.cls_pos, self.img_pos, self.text_pos], dim=1).expand(len(x), -1, -1)
+        tokens = torch.cat([self.cls_token, self.img_token, self.text_token], dim=1).expand(x.shape[0], -1, -1)
+        positions = torch.cat([self.cls_pos, self.img_pos, self.text_pos], dim=1).expand(x.shape[0], -1, -1)
         x, position = torch.cat([tokens, x], dim=1), torch.cat([positions, position], dim=1)
         outputs = self.blocks(x, position, read=tapped(len(self.blocks)))
         return [output[:, TOKENS:] for output in outputs], [outputs[-1][:, :TOKENS].max(dim=1).values]

@@ -80,7 +80,8 @@ class MiniPointNet(nn.Module):
         frozen = not torch.is_grad_enabled() or not (
             groups.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
         )
-        if frozen and not self._norm_in_train_mode() and groups.device.type == "cpu":
+        chunked = frozen and not self._norm_in_train_mode() and groups.device.type == "cpu"
+        if chunked and not torch.compiler.is_exporting():  # how many chunks there are depends on the batch
             chunk = max(1, CHUNK // (K * max(weight.shape[0] for weight, _ in products)))
             tokens = torch.cat([self._encode(part, products) for part in torch.split(groups, chunk)])
         else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcclora.tools.benchmarks import adapters, image, imports, methods, ops, partseg, programs, runs
+from pcclora.tools.benchmarks import adapters, export, image, imports, methods, ops, partseg, programs, runs
 from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -14,4 +14,5 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "methods": methods.measure,
     "programs": programs.measure,
     "runs": runs.measure,
+    "export": export.measure,
 }
