@@ -134,7 +134,7 @@ def refuse_existing(path: Path) -> None:
         return
     if exists(path):
         remedy = f"go on with it by --resume {path}, or choose" if exists(path / "config.yaml") else "choose"
-        raise PccloraError(f"{path}: is there already and is never overwritten; {remedy} another --output")
+        raise PccloraError(f"{path}: is there already and is never overwritten; {remedy} another folder")
 
 
 def write_text(path: Path, text: str) -> None:

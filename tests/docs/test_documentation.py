@@ -67,7 +67,12 @@ def _scans(root, numbers):
             np.save(root / name / f"{number}.npy", np.random.default_rng([number, *name.encode()]).normal(size=(64, 3)))
 
 
-@pytest.mark.parametrize("command", _commands())
+def _priced(command: str):
+    """A command; what exports a run takes too long for the quick tests."""
+    return pytest.param(command, marks=pytest.mark.slow if command.startswith("pcclora export --run runs/cls") else ())
+
+
+@pytest.mark.parametrize("command", map(_priced, _commands()))
 def test_command_works(command, run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     np.savetxt(tmp_path / "scan.txt", np.random.default_rng(0).random((64, 3)))
@@ -75,6 +80,7 @@ def test_command_works(command, run_folder, tmp_path, monkeypatch):
     assert program in ("python", "pcclora"), "a command starts with pcclora, python or accelerate launch"
     places = {"runs/cls/RUN": str(run_folder), "scan.ply": str(tmp_path / "scan.txt")}
     places |= {name: str(tmp_path / name) for name in ("run.pcclora",) if "pack" in tool}
+    places |= {name: str(tmp_path / name) for name in ("my_model",) if "export" in tool}
     needs_a_run = (
         "runs/cls/RUN" in words and "--then" not in words
     )  # the commands on runs/partseg are carried out by test_part_segmentation

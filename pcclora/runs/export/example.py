@@ -16,7 +16,7 @@ card = json.loads((here / "model.json").read_text())
 
 {body}'''
 
-_UPRIGHT = '''def unit_sphere(points):
+_UPRIGHT = """def unit_sphere(points):
     points = points - points.mean(axis=0)
     return points / np.linalg.norm(points, axis=1).max()
 
@@ -25,11 +25,11 @@ file, *more = sys.argv[1:]
 cloud = (np.load(file) if file.endswith(".npy") else np.loadtxt(file))[:, :3]
 cloud = cloud @ np.array(card["turn"][{up}]).T  # y is up now
 cloud = (unit_sphere(cloud) if card["normalize"] else cloud).astype(np.float32)
-'''
+"""
 
 _CLASS = (
     _UPRIGHT.format(up='more[0] if more else card["up"]')
-    + '''
+    + """
 chosen, nearest = [0], np.full(len(cloud), np.inf)
 while len(chosen) < card["points"]:  # farthest points
     nearest = np.minimum(nearest, ((cloud - cloud[chosen[-1]]) ** 2).sum(axis=1))
@@ -39,12 +39,12 @@ points = unit_sphere(points).astype(np.float32) if card["normalize_points"] else
 scores = np.exp(logits(points=points[None])[0])
 for i in scores.argsort()[:-4:-1]:
     print(f"{scores[i] / scores.sum():.4f}  {card['classes'][i]}")
-'''
+"""
 )
 
 _PARTS = (
     _UPRIGHT.format(up='more[1] if len(more) > 1 else card["up"]')
-    + '''
+    + """
 category = more[0] if more else card["classes"][0]
 draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((0, 0, 0, 0)))).random(len(cloud))
 chosen = np.resize(draw.argsort(kind="stable"), card["points"])  # any will do; these are the ones that pcclora takes
@@ -54,10 +54,10 @@ best = scores[:, columns].argmax(axis=1)
 for i, name in enumerate(names):
     print(f"{(best == i).sum():8d} points  {name}")
 np.savetxt("parts.txt", best, fmt="%d")  # a line a point, in the order of the file: the number of its part above
-'''
+"""
 )
 
-_IMAGE = '''image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+_IMAGE = """image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
 size, crop, how = card["size"], card["crop"], Image.Resampling[card["interpolation"].upper()]
 if crop:  # the shorter side to size / crop, then the square in the middle
     side, shorter = int(size / crop), min(image.size)
@@ -69,7 +69,7 @@ images = ((pixels - np.float32(card["mean"])) / np.float32(card["std"])).transpo
 scores = np.exp(logits(images=images)[0])
 for i in scores.argsort()[:-4:-1]:
     print(f"{scores[i] / scores.sum():.4f}  {card['classes'][i]}")
-'''
+"""
 
 _TASKS = {
     "cls": ("The classes of a scan", "scan.npy [UP_AXIS]", _CLASS),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pcclora import adapters
+from pcclora.adapters.attach import host_of
 from pcclora.errors import PccloraError
 
 Axes = Mapping[int, str]
@@ -84,7 +85,8 @@ def absorb_adapter(model: nn.Module) -> bool:
     if not hasattr(model, "adapters"):
         return True
     try:
-        adapters.merge(model)
+        if host_of(model).merged is None:
+            adapters.merge(model)
     except PccloraError:
         return False
     adapters.detach(model)

@@ -1,4 +1,4 @@
-"""Batches that an exported model is compared with eager on: of the run's own test objects where they are still there."""
+"""Batches that an exported model is compared with eager on: the run's own test objects, if they are there."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -80,5 +80,5 @@ def _inputs(run: TrainedRun, dataset: LabelledDataset) -> tuple[Tensor, ...]:
 
 
 def _longer(value: Tensor) -> Tensor:
-    """Return clouds (B, N, 3) with some of their points twice, so that there are more of them, and other values as is."""
+    """Return clouds (B, N, 3) with some of their points twice, so that there are more of them; others as they are."""
     return torch.cat([value, value[:, :7]], dim=1) if value.ndim == 3 else value

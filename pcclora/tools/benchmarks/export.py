@@ -29,7 +29,6 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
     "point_mae": ("cls", CLASSES, 1024),
     "point_mae parts": ("partseg", {}, 2048),
     "vit_mini": ("image", CLASSES, 32),
-    "timm/vit_base_patch16_224": ("image", CLASSES, 224),
 }
 """Case -> task, settings, and points of a cloud or side of an image."""
 
