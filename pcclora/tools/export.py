@@ -38,12 +38,13 @@ def main() -> None:
 def _report(made: Export) -> str:
     card, check = made.card, made.card["check"]
     adapter = card["adapter"]["name"] + (" merged" if card["adapter"]["merged"] else " in the graph")
+    opset = card["versions"].get("opset")
     sizes = [f"{name} {' x '.join(map(str, own['shape']))}" for name, own in card["inputs"].items()]
     rows = {
         "model": f"{made.folder / card['file']} ({made.megabytes:.1f} MB; {card['model']}, {adapter})",
         "inputs": "; ".join(sizes),
         "against eager": f"{check['largest_difference']:.1e} at most ({check['samples']})",
-        "needs": ", ".join(f"{name} {own}" for name, own in card["versions"].items() if name != "pcclora"),
+        "runs on": f"{made.runs_on} {card['versions'][made.runs_on]}" + (f", opset {opset}" if opset else ""),
         "next": f"python {made.folder / 'example.py'} {USAGE[card['task']]}",
     }
     return "".join(f"{name + ':':<15}{visible(text)}\n" for name, text in rows.items())

@@ -117,6 +117,19 @@ def test_peak_memory_is_measured_in_a_process_of_its_own(benchmark):
     assert 190 < resources.peak_mb(allocate, 200) < 260
 
 
+@pytest.mark.slow
+def test_exported_models_beside_eager(benchmark, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="pip install pcclora[export]")
+    export = benchmarks.export
+    small = {"num_classes": 5, "depth": 1, "num_groups": 8, "group_size": 8}
+    for name, value in {"MODELS": {"point_mae_tiny": ("cls", small, 64)}, "BATCHES": (2,)}.items():
+        monkeypatch.setattr(export, name, value)
+    monkeypatch.setattr(export, "peak_mb", lambda prepare, *arguments: 3.0)  # its process would take the full sizes
+    rows = {row.method: row for row in export.measure(1)}
+    assert rows.keys() == {"eager", "onnx", "pt2"}
+    assert all(row.reference == "eager" and row.minimum > 0 and row.peak_mb == 3.0 for row in rows.values())
+
+
 TINY_POINTS = {"name": "point_mae_tiny", "num_classes": 5, "depth": 2}
 TINY_IMAGES = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}
 

@@ -29,11 +29,13 @@ class Export:
         folder: Where.
         card: What ``model.json`` says.
         megabytes: Of the model.
+        runs_on: The package that runs it.
     """
 
     folder: Path
     card: dict[str, Any]
     megabytes: float
+    runs_on: str
 
 
 def export_run(run: TrainedRun, target: str, folder: Path) -> Export:
@@ -68,7 +70,7 @@ def export_run(run: TrainedRun, target: str, folder: Path) -> Export:
         write_json(temporary / CARD, card)
         write_text(temporary / EXAMPLE, example_of(run.task, form))
         size = sum(file.stat().st_size for file in temporary.glob(f"{form.file}*"))
-    return Export(folder, card, size / 1e6)
+    return Export(folder, card, size / 1e6, form.runs_on)
 
 
 def _compare(exported: Run, samples: Samples, expected: Sequence[Tensor], target: str) -> float:
