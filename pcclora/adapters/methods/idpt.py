@@ -73,7 +73,7 @@ class EdgeConv(nn.Module):
         """Map tokens (B, G, C) to (B, G, C)."""
         B, G, C = x.shape
         with torch.no_grad():
-            near = torch.cdist(x, x).topk(min(self.k, G), dim=-1, largest=False).indices  # (B, G, k)
+            near = _distances(x).topk(min(self.k, G), dim=-1, largest=False).indices  # (B, G, k)
         difference, itself = self.edge.weight[:, :C], self.edge.weight[:, C:]
         of_neighbour, of_token = F.linear(x, difference), F.linear(x, itself - difference)
         rows = (near + G * torch.arange(B, device=x.device)[:, None, None]).flatten()
@@ -174,3 +174,10 @@ class IDPT(Adapter):
         elif place.role == "stack":
             return without_prompts(output, inputs[0].shape[1], behind=self.prefix)
         return output
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Return how far tokens (B, G, C) are from each other (B, G, G): what is near, in any monotonous measure."""
+    if torch.compiler.is_exporting():  # ONNX has no cdist
+        return (x[:, :, None] - x[:, None]).square().sum(dim=-1)
+    return torch.cdist(x, x)

@@ -166,7 +166,7 @@ def _exporting(target: Target, network: Network) -> Iterator[None]:
 
 
 def _reason(error: Exception, network: Network) -> str:
-    whose = "this model" if network.merged else "this method, whose adapter cannot be merged and stands in the graph"
+    whose = "this model" if network.merged else "this method, which cannot be merged and so stands in the graph,"
     if found := _NO_OPERATOR.search(str(error)):
         return f"there is no operator for {found[1]}, which {whose} needs; try --to pt2, or a method that merges"
     line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
