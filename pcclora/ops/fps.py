@@ -16,6 +16,7 @@ from pcclora.ops.checks import check_count, check_finite, check_points
 from pcclora.ops.dispatch import Backend, choose
 from pcclora.ops.distance import squared_distance_into
 from pcclora.ops.gathering import gather
+from pcclora.ops.operators import operator
 
 
 def sample_farthest_points(
@@ -54,7 +55,14 @@ def sample_farthest_points(
     return gather(points, idx), idx
 
 
-@torch.library.custom_op("pcclora::sample_farthest_points", mutates_args=())  # one node to torch.compile
+def _no_indices(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
+    return points.new_empty((points.shape[0], K), dtype=torch.int64)
+
+
+@operator(
+    "pcclora::sample_farthest_points(Tensor points, int K, int start, bool skip_near_origin) -> Tensor",
+    fake=_no_indices,
+)
 def _indices(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
     match choose(points, pytorch3d_can=start == 0 and not skip_near_origin):
         case Backend.NATIVE:
@@ -65,11 +73,6 @@ def _indices(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tens
             return cast("Tensor", peer(points, K=K)[1])
         case Backend.TORCH:
             return _sample_with_torch(points, K=K, start=start, skip_near_origin=skip_near_origin)
-
-
-@_indices.register_fake
-def _(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:
-    return points.new_empty((points.shape[0], K), dtype=torch.int64)
 
 
 def _traced(points: Tensor, K: int, start: int, skip_near_origin: bool) -> Tensor:

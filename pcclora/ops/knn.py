@@ -14,6 +14,7 @@ from pcclora.ops.checks import check_count, check_finite, check_pair
 from pcclora.ops.dispatch import Backend, choose
 from pcclora.ops.distance import squared_distance, squared_distance_into
 from pcclora.ops.gathering import gather
+from pcclora.ops.operators import operator
 
 HELD = 1 << 24  # distances that the torch code holds at a time: they bound its memory whatever B, G and N are
 HELD_CPU = 1 << 18  # there they should stay in the cache
@@ -68,7 +69,12 @@ def knn_points(query: Tensor, points: Tensor, *, K: int, return_nn: bool = False
     return Neighbours(dists, idx, nn if return_nn else None)
 
 
-@torch.library.custom_op("pcclora::knn_points", mutates_args=())  # one node to torch.compile
+def _no_neighbours(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    shape = (*query.shape[:2], K)
+    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int64)
+
+
+@operator("pcclora::knn_points(Tensor query, Tensor points, int K) -> (Tensor, Tensor)", fake=_no_neighbours)
 def _search(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
     match choose(points):
         case Backend.NATIVE:
@@ -79,12 +85,6 @@ def _search(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
             return cast("tuple[Tensor, Tensor]", peer(query, points, K=K)[:2])
         case Backend.TORCH:
             return _search_with_torch(query, points, K)
-
-
-@_search.register_fake
-def _(query: Tensor, points: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    shape = (*query.shape[:2], K)
-    return query.new_empty(shape), query.new_empty(shape, dtype=torch.int64)
 
 
 @torch.no_grad()

@@ -30,7 +30,8 @@ DEPENDENCIES = (
 )
 EXTRAS = {
     **{"image": ("timm", "torchvision"), "vis": ("open3d", "k3d"), "peft": ("peft",)},
-    **{"export": ("onnx", "onnxscript", "onnxruntime"), "dask": ("distributed",), "ray": ("ray",)},
+    **{"export": ("onnx", "onnxscript", "onnxruntime"), "hub": ("huggingface_hub",)},
+    **{"dask": ("distributed",), "ray": ("ray",)},
 }
 """Extra -> its modules; of those for users."""
 DOORS: Mapping[str, Callable[[], ModuleType]] = {"timm": import_timm, "open3d": import_open3d}
