@@ -30,6 +30,18 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def short(name: str, length: int) -> str:
+    """Return a name of at most ``length`` letters, none of which breaks a line or turns the direction of writing."""
+    shown = visible(name)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def tail(path: str, length: int) -> str:
+    """Return the last letters of a path, of which the end tells it from others; at most ``length`` of them."""
+    shown = visible(path)
+    return shown if len(shown) <= length else "…" + shown[1 - length :]
+
+
 def csv_cell(text: str) -> str:
     """Return a name as a cell of a CSV file: visible, and never a formula to a spreadsheet.
 

@@ -109,15 +109,18 @@ class RunFolder:
         """Whether the run came to its end."""
         return self.summary.is_file()
 
-    def read_summary(self) -> dict[str, Any]:
+    def read_summary(self, *, evaluation: bool = False) -> dict[str, Any]:
         """Return summary.json.
+
+        Args:
+            evaluation: It may be that of an evaluation, which trained nothing.
 
         Raises:
             PccloraError: If the run is not finished, or the file is damaged.
         """
         if not self.finished:
             raise PccloraError(f"{self.path}: the run is not finished; go on with it by --resume {self.path}")
-        return summaries.read_summary(self.summary, remedy=self.made_again)
+        return summaries.read_summary(self.summary, evaluation=evaluation, remedy=self.made_again)
 
     def read_versions(self) -> dict[str, Any]:
         """Return versions.json.
@@ -135,8 +138,7 @@ class RunFolder:
         Raises:
             PccloraError: If it is absent or damaged, or not of as many objects, or classes, as summary.json says.
         """
-        remedy = self.made_again
-        held = summaries.read_summary(self.summary, evaluation=True, remedy=remedy)
+        remedy, held = self.made_again, self.read_summary(evaluation=True)
         own = ("miou", "parts") if "categories" in held else ("prediction", "confidence")
         rows = read_rows(self.predictions, remedy=remedy, needed=("index", "label", *own))
         tested, classes = list(held["samples"].values())[-1], range(len(held["classes"]))  # the last is the test side
@@ -146,6 +148,15 @@ class RunFolder:
             if row["label"] not in classes or row.get("prediction", 0) not in classes:
                 raise PccloraError(f"{self.predictions}: row {row['index']:.0f} has a class that is none: {remedy}")
         return rows
+
+    def read_names(self) -> list[str]:
+        """Return what predictions.csv calls each test object, fit to be shown; nothing of a run that wrote no names.
+
+        Raises:
+            PccloraError: If it is absent.
+        """
+        lines = csv.DictReader(io.StringIO(_read_text(self.predictions, self.made_again), newline=""))
+        return [line["path"] for line in lines] if "path" in (lines.fieldnames or ()) else []
 
     @property
     def made_again(self) -> str:

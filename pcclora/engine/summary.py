@@ -25,6 +25,7 @@ _EVALUATED = _COMMON | {
     "classes": [str],
     "parts?": {"names": [str], "of_class": [[int]]},
     "categories?": {"*": {"iou": _FIGURE, "shapes": int}},
+    "category_parts?": {"*": {"*": {"iou": float, "shapes": int}}},
     "constant?": {"*": float},
     "search?": SEARCH,
     "data_sha256?": {"*": str},
@@ -39,6 +40,7 @@ _ADAPTED = (
         "gmacs": {"total": float, "literature": float},
         "seconds_per_epoch": _FIGURE,
         "adapter_bytes": int,
+        "selected_epoch?": int,
     }
 )
 _PRETRAINED = _COMMON | _COSTS | {"samples": {"train": int}, "parameters": {"total": int}, "criterion": str}

@@ -1,19 +1,24 @@
 """A run's summary as a table of at most 80 columns, with the protocol that its numbers were made by."""
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pcclora.adapters import AdapterConfig
+from pcclora.engine.run_folder import RunFolder
 from pcclora.registry import ADAPTERS
+from pcclora.runs.answers import answers_of, surest
 from pcclora.runs.predict import ClassPrediction
 from pcclora.runs.segmented import SegmentedCloud
+from pcclora.text import short, tail
 
 Figure = float | Mapping[str, Any]
 """A number of summary.json: of one run, or mean and spread of several."""
 WIDTH = 80
 CONSTANT = "most frequent part"
+MOST_WRONG = 5
+"""Wrong answers that a table names; gallery.png and predictions.csv have more."""
 
 
 def run_table(summary: Mapping[str, Any], folder: Path) -> str:
@@ -35,24 +40,27 @@ def run_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("training", f"{_number(summary['train_seconds'])} s, {_number(summary['seconds_per_epoch'])} s an epoch"),
         ("peak memory", f"{_number(summary['peak_memory_mb'])} MB"),
         ("adapter folder", f"{summary['adapter_bytes'] / 1000:.1f} kB"),
+        *_pictures(folder),
     ]
-    return _table(rows, protocol_of(summary), folder)
+    return _table(rows, protocol_of(summary), folder, _wrong_answers(folder))
 
 
-def evaluation_table(summary: Mapping[str, Any], folder: Path) -> str:
+def evaluation_table(summary: Mapping[str, Any], folder: Path, *, output: Path | None = None) -> str:
     """Return the table of a run that was evaluated again.
 
     Args:
         summary: As :func:`~pcclora.runs.evaluate.evaluate_run` gives it.
         folder: The run.
+        output: Where the evaluation was written, if it was.
     """
     rows = [
         ("data", f"{summary['data']} ({sum(summary['samples'].values())} samples)"),
         ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
         ("adapter", adapter_of(summary["adapter"])),
         *_figures(summary),
+        *_pictures(output),
     ]
-    return _table(rows, protocol_of(summary), folder)
+    return _table(rows, protocol_of(summary), folder, _wrong_answers(output))
 
 
 def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int = 3) -> str:
@@ -64,9 +72,7 @@ def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int
     """
     wide = min(max(len(file) for file in predictions), 40)
     return "".join(
-        f"{file if len(file) <= wide else '…' + file[1 - wide :]:<{wide}}  "
-        + "  ".join(f"{name} {p:.1%}" for name, p in list(classes.items())[:top])
-        + "\n"
+        f"{tail(file, wide):<{wide}}  " + "  ".join(f"{name} {p:.1%}" for name, p in list(classes.items())[:top]) + "\n"
         for file, classes in predictions.items()
     )
 
@@ -137,11 +143,31 @@ def weights_of(summary: Mapping[str, Any]) -> str:
     return Path(summary["checkpoint"]).name + (f", sha256 {sha256[:12]}" if sha256 else "")
 
 
-def _table(rows: list[tuple[str, str]], protocol: str, folder: Path) -> str:
+def _pictures(folder: Path | None) -> list[tuple[str, str]]:
+    names = [file.name for file in sorted(folder.glob("*.png"))] if folder else []
+    return [("pictures", ", ".join(names))] if names else []
+
+
+def _wrong_answers(path: Path | None) -> list[str]:
+    """Return the wrong answers that a run of classes is surest of, a line each; of anything else nothing."""
+    folder = RunFolder(path or Path())
+    if path is None or not folder.predictions.is_file() or "categories" in folder.read_summary(evaluation=True):
+        return []
+    wrong = surest(answers_of(folder), right=False)
+    shown = wrong[:MOST_WRONG]
+    said = [f"{answer.confidence:>5.0%}  {short(answer.truth, 18)} -> {short(answer.guess, 18)}" for answer in shown]
+    wide = max(map(len, said), default=0) + 2
+    names = [tail(answer.name or f"test object {answer.index}", WIDTH - wide) for answer in shown]
+    heading = f"{len(wrong)} wrong answer{'s' * (len(wrong) > 1)}{', the surest of them' * (len(wrong) > len(shown))}"
+    lines = [f"{words:<{wide}}{name}" for words, name in zip(said, names, strict=True)]
+    return [f"{heading}: true class -> predicted class, file", *lines] if lines else []
+
+
+def _table(rows: list[tuple[str, str]], protocol: str, folder: Path, wrong: Sequence[str] = ()) -> str:
     line, wide = "─" * WIDTH, max(len(name) for name, _ in rows) + 2
     body = [piece for name, value in rows for piece in _wrap(name, value, min(wide, 46))]
     notes = textwrap.wrap(f"protocol: {protocol}", WIDTH)
-    return "\n".join([line, *body, line, *notes, f"folder: {folder}", line]) + "\n"
+    return "\n".join([line, *body, line, *([*wrong, line] if wrong else []), *notes, f"folder: {folder}", line]) + "\n"
 
 
 def _wrap(name: str, value: str, wide: int) -> list[str]:

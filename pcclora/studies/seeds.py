@@ -142,7 +142,9 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ``std`` is the sample standard deviation, ``half_width`` half of the 95 % confidence interval of the mean.
     """
     first = summaries[0]
-    combined = {key: value for key, value in first.items() if key not in ("selected_epoch", *AVERAGED)}
+    combined = {
+        key: value for key, value in first.items() if key not in ("selected_epoch", "category_parts", *AVERAGED)
+    }
     combined["metrics"] = {key: asdict(spread([s["metrics"][key] for s in summaries])) for key in first["metrics"]}
     combined |= {key: asdict(spread([s[key] for s in summaries])) for key in AVERAGED}
     if "categories" in first:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, Parts, make_loader
@@ -71,9 +72,14 @@ class PartEvaluation(Evaluation):
         return [scores.softmax(dim=1) for scores in self.scores]
 
     @cached_property
+    def shape_ious(self) -> list[NDArray[np.float64]]:
+        """For each shape the IoU of each of its class's parts, 0 to 1; a part absent from both has 1."""
+        return self._ious(self.predictions)
+
+    @cached_property
     def shape_mious(self) -> list[float]:
         """For each shape the mean IoU of its class's parts, 0 to 1."""
-        return self._mious(self.predictions)
+        return [float(ious.mean()) for ious in self.shape_ious]
 
     @cached_property
     def part_scores(self) -> PartScores:
@@ -88,11 +94,26 @@ class PartEvaluation(Evaluation):
             counts[label] += np.bincount(truth, minlength=counts.shape[1])
         most = counts.argmax(axis=1)
         answers = [torch.full_like(t, int(most[label])) for t, label in zip(self.truth, self.labels, strict=True)]
-        return self._scored(answers, self._mious(answers))
+        return self._scored(answers, [float(ious.mean()) for ious in self._ious(answers)])
 
-    def _mious(self, answers: list[Tensor]) -> list[float]:
+    @cached_property
+    def part_scores_by_class(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Class -> part -> its mean IoU over the class's shapes, whose mean is the class's, and how many have it."""
+        found = {}
+        for label in self.part_scores.categories:
+            shapes = [index for index, own in enumerate(self.labels) if own == label]
+            ious = np.mean([self.shape_ious[index] for index in shapes], axis=0)
+            parts, names = self.names.required_parts.of_class[label], self.names.required_parts.names
+            having = [sum(bool((self.truth[index] == part).any()) for index in shapes) for part in parts]
+            found[self.names.class_names[label]] = {
+                names[part]: {"iou": float(iou), "shapes": count}
+                for part, iou, count in zip(parts, ious, having, strict=True)
+            }
+        return found
+
+    def _ious(self, answers: list[Tensor]) -> list[NDArray[np.float64]]:
         held = zip(self.truth, answers, self.parts, strict=True)
-        return [float(part_ious(truth, answer, parts.tolist()).mean()) for truth, answer, parts in held]
+        return [part_ious(truth, answer, parts.tolist()) for truth, answer, parts in held]
 
     def _scored(self, answers: list[Tensor], mious: list[float]) -> PartScores:
         correct = [int((a == b).sum()) for a, b in zip(self.truth, answers, strict=True)]
@@ -105,10 +126,11 @@ class PartEvaluation(Evaluation):
         return {"loss": torch.cat(losses).double().mean().item(), **_figures(self.part_scores)}
 
     def details(self) -> dict[str, Any]:
-        """Return the mIoU and number of shapes of each class that has shapes, and the figures of a constant answer."""
+        """Return mIoU and number of shapes of each class that has shapes and of its parts, and a constant answer's."""
         classes = self.names.class_names
         categories = {classes[i]: asdict(score) for i, score in self.part_scores.categories.items()}
-        return {"categories": categories, "constant": _figures(self.constant_scores)}
+        constant = _figures(self.constant_scores)
+        return {"categories": categories, "category_parts": self.part_scores_by_class, "constant": constant}
 
     def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
         """Write one CSV line a shape, with how many parts it has, and of all points the part and its probabilities."""

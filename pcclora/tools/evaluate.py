@@ -54,10 +54,10 @@ def main() -> None:
         )
     if not is_main_process():
         return
-    table = evaluation_table(result.summary, arguments.run or Path(arguments.checkpoint))
     if arguments.output:
         write_evaluation(result, arguments.output, draw=draw_test)
-    console.write(table, kept=arguments.output)
+    place = arguments.run or Path(arguments.checkpoint)
+    console.write(evaluation_table(result.summary, place, output=arguments.output), kept=arguments.output)
 
 
 def _released(arguments: argparse.Namespace) -> AdaptationRun:

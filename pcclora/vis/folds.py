@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcclora.studies.fewshot.summary import LABELS, SettingResult
-from pcclora.text import visible
-from pcclora.vis.lettering import short
+from pcclora.text import short, visible
 from pcclora.vis.palette import BLUE, GREY, VERMILION
 from pcclora.vis.plots import LONGEST, drawing, tidy_spines
 

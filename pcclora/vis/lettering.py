@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pcclora.text import visible
-
 _MISSING = "missing from font"
 
 
@@ -24,9 +22,3 @@ def plain_text() -> Iterator[None]:
     boxes = [warning for warning in caught if _MISSING in str(warning.message)]
     for warning in [w for w in caught if _MISSING not in str(w.message)] + boxes[:1]:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def short(name: str, length: int) -> str:
-    """Return a name of at most ``length`` letters, none of which breaks a line or turns the direction of writing."""
-    shown = visible(name)
-    return shown if len(shown) <= length else shown[: length - 1] + "…"

@@ -135,6 +135,17 @@ def test_figures_agree_with_their_definition(by_hand):
     }
 
 
+def test_the_parts_of_a_class_make_up_its_miou(by_hand):
+    details = by_hand.details()
+    # of the two mugs one has a handle; where it is neither there nor predicted it counts whole
+    assert details["category_parts"]["mug"] == {
+        "cup": {"iou": pytest.approx((1 / 2 + 1) / 2), "shapes": 2},
+        "handle": {"iou": pytest.approx((2 / 3 + 1) / 2), "shapes": 1},
+    }
+    for name, parts in details["category_parts"].items():
+        assert np.mean([own["iou"] for own in parts.values()]) == pytest.approx(details["categories"][name]["iou"])
+
+
 def test_a_constant_answer_is_the_most_frequent_part_of_each_class(by_hand):
     # of the class mug three points are cup and three handle: the lower label counts
     mugs = ((1 / 4 + 0) / 2 + 1) / 2
