@@ -3,6 +3,7 @@
 from pcclora.vis.camera import Camera
 from pcclora.vis.folds import draw_folds
 from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.grid import draw_clouds
 from pcclora.vis.page import write_page
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
 from pcclora.vis.ply import write_ply
@@ -16,6 +17,7 @@ __all__ = [
     "Camera",
     "Tokens",
     "View",
+    "draw_clouds",
     "draw_confusion",
     "draw_curves",
     "draw_folds",

@@ -1,40 +1,27 @@
-"""The test images that a run is surest of, right and wrong, as one PNG."""
+"""The test images that a run is surest of, right and wrong, and those that it is least sure of, as one PNG."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pcclora.data import LabelledDataset
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from pcclora.engine.run_folder import RunFolder
+from pcclora.errors import PccloraError
+from pcclora.runs.answers import remarkable
+from pcclora.runs.segmented import ClassAnswer
 from pcclora.runs.splits import open_side
+from pcclora.tasks.images import ImageClassification
 from pcclora.tasks.registry import load_run_config
-from pcclora.text import visible
-from pcclora.vis.lettering import short
-from pcclora.vis.palette import BLUE, VERMILION
-from pcclora.vis.plots import drawing
+from pcclora.tasks.settings import ImageRun
+from pcclora.vis.grid import PANEL, Panel, draw_grid
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-COLUMNS, ROWS = 6, 2
-"""Of the right ones, and as many of the wrong ones."""
-
-
-def surest(folder: RunFolder, *, right: bool, count: int = COLUMNS * ROWS) -> list[int]:
-    """Return the test samples of the most probable predictions, the surest first.
-
-    Args:
-        folder: A finished classification run.
-        right: Of the right predictions; else of the wrong ones.
-        count: How many at most.
-    """
-    rows = folder.read_predictions()
-    chosen = [row for row in rows if (row["label"] == row["prediction"]) == right]
-    return [int(row["index"]) for row in sorted(chosen, key=lambda row: -row["confidence"])[:count]]
+SIDE, GAP = 138, 6
+"""Pixels: the side of a picture, and what lies between the two."""
 
 
 def draw_image_gallery(folder: RunFolder, target: Path, *, title: str) -> None:
-    """Draw the test images of the surest right and the surest wrong predictions, with their classes.
+    """Draw test images with their classes: at the left the file, at the right what the model sees of it.
 
     Args:
         folder: A finished image run, whose data are where they were.
@@ -42,28 +29,44 @@ def draw_image_gallery(folder: RunFolder, target: Path, *, title: str) -> None:
         title: Data set, model, adapter.
 
     Raises:
-        PccloraError: If the data cannot be read.
+        PccloraError: If the run is none of images, or the data cannot be read.
     """
-    dataset = open_side(load_run_config(folder.config), folder.path)
-    with drawing(target, 1.5 * COLUMNS + 0.4, 1.75 * 2 * ROWS + 1.2) as figure:
-        halves: Any = figure.subfigures(2, 1, hspace=0.03)
-        for half, right in zip(halves, (True, False), strict=True):
-            chosen = surest(folder, right=right)
-            words = "surest right answers" if right else "surest wrong answers: predicted class (true class)"
-            half.suptitle(words if chosen else f"{words}: none", fontsize=10, color=BLUE if right else VERMILION)
-            axes = half.subplots(ROWS, COLUMNS, squeeze=False).ravel()
-            _draw_half(axes, folder, dataset, chosen)
-        figure.suptitle(visible(title, lines=True), fontsize=11)
+    config = load_run_config(folder.config)
+    if not isinstance(config, ImageRun):
+        raise PccloraError(f"{folder.path}: its task is '{config.task}'; an image run is needed here")
+    dataset = open_side(config, folder.path)
+    seen = ImageClassification().test_loader(config, dataset).dataset
+    sections = {
+        kind: [
+            Panel(
+                _beside(dataset[answer.index].pixels, seen[0, answer.index].pixels),
+                name=answer.truth,
+                file=answer.name,
+                answer=ClassAnswer(((answer.guess, answer.confidence),), truth=answer.truth),
+            )
+            for answer in answers
+        ]
+        for kind, answers in remarkable(folder).items()
+    }
+    draw_grid(sections, target, title=f"{title}: each file, and what the model sees of it")
 
 
-def _draw_half(axes: Sequence["Axes"], folder: RunFolder, dataset: LabelledDataset, chosen: Sequence[int]) -> None:
-    rows = folder.read_predictions()
-    for place, own in enumerate(axes):
-        own.axis("off")
-        if place >= len(chosen):
-            continue
-        row, pixels = rows[chosen[place]], dataset[chosen[place]].pixels
-        true, guess = (dataset.class_names[int(row[key])] for key in ("label", "prediction"))
-        own.imshow(pixels, interpolation="nearest" if max(pixels.shape) <= 64 else "antialiased")
-        caption = f"{short(guess, 18)} {row['confidence']:.0%}" + ("" if true == guess else f"\n({short(true, 18)})")
-        own.set_title(caption, fontsize=7, pad=2)
+def _beside(file: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two images in one panel, on white."""
+    page = np.full((SIDE, PANEL[0], 3), 255, np.uint8)
+    left = (PANEL[0] - 2 * SIDE - GAP) // 2
+    for x, pixels in ((left, file), (left + SIDE + GAP, seen)):
+        fitted = _fitted(pixels)
+        height, width, _ = fitted.shape
+        y, x = (SIDE - height) // 2, x + (SIDE - width) // 2
+        page[y : y + height, x : x + width] = fitted
+    return page
+
+
+def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scale an image to the side of a picture; one that is smaller keeps its square pixels."""
+    height, width, _ = pixels.shape
+    scale = SIDE / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(pixels).resize(size, how))

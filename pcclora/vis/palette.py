@@ -19,6 +19,9 @@ PARTS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, INDIGO, WINE, BROW
 WRONG, RIGHT = "#C8102E", "#C4C9CF"
 """Points that are predicted wrong, and right: apart in lightness too."""
 
+SCALE = ("#35317A", "#28658F", "#1F9389", "#63BC5C", "#E3CF45")
+"""From low to high: lightness rises evenly, so that every eye and a print in grey tell them apart."""
+
 GREY = "#5A5A5A"
 """Axes, ticks and notes."""
 
@@ -26,6 +29,13 @@ GREY = "#5A5A5A"
 def rgb(colour: str) -> NDArray[np.uint8]:
     """Return ``"#RRGGBB"`` as (3,) uint8."""
     return np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
+
+
+def scale_colours(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the colour of numbers from 0 to 1 on :data:`SCALE`, (N, 3) uint8."""
+    steps = np.stack([rgb(colour) for colour in SCALE]).T
+    places = np.linspace(0, 1, len(SCALE))
+    return np.stack([np.interp(values, places, channel) for channel in steps], axis=-1).round().astype(np.uint8)
 
 
 def part_colours(count: int) -> NDArray[np.uint8]:

@@ -24,10 +24,10 @@ OVERSAMPLING = 2
 MESHED = 200_000
 """Points up to which ``auto`` takes Open3D: there a disc is a mesh, and a million of them take a gigabyte."""
 
-FILL, RADII = 0.6, (1.0, 5.0)
+FILL, RADII = 0.75, (1.0, 5.0)
 """Radius of a disc in spacings of the points, and its limits in pixels."""
 
-EDGE, RIM, HAZE = 0.55, 0.25, 0.25
+EDGE, RIM, HAZE = 0.4, 0.12, 0.35
 """Darkening of what lies far behind an edge, darkening of the outline, and paling of the farthest point."""
 
 
@@ -123,7 +123,7 @@ def _shade(colour: FloatArray, depth: FloatArray, *, reach: int) -> FloatArray:
     distance = np.where(covered, (depth - near) / (far - near + 1e-9), 1.2)  # the background lies behind all
     around = [np.roll(distance, shift, axis=axis) for axis in (0, 1) for shift in (-reach, reach)]
     nearest, farthest = np.minimum.reduce([distance, *around]), np.maximum.reduce(around)
-    dark = EDGE * (1 - np.exp(-8 * (distance - nearest)))
+    dark = EDGE * (1 - np.exp(-6 * (distance - nearest)))
     dark = np.maximum(dark, RIM * (farthest > 1.1))[..., None]
     haze = HAZE * distance[..., None]
     return np.where(covered[..., None], ((1 - haze) * colour + haze) * (1 - dark), 1.0)

@@ -8,26 +8,63 @@ import numpy as np
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.runs.answers import remarkable
+from pcclora.runs.class_views import classified_test_clouds
 from pcclora.runs.part_views import segmented_test_shapes
 from pcclora.runs.reload import TrainedRun
+from pcclora.runs.report import CONSTANT
+from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tasks.registry import TASKS
 from pcclora.vis.gallery import draw_gallery
+from pcclora.vis.grid import COLUMNS, draw_clouds
 from pcclora.vis.image_gallery import draw_image_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
 
 
 def draw_run(folder: RunFolder) -> None:
-    """Draw curves.png and confusion.png; gallery.png too of images; ious.png and gallery.png of part segmentation."""
+    """Draw curves.png, gallery.png, and confusion.png of classes or ious.png of parts."""
     summary = folder.read_summary()
-    draw_curves(folder.metrics, folder.curves, title=_title(summary))
+    _draw_curves(folder, summary)
     draw_test(folder, summary)
+    if summary["task"] == TASKS["image"].title:
+        draw_image_gallery(folder, folder.gallery, title=run_title(summary))
+    elif "categories" in summary:
+        shapes = chosen_shapes(TrainedRun(folder))
+        draw_gallery(list(shapes.values()), folder.gallery, captions=list(shapes))
+    else:
+        draw_clouds(answered_clouds(TrainedRun(folder)), folder.gallery, title=run_title(summary))
+
+
+def _draw_curves(folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """The curves, with what an answer gets that is always the same."""
     if "categories" in summary:
-        chosen = extremes(folder)
-        draw_gallery(
-            segmented_test_shapes(TrainedRun(folder), list(chosen.values())), folder.gallery, captions=list(chosen)
-        )
-    elif summary["task"] == TASKS["image"].title:
-        draw_image_gallery(folder, folder.gallery, title=_title(summary))
+        constant, answer = summary.get("constant", {}), CONSTANT
+    else:
+        counts = np.bincount([int(row["label"]) for row in folder.read_predictions()])
+        constant, answer = {"accuracy": counts.max() / counts.sum()}, "most frequent class"
+    options = {"constant": constant, "answer": answer, "kept": summary.get("selected_epoch")}
+    draw_curves(folder.metrics, folder.curves, title=run_title(summary), **options)
+
+
+def answered_clouds(run: TrainedRun, *, count: int = COLUMNS) -> dict[str, list[SegmentedCloud]]:
+    """Return test objects of a classification run by what is remarkable of them, none of them twice.
+
+    Args:
+        run: It.
+        count: How many of each kind at most.
+
+    Raises:
+        PccloraError: If the run is not finished, or none of classes of clouds.
+    """
+    chosen = remarkable(run.folder, count=count)
+    clouds = iter(classified_test_clouds(run, [answer for answers in chosen.values() for answer in answers]))
+    return {kind: [next(clouds) for _ in answers] for kind, answers in chosen.items()}
+
+
+def chosen_shapes(run: TrainedRun) -> dict[str, SegmentedCloud]:
+    """Return the test shapes of :func:`extremes`."""
+    chosen = extremes(run.folder)
+    return dict(zip(chosen, segmented_test_shapes(run, list(chosen.values())), strict=True))
 
 
 def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
@@ -40,13 +77,17 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
     chosen = " (best epoch chosen on the test set)" if "best_on_test" in "".join(summary["metrics"]) else ""
     if "categories" in summary:
         figures = [f"{name.partition('_miou')[0]} mIoU {value:.2%}" for name, value in _mious(summary)]
-        title = f"{_title(summary)}\n{', '.join(figures)}{chosen}"
-        draw_iou_bars(summary["categories"], folder.ious, title=title)
+        title = f"{run_title(summary)}\n{', '.join(figures)}{chosen}"
+        parts = [own for own in summary.get("category_parts", {}).values() if len(own) > 1]
+        if len(summary["categories"]) == 1 and parts:
+            draw_iou_bars(parts[0], folder.ious, title=title, mean="mean of the parts")
+        else:
+            draw_iou_bars(summary["categories"], folder.ious, title=title)
         return
     rows = folder.read_predictions()
     labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
     confusion = confusion_matrix(labels, guesses, num_classes=len(summary["classes"]))
-    title = f"{_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
+    title = f"{run_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
     draw_confusion(confusion, summary["classes"], folder.confusion, title=title)
 
 
@@ -79,5 +120,6 @@ def _mious(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
     return [(name, value) for name, value in summary["metrics"].items() if "miou" in name and "votes" not in name]
 
 
-def _title(summary: Mapping[str, Any]) -> str:
+def run_title(summary: Mapping[str, Any]) -> str:
+    """Return what pictures of a run are called: data set, model, adapter."""
     return " · ".join([summary["data"], summary["model"], summary["adapter"]["name"]])

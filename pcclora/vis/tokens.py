@@ -10,8 +10,8 @@ from pcclora.errors import PccloraError
 from pcclora.ops import knn_points, sample_farthest_points
 from pcclora.vis.palette import BLACK, RIGHT, part_colours, rgb
 
-COLOURS, NEARBY = 9, 8
-"""How many colours the tokens share, and how many tokens around one have another."""
+SHOWN = 9
+"""Tokens that are coloured at most: all of them overlap, and tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Tokens:
 
 
 def token_colours(points: NDArray[np.floating], tokens: Tokens) -> NDArray[np.uint8]:
-    """Colour each point by the nearest token that it belongs to; centres black, points of no token grey.
+    """Colour the neighbourhoods of some tokens that lie apart; centres of all black, other points grey.
 
-    The rule of :func:`pcclora.models.points.tokenizer.Grouping`, on the farthest-point sample of the cloud.
+    The rule of :func:`pcclora.models.points.tokenizer.Grouping`, on the farthest-point sample of the cloud. A point
+    outside the sample has the colour of a token whose centre it is as near to as the token's own points.
 
     Args:
         points: (N, 3).
@@ -50,22 +51,21 @@ def token_colours(points: NDArray[np.floating], tokens: Tokens) -> NDArray[np.ui
     cloud = torch.from_numpy(points - points.mean(axis=0, dtype=np.float64)).float()[None]
     drawn = sample_farthest_points(cloud, K=min(tokens.points, len(points)))[1][0]
     centres, own = sample_farthest_points(cloud[:, drawn], K=tokens.num_groups)
-    dists, members, _ = knn_points(centres, cloud[:, drawn], K=tokens.group_size)
-    nearest_last = dists.flatten().argsort(descending=True)
+    reaches = knn_points(centres, cloud[:, drawn], K=tokens.group_size).dists[0, :, -1].sqrt()
+    shown = _apart(centres[0], reaches)
+    away = torch.cdist(cloud[0], centres[0, shown], compute_mode="donot_use_mm_for_euclid_dist")
     colours = np.tile(rgb(RIGHT), (len(points), 1))
-    shades = part_colours(COLOURS)[_spread(centres)].repeat(tokens.group_size, axis=0)
-    colours[drawn[members.flatten()[nearest_last]]] = shades[nearest_last]
+    point, token = (away <= (1 + 1e-5) * reaches[shown]).nonzero().numpy().T
+    colours[point] = part_colours(len(shown))[token]
     colours[drawn[own[0]]] = rgb(BLACK)
     return colours
 
 
-def _spread(centres: torch.Tensor) -> NDArray[np.int64]:
-    """Give each of (1, G, 3) centres a colour (G,) that the tokens around it do not have, if one is left."""
-    G = centres.shape[1]
-    near = knn_points(centres, centres, K=min(NEARBY + 1, G)).idx[0].tolist()
-    chosen = np.full(G, -1, np.int64)
-    for token in range(G):
-        taken = {int(chosen[other]) for other in near[token]}
-        free = [colour for colour in range(COLOURS) if colour not in taken]
-        chosen[token] = free[token % len(free)] if free else token % COLOURS
+def _apart(centres: torch.Tensor, reaches: torch.Tensor) -> list[int]:
+    """Choose tokens in the order of the farthest points, each of which touches none before it."""
+    between = torch.cdist(centres, centres)
+    chosen: list[int] = []
+    for token in range(len(centres)):
+        free = all(between[token, other] > reaches[token] + reaches[other] for other in chosen)
+        chosen += [token] if free and len(chosen) < SHOWN else []
     return chosen

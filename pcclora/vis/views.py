@@ -1,4 +1,4 @@
-"""What can be seen of a segmented cloud: the scan's own colours, the true parts, the predicted ones, the errors.
+"""What can be seen of a cloud: its own colours, true and predicted parts, errors, tokens; else its height.
 
 A view is one colour a point and one legend. Every picture, window and page shows these.
 """
@@ -10,16 +10,25 @@ from textwrap import wrap
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.base import Axis
+from pcclora.data.readers.up_axis import turn_upright
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
-from pcclora.runs.segmented import IntArray, SegmentedCloud
+from pcclora.runs.segmented import ClassAnswer, IntArray, SegmentedCloud
 from pcclora.text import visible
-from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb
+from pcclora.vis.palette import BLACK, RIGHT, WRONG, part_colours, rgb, scale_colours
 from pcclora.vis.tokens import Tokens, token_colours
 
 Legend = tuple[tuple[str, tuple[int, int, int]], ...]
 
-SCAN, TRUTH, PREDICTION, ERRORS, TOKENS = ORDER = ("scan", "ground truth", "prediction", "errors", "tokens")
+SCAN, HEIGHT, TRUTH, PREDICTION, ERRORS, TOKENS = ORDER = (
+    "scan",
+    "height",
+    "ground truth",
+    "prediction",
+    "errors",
+    "tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,15 @@ class View:
     legend: Legend = ()
 
 
-def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None) -> dict[str, View]:
+def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None, up: Axis = "y") -> dict[str, View]:
     """Return the views that the cloud has data for, by name: scan, ground truth, prediction, errors, tokens.
+
+    A cloud with neither colours nor parts is seen by the height of its points.
 
     Args:
         cloud: The object.
         tokens: How a model cuts it, to see that too.
+        up: The axis of the cloud that is vertical.
 
     Raises:
         PccloraError: If a label is none of the category's parts, or the cloud is too small for the tokens.
@@ -50,6 +62,8 @@ def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None) -> dict[str
     views = []
     if cloud.colors is not None:
         views.append(View(SCAN, cloud.colors))
+    elif cloud.truth is None and cloud.prediction is None:
+        views.append(_height(cloud.points, up))
     for name, labels in ((TRUTH, cloud.truth), (PREDICTION, cloud.prediction)):
         if labels is not None:
             views.append(View(name, _part_colours(cloud, labels), part_legend(cloud)))
@@ -58,7 +72,8 @@ def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None) -> dict[str
         legend = _legend(("right", "wrong"), both)
         views.append(View(ERRORS, both[cloud.errors.astype(np.int64)], legend))
     if tokens is not None:
-        legend = _legend(("centre", "in no token"), np.stack([rgb(BLACK), rgb(RIGHT)]))
+        what = (f"{tokens.num_groups} centres", f"some tokens of {tokens.group_size} points", "other points")
+        legend = _legend(what, np.stack([rgb(BLACK), part_colours(1)[0], rgb(RIGHT)]))
         views.append(View(TOKENS, token_colours(cloud.points, tokens), legend))
     return {view.name: view for view in views}
 
@@ -75,15 +90,28 @@ def title_lines(cloud: SegmentedCloud, *, width: int) -> list[str]:
     return [line for piece in pieces for line in wrap(piece, width, max_lines=2, placeholder="…")]
 
 
+def answer_lines(answer: ClassAnswer) -> list[str]:
+    """Return what a run says of an object's class, and what it truly is where that is known and another."""
+    said = f"{visible(answer.guess)} ({answer.confidence:.0%})"
+    return [said, f"truly {visible(answer.truth)}"] if answer.wrong and answer.truth else [said]
+
+
 def figures_of(cloud: SegmentedCloud) -> list[str]:
-    """Return what is known of the object as a whole, a line each: mIoU, share of right points, mean confidence."""
-    lines = []
+    """Return what is known of the object as a whole, a line each: its class, mIoU, right points, mean confidence."""
+    lines = [] if cloud.answer is None else answer_lines(cloud.answer)
     if cloud.truth is not None and cloud.prediction is not None:
         lines.append(f"mIoU {part_ious(cloud.truth, cloud.prediction, cloud.parts).mean():.1%}")
         lines.append(f"accuracy {(cloud.truth == cloud.prediction).mean():.1%}")
     if cloud.confidence is not None:
         lines.append(f"confidence {cloud.confidence.mean():.1%}")
     return lines
+
+
+def _height(points: NDArray[np.floating], up: Axis) -> View:
+    heights = turn_upright(points, up)[:, 1].astype(np.float64)
+    low, high = heights.min(), heights.max()
+    ends = scale_colours(np.array([0.0, 1.0]))
+    return View(HEIGHT, scale_colours((heights - low) / ((high - low) or 1.0)), _legend(("lowest", "highest"), ends))
 
 
 def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:

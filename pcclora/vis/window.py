@@ -33,9 +33,10 @@ def show(clouds: Sequence[SegmentedCloud], *, tokens: Tokens | None = None, came
     Raises:
         PccloraError: If there is no display, Open3D is not there, or there is nothing to show.
     """
-    state = WindowState(clouds, tokens)
+    camera = camera or Camera()
+    state = WindowState(clouds, tokens, camera.up)
     require_display()
-    window = Window(state, camera=camera or Camera())
+    window = Window(state, camera=camera)
     try:
         window.run()
     finally:

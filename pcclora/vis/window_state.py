@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pcclora.data.base import Axis
 from pcclora.errors import PccloraError
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.vis.tokens import Tokens
-from pcclora.vis.views import ERRORS, PREDICTION, SCAN, TOKENS, TRUTH, View, views_of
+from pcclora.vis.views import ERRORS, HEIGHT, PREDICTION, SCAN, TOKENS, TRUTH, View, views_of
 
-VIEW_KEYS = {"G": TRUTH, "P": PREDICTION, "E": ERRORS, "C": SCAN, "T": TOKENS}
+VIEW_KEYS = {"G": TRUTH, "P": PREDICTION, "E": ERRORS, "C": SCAN, "H": HEIGHT, "T": TOKENS}
 STEP_KEYS = {"N": 1, "B": -1}
 
 
@@ -17,21 +18,23 @@ class WindowState:
     """The state of a window on several objects.
 
     Attributes:
-        clouds: At least one object that has something to show.
+        clouds: At least one object.
         tokens: How a model cuts them, to show that too.
+        up: The axis of the clouds that is vertical.
         number: Which of them is shown.
         wanted: The views that were asked for, the last one last; an object that lacks it shows the one before.
     """
 
     clouds: Sequence[SegmentedCloud]
     tokens: Tokens | None = None
+    up: Axis = "y"
     number: int = 0
-    wanted: list[str] = field(default_factory=lambda: [SCAN, TOKENS, TRUTH, PREDICTION])
+    wanted: list[str] = field(default_factory=lambda: [HEIGHT, SCAN, TOKENS, TRUTH, PREDICTION])
 
     def __post_init__(self) -> None:
-        if not self.clouds or not all(views_of(cloud, tokens=self.tokens) for cloud in self.clouds):
-            raise PccloraError("nothing to show; an object with part labels, predictions or colours is needed")
-        self.views = views_of(self.cloud, tokens=self.tokens)
+        if not self.clouds:
+            raise PccloraError("nothing to show; at least one object is needed")
+        self.views = views_of(self.cloud, tokens=self.tokens, up=self.up)
 
     @property
     def cloud(self) -> SegmentedCloud:
@@ -47,7 +50,7 @@ class WindowState:
         """Do what a key is for; one that is for nothing here does nothing."""
         if key in STEP_KEYS:
             self.number = (self.number + STEP_KEYS[key]) % len(self.clouds)
-            self.views = views_of(self.cloud, tokens=self.tokens)
+            self.views = views_of(self.cloud, tokens=self.tokens, up=self.up)
         elif VIEW_KEYS.get(key) in self.views:
             self.wanted.append(VIEW_KEYS[key])
 

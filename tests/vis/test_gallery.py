@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from pcclora.errors import PccloraError
 from pcclora.vis import Tokens, draw_gallery, palette
-from pcclora.vis.gallery import CAPTION, HEADING, LEGEND, PANEL
+from pcclora.vis.gallery import CAPTION, HEADING, LEAST, LEGEND, MARGIN, PANEL
 
 
 def draw(clouds, target, **options):
@@ -21,8 +21,8 @@ def ink(pixels):
     return (pixels < 250).any(axis=2)
 
 
-def panel(pixels, column):
-    return pixels[HEADING : HEADING + PANEL[1], CAPTION + PANEL[0] * column :][:, : PANEL[0]]
+def panel(pixels, column, rows=slice(HEADING, None)):
+    return pixels[rows, CAPTION + PANEL[0] * column :][:, : PANEL[0]]
 
 
 def test_columns_are_the_views(tmp_path, chair):
@@ -57,13 +57,22 @@ def test_objects_of_which_different_things_are_known(tmp_path, chair):
     scan = np.full((600, 3), (10, 200, 30), np.uint8)
     pixels = draw([replace(chair, prediction=None), replace(chair, truth=None, colors=scan)], tmp_path / "a.png")
     columns = (pixels.shape[1] - CAPTION - LEGEND) // PANEL[0]
-    first = [ink(panel(pixels, column)).any() for column in range(columns)]
-    second = [ink(panel(pixels[PANEL[1] :], column)).any() for column in range(columns)]
+    middle = (HEADING + len(pixels)) // 2  # both rows are as high
+    first = [ink(panel(pixels, column, slice(HEADING, middle - MARGIN // 2))).any() for column in range(columns)]
+    second = [ink(panel(pixels, column, slice(middle - MARGIN // 2, None))).any() for column in range(columns)]
     assert (first, second) == ([False, True, False], [True, False, True])  # scan, ground truth, prediction
 
 
-def test_nothing_to_draw_leaves_no_file(tmp_path, chair):
-    for clouds in ([], [replace(chair, truth=None, prediction=None)]):
-        with pytest.raises(PccloraError, match="nothing to draw"):
-            draw_gallery(clouds, tmp_path / "a.png")
+def test_nothing_to_draw_leaves_no_file(tmp_path):
+    with pytest.raises(PccloraError, match="nothing to draw"):
+        draw_gallery([], tmp_path / "a.png")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_low_object_takes_a_low_row(tmp_path, chair):
+    """No blank bands above and below what is flat; nothing of it is cut off."""
+    flat = replace(chair, points=(chair.points * [1, 0.02, 0.3]).astype(np.float32))
+    low, high = (draw([cloud], tmp_path / "a.png") for cloud in (flat, chair))
+    assert len(low) == HEADING + LEAST + MARGIN < len(high)
+    rows = np.flatnonzero(ink(panel(low, 0)).any(axis=1))
+    assert rows[0] >= 10 and rows[-1] < LEAST - 10

@@ -17,10 +17,11 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.registry import DATASETS
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.studies.fewshot.summary import MethodResult, SettingResult
+from pcclora.text import short
 from pcclora.vis import draw_confusion, draw_folds, draw_gallery, draw_iou_bars
 from pcclora.vis.canvas import Canvas
 from pcclora.vis.image_gallery import draw_image_gallery
-from pcclora.vis.lettering import plain_text, short
+from pcclora.vis.lettering import plain_text
 from pcclora.vis.page_object import describe
 from pcclora.vis.ply import write_ply
 from pcclora.vis.views import views_of
@@ -166,6 +167,6 @@ def test_what_a_page_is_told_has_no_letter_that_turns_the_direction(cloud):
     from pcclora.vis.camera import Camera
 
     told = describe(replace(cloud, category=NASTY[7]), views_of(cloud), np.arange(P), Camera())
-    words = [told["category"], *told["facts"].split("\n"), *(part["name"] for part in told["parts"])]
+    words = [told["name"], *told["facts"].split("\n"), *(part["name"] for part in told["parts"])]
     assert not any(obeyed(word) for word in words)
     json.dumps(told).encode()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from pcclora.engine.run_folder import append_row
 from pcclora.vis import draw_confusion, draw_curves, draw_iou_bars, palette
@@ -23,6 +24,70 @@ def test_curves_have_ink_of_both_splits(tmp_path):
     for colour in (palette.BLUE, palette.VERMILION):
         rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         assert (np.abs(pixels - rgb).max(axis=-1) < 0.02).sum() > 100
+
+
+class Drawn:
+    """The axes of the pictures that are drawn, as matplotlib has them."""
+
+    def __init__(self, monkeypatch):
+        self.figures = []
+        save = Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda own, *a, **k: (self.figures.append(own), save(own, *a, **k)))
+
+    @property
+    def axes(self):
+        return self.figures[-1].axes
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    return Drawn(monkeypatch)
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(("epochs", "every", "joined"), [(30, 10, False), (30, 2, True), (4, 1, True)])
+def test_no_line_is_drawn_through_a_few_evaluations(tmp_path, drawn, epochs, every, joined):
+    for epoch in range(1, epochs + 1):
+        held = {"test_loss": 1.0, "test_accuracy": 0.5} if epoch % every == 0 else {}
+        row = {"epoch": epoch, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": None, "test_accuracy": None}
+        append_row(tmp_path / "m.csv", row | held)
+    draw_curves(tmp_path / "m.csv", tmp_path / "c.png", title="t")
+    train, test = drawn.axes[1].get_lines()
+    assert train.get_linestyle() == "-" and (test.get_linestyle() != "None") == joined
+
+
+def test_curves_tell_last_values_chance_and_the_epoch_that_was_kept(tmp_path, drawn):
+    for epoch in (1, 2, 3):
+        row = {"epoch": epoch, "train_loss": 1 / epoch, "train_accuracy": 0.25 * epoch}
+        append_row(tmp_path / "m.csv", row | {"validation_loss": 0.5, "validation_accuracy": 0.2 * epoch})
+    draw_curves(tmp_path / "m.csv", tmp_path / "c.png", title="t", constant={"accuracy": 0.1}, kept=2)
+    loss, accuracy = drawn.axes
+    assert legend(loss) == ["train  0.333", "validation  0.5", "weights kept: epoch 2"]
+    told = ["train  75.0 %", "validation  60.0 %", "most frequent class  10.0 %", "weights kept: epoch 2"]
+    assert legend(accuracy) == told
+    assert accuracy.get_ylim() == (0, 102) and loss.get_ylim()[0] == 0
+    rings = [line.get_xydata().tolist() for line in accuracy.get_lines() if line.get_markersize() > 8]
+    assert [[2, 50.0]] in rings and [[2, 40.0]] in rings
+
+
+def test_confusion_has_the_recall_of_each_class(tmp_path, drawn):
+    confusion = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]])
+    draw_confusion(confusion, ["a", "b", "c"], tmp_path / "c.png", title="t")
+    (matrix,) = drawn.axes
+    (recalls,) = matrix.child_axes
+    assert [text.get_text() for text in recalls.get_yticklabels()] == ["75%", "no object", "50%"]
+
+
+@pytest.mark.parametrize(
+    ("names", "turn"),
+    [(["cup", "mug", "can"], 0), (["a long name", "b", "c", "d", "e", "f", "g"], 45), (["class"] * 40, 90)],
+)
+def test_names_stand_on_end_only_where_there_are_many(tmp_path, drawn, names, turn):
+    draw_confusion(np.eye(len(names), dtype=np.int64), names, tmp_path / "c.png", title="t")
+    assert {text.get_rotation() for text in drawn.axes[0].get_xticklabels()} == {turn}
 
 
 @pytest.mark.parametrize("classes", [2, 16, 40])

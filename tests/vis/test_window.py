@@ -40,10 +40,16 @@ def test_the_help_names_the_keys_that_do_something(chair):
     assert [key for key, _ in WindowState([replace(chair, prediction=None)]).help()] == list("RQ")
 
 
-def test_nothing_to_show_is_refused(chair):
-    for clouds in ([], [chair, replace(chair, truth=None, prediction=None)]):
-        with pytest.raises(PccloraError, match="nothing to show"):
-            WindowState(clouds)
+def test_nothing_to_show_is_refused():
+    with pytest.raises(PccloraError, match="nothing to show"):
+        WindowState([])
+
+
+def test_a_cloud_of_which_nothing_is_known_is_shown_by_height(chair):
+    plain = replace(chair, truth=None, prediction=None)
+    heights = [WindowState([plain], up=up).view for up in ("y", "z")]
+    assert [view.name for view in heights] == ["height", "height"]
+    assert (heights[0].colours != heights[1].colours).any()
 
 
 def test_without_a_display_there_is_one_clear_error(chair, monkeypatch):
