@@ -1,19 +1,25 @@
 """What the script of a web page is told of one object, as JSON; ``web/page.js`` reads it."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data import AXES
 from pcclora.metrics import part_ious
-from pcclora.runs.segmented import SegmentedCloud
+from pcclora.runs.segmented import ClassAnswer, SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.camera import Camera
-from pcclora.vis.views import ERRORS, PREDICTION, TRUTH, View, part_legend
+from pcclora.vis.palette import SCALE
+from pcclora.vis.views import ERRORS, HEIGHT, PREDICTION, TRUTH, View, answer_lines, part_legend
 
 FRAME = (900, 700)
 """Width and height that the first view of an object fits into, in pixels; the browser scales it."""
+
+MOST_CLASSES = 5
+"""Classes whose probability is shown, the most probable."""
 
 IntArray = NDArray[np.int64]
 
@@ -36,7 +42,7 @@ def describe(cloud: SegmentedCloud, views: dict[str, View], kept: IntArray, came
     centre, radius = frame(cloud.points)
     percent = None if cloud.probabilities is None else 100 * cloud.probabilities
     return {
-        "category": visible(cloud.category),
+        "name": _name(cloud),
         "facts": _facts(cloud, len(kept)),
         "views": [_view(cloud, view, kept) for view in views.values()],
         "parts": [{"name": name, "colour": _hex(colour)} for name, colour in part_legend(cloud)],
@@ -44,8 +50,20 @@ def describe(cloud: SegmentedCloud, views: dict[str, View], kept: IntArray, came
         "numbers": kept.tolist() if len(kept) < len(cloud.points) else None,
         "centre": centre.tolist(),
         "radius": radius,
-        "camera": _eye(cloud.points, (cloud.points - centre) / radius, camera),
+        "answer": None if cloud.answer is None else _answer(cloud.answer),
+        "cameras": _cameras((cloud.points[kept] - centre) / radius, camera),
     }
+
+
+def _name(cloud: SegmentedCloud) -> str:
+    """What the chooser calls it."""
+    return visible(cloud.category) if cloud.answer is None else ", ".join(answer_lines(cloud.answer))
+
+
+def _answer(answer: ClassAnswer) -> dict[str, Any]:
+    shown = answer.likely[:MOST_CLASSES]
+    likely = [{"name": visible(name), "percent": round(100 * probability, 1)} for name, probability in shown]
+    return {"likely": likely, "truth": answer.truth and visible(answer.truth), "wrong": answer.wrong}
 
 
 def _facts(cloud: SegmentedCloud, drawn: int) -> str:
@@ -61,7 +79,7 @@ def _facts(cloud: SegmentedCloud, drawn: int) -> str:
 
 
 def _view(cloud: SegmentedCloud, view: View, kept: IntArray) -> dict[str, Any]:
-    """Colours by the legend where every point belongs to one of its entries, else point by point."""
+    """Colours by the legend where every point belongs to one of its entries, by height, else point by point."""
     group = _groups(cloud, view.name)
     columns, cells = _table(cloud, view, group)
     return {
@@ -72,7 +90,8 @@ def _view(cloud: SegmentedCloud, view: View, kept: IntArray) -> dict[str, Any]:
             for (name, colour), row in zip(view.legend, cells, strict=True)
         ],
         "group": None if group is None else _bytes(group[kept]),
-        "colours": _bytes(view.colours[kept]) if group is None else None,
+        "colours": _bytes(view.colours[kept]) if group is None and view.name != HEIGHT else None,
+        "scale": SCALE if view.name == HEIGHT else None,
     }
 
 
@@ -99,11 +118,20 @@ def _table(cloud: SegmentedCloud, view: View, group: IntArray | None) -> tuple[l
     return ["part", "points", "IoU"], [[f"{n:,}", share] for n, share in zip(counts, shares, strict=True)]
 
 
-def _eye(points: NDArray[np.floating], centred: NDArray[np.float64], camera: Camera) -> list[float]:
-    """Where :class:`Camera` stands, as K3D wants it: eye, target, up."""
-    forward = camera.rotation(centred)[2]
-    distance = camera.place(points, FRAME)[0, 2] - centred[0] @ forward
-    return [*(-distance * forward).tolist(), 0.0, 0.0, 0.0, *(float(axis == camera.up) for axis in "xyz")]
+def _cameras(points: NDArray[np.float64], camera: Camera) -> dict[str, list[float]]:
+    """Up, as ``-z`` -> where :class:`Camera` stands then, as K3D wants it: eye, target, up.
+
+    What has -z up is seen as the cloud mirrored in its middle is with z up.
+    """
+    found = {}
+    for axis in AXES:
+        for sign, way in (("+", 1.0), ("-", -1.0)):
+            turned = replace(camera, up=axis)
+            forward = way * turned.rotation(way * points)[2]
+            distance = turned.place(way * points, FRAME)[0, 2] - points[0] @ forward
+            up = [way * (axis == own) for own in "xyz"]
+            found[sign + axis] = [*(-distance * forward).tolist(), 0.0, 0.0, 0.0, *up]
+    return found
 
 
 def _bytes(values: NDArray[Any]) -> str:

@@ -20,8 +20,11 @@ from matplotlib.image import imread
 from pcclora.data.sets.procedural.clouds import ProceduralConfig, ProceduralDataset
 from pcclora.errors import PccloraError
 from pcclora.metrics import part_ious
-from pcclora.runs.segmented import SegmentedCloud
+from pcclora.runs.segmented import ClassAnswer, SegmentedCloud
+from pcclora.vis.camera import Camera
 from pcclora.vis.page import write_page
+from pcclora.vis.page_object import FRAME
+from pcclora.vis.palette import SCALE
 from pcclora.vis.views import views_of
 
 ARTEFACTS = Path(os.environ.get("PCCLORA_ARTEFACTS", Path(__file__).resolve().parents[2] / "build" / "artefacts"))
@@ -58,6 +61,11 @@ def segmented(index: int) -> SegmentedCloud:
 
 
 CLOUDS = [segmented(0), segmented(2)]
+CLASSIFIED = [
+    SegmentedCloud(CLOUDS[0].points, "chair", answer=ClassAnswer((("bag", 0.81), ("chair", 0.19)), truth="chair")),
+    SegmentedCloud(CLOUDS[1].points, "cap", answer=ClassAnswer((("cap", 0.99),), truth="cap")),
+]
+CAMERAS = "it.panes.map(({ world }) => world.camera.position.toArray())"
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +100,14 @@ def opened(playwright, tmp_path_factory):
 def tab(opened):
     """The page as it is after loading."""
     page, _ = opened
-    page.evaluate("() => { it.hidden.clear(); it.choose(0); it.look('ground truth'); }")
+    page.evaluate("() => { it.hidden.clear(); it.compare(false); it.choose(0); it.look('ground truth'); }")
     return page
 
 
 def picture(tab, name: str):
     """(H, W, 3) pixels of the scene after what was asked for is drawn."""
     tab.mouse.move(1270, 710)
-    tab.evaluate("it.drawn()")
+    tab.evaluate("it.panes[0].drawn()")
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     tab.screenshot(path=ARTEFACTS / f"page_{name}.png")
     return imread(ARTEFACTS / f"page_{name}.png")[:, :940, :3]
@@ -129,10 +137,10 @@ class TestInTheBrowser:
     def test_every_view_has_the_colours_of_the_pictures(self, tab, view, number):
         tab.select_option("#object", str(number))
         tab.get_by_role("radio", name=view).click()
-        drawn = tab.evaluate("Array.from(it.cloud.geometry.attributes.color.array)")
+        drawn = tab.evaluate("Array.from(it.panes[0].cloud.geometry.attributes.color.array)")
         expected = views_of(CLOUDS[number])[view].colours
         np.testing.assert_allclose(np.reshape(drawn, (-1, 3)), expected / 255, atol=1e-6)
-        assert tab.locator("[role=radio][aria-checked=true]").inner_text() == view
+        assert tab.locator("[role=radio][aria-checked=true]").get_attribute("aria-label") == view
 
     def test_a_click_on_the_legend_hides_a_part(self, tab):
         legend = views_of(CLOUDS[0])["ground truth"].legend
@@ -157,7 +165,7 @@ class TestInTheBrowser:
     def test_a_part_stays_hidden_in_the_other_view(self, tab):
         tab.click(".key >> nth=0")
         tab.keyboard.press("p")
-        kept = tab.evaluate("it.kept")
+        kept = tab.evaluate("it.panes[0].kept")
         cloud = CLOUDS[0]
         assert sorted(kept) == np.flatnonzero(cloud.prediction != cloud.parts[0]).tolist()
 
@@ -165,7 +173,7 @@ class TestInTheBrowser:
         cloud = CLOUDS[0]
         x, y, point = tab.evaluate(
             """() => { for (let y = 200; y < 600; y += 5) for (let x = 200; x < 800; x += 5) {
-            const point = it.pointAt(x, y); if (point >= 0) return [x, y, point]; } }"""
+            const point = it.panes[0].pointAt(x, y); if (point >= 0) return [x, y, point]; } }"""
         )
         tab.mouse.move(x, y)
         tab.wait_for_selector("#hover", state="visible")
@@ -181,14 +189,14 @@ class TestInTheBrowser:
     def test_the_point_is_the_nearest_of_those_under_the_pointer(self, tab):
         """Against all points, projected by three.js itself."""
         found, depths = tab.evaluate(
-            """() => { const position = it.cloud.geometry.attributes.position;
-            const point = it.kept[0], vector = new it.world.camera.position.constructor();
-            const project = (i) => vector.fromBufferAttribute(position, i).project(it.world.camera).clone();
-            const at = project(point), box = document.querySelector('#canvas').getBoundingClientRect();
+            """() => { const position = it.panes[0].cloud.geometry.attributes.position;
+            const point = it.panes[0].kept[0], vector = new it.panes[0].world.camera.position.constructor();
+            const project = (i) => vector.fromBufferAttribute(position, i).project(it.panes[0].world.camera).clone();
+            const at = project(point), box = document.querySelector('.canvas').getBoundingClientRect();
             const x = (at.x + 1) / 2 * box.width + box.left, y = (1 - at.y) / 2 * box.height + box.top;
             const apart = (p) => Math.hypot((p.x - at.x) * box.width, (p.y - at.y) * box.height) / 2;
-            const near = it.kept.map(project).filter((p) => apart(p) <= 3);
-            return [project(it.pointAt(x, y)).z, near.map((p) => p.z)]; }"""
+            const near = it.panes[0].kept.map(project).filter((p) => apart(p) <= 3);
+            return [project(it.panes[0].pointAt(x, y)).z, near.map((p) => p.z)]; }"""
         )
         assert found <= min(depths) + 1e-9
 
@@ -201,15 +209,86 @@ class TestInTheBrowser:
         assert tab.inner_text("#facts").startswith(CLOUDS[0].title)
 
     def test_a_slow_machine_thins_a_moving_cloud(self, tab):
-        tab.evaluate("it.shares[0] = 0.25")
+        tab.evaluate("it.panes[0].shares[0] = 0.25")
         tab.mouse.move(400, 300)
         tab.mouse.down()
         tab.mouse.move(450, 320)
-        assert tab.evaluate("it.cloud.geometry.drawRange.count") == 256
+        assert tab.evaluate("it.panes[0].cloud.geometry.drawRange.count") == 256
         tab.mouse.up()
         tab.wait_for_timeout(1000)
-        assert tab.evaluate("it.cloud.geometry.drawRange.count") == np.inf
-        tab.evaluate("it.shares[0] = 1")
+        assert tab.evaluate("it.panes[0].cloud.geometry.drawRange.count") == np.inf
+        tab.evaluate("it.panes[0].shares[0] = 1")
+
+    def test_the_truth_stands_beside_the_prediction_and_turns_with_it(self, tab):
+        tab.get_by_role("radio", name="prediction").click()
+        tab.keyboard.press("s")
+        tab.locator(".label").nth(1).wait_for(state="visible")
+        assert tab.locator(".label:visible").all_inner_texts() == ["ground truth", "prediction"]
+        assert tab.get_by_role("radio", name="ground truth").count() == 0
+        views = views_of(CLOUDS[0])
+        for pane, view in enumerate(("ground truth", "prediction")):
+            drawn = tab.evaluate(f"Array.from(it.panes[{pane}].cloud.geometry.attributes.color.array)")
+            np.testing.assert_allclose(np.reshape(drawn, (-1, 3)), views[view].colours / 255, atol=1e-6)
+        before = tab.evaluate(CAMERAS)
+        tab.mouse.move(150, 300)
+        tab.mouse.down()
+        tab.mouse.move(260, 340, steps=4)
+        tab.mouse.up()
+        tab.wait_for_timeout(400)
+        after = tab.evaluate(CAMERAS)
+        np.testing.assert_allclose(after[0], after[1], atol=1e-3)
+        assert np.abs(np.subtract(before, after)).max() > 0.1
+        tab.screenshot(path=ARTEFACTS / "page_both.png")
+        tab.keyboard.press("s")
+        assert not tab.locator(".label").first.is_visible()
+
+    def test_another_axis_is_turned_up(self, tab):
+        ups = [tab.inner_text("#up").split()[0]]
+        for _ in range(6):
+            tab.keyboard.press("u")
+            ups.append(tab.inner_text("#up").split()[0])
+        assert ups == ["y", "z", "x", "-y", "-z", "-x", "y"]
+        tab.click("#up")
+        assert tab.evaluate("it.panes[0].world.camera.up.toArray()") == [0, 0, 1]
+        for _ in range(5):
+            tab.click("#up")
+
+    def test_a_class_is_told_with_its_probabilities_and_seen_by_height(self, playwright, tmp_path):
+        write_page(CLASSIFIED, tmp_path / "page.html", title="t", captions=["wrong", "right"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+        tab = browser.new_page(color_scheme="dark", viewport={"width": 1280, "height": 720})
+        tab.goto((tmp_path / "page.html").as_uri())
+        tab.evaluate("page.then((it) => { window.it = it; })")
+        assert tab.inner_text("#answer p") == "bag, truly chair"
+        assert "81%" in tab.inner_text("#answer") and not tab.is_visible("#views") and not tab.is_visible("#both")
+        assert tab.locator("optgroup").evaluate_all("all => all.map((own) => own.label)") == ["wrong", "right"]
+        drawn = np.reshape(tab.evaluate("Array.from(it.panes[0].cloud.geometry.attributes.color.array)"), (-1, 3))
+        np.testing.assert_allclose(drawn, views_of(CLASSIFIED[0])["height"].colours / 255, atol=0.006)
+        pixels = picture(tab, "class_dark")
+        assert pixels[5, 5].max() < 0.2  # dark where the reader's system is
+        tab.keyboard.press("u")  # z is up now: the colours follow
+        turned = np.reshape(tab.evaluate("Array.from(it.panes[0].cloud.geometry.attributes.color.array)"), (-1, 3))
+        np.testing.assert_allclose(turned, views_of(CLASSIFIED[0], up="z")["height"].colours / 255, atol=0.006)
+        browser.close()
+
+    def test_a_phone_sees_the_whole_object_and_how_to_touch_it(self, playwright, tmp_path):
+        write_page(CLASSIFIED, tmp_path / "page.html", title="t")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
+        tab = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+        tab.goto((tmp_path / "page.html").as_uri())
+        tab.evaluate("page.then((it) => { window.it = it; })")
+        inside = tab.evaluate(
+            """() => { const { world, cloud } = it.panes[0], at = cloud.geometry.attributes.position;
+            const vector = new world.camera.position.constructor();
+            return it.panes[0].kept.every((i) => { const p = vector.fromBufferAttribute(at, i).project(world.camera);
+            return Math.abs(p.x) < 1 && Math.abs(p.y) < 1; }); }"""
+        )
+        assert inside
+        assert "pinch to zoom" in tab.inner_text("#help")
+        help_, scene = (tab.locator(where).bounding_box() for where in ("#help", "#panes"))
+        assert help_["y"] >= scene["y"] + scene["height"]  # below the points, not over them
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        browser.close()
 
     def test_a_browser_without_webgl_says_what_is_needed(self, playwright, tmp_path):
         write_page(CLOUDS, tmp_path / "page.html", title="t")
@@ -262,14 +341,55 @@ def test_the_same_objects_are_the_same_page_but_for_k3d_numbers(tmp_path):
     assert told[0] == told[1]
 
 
-@pytest.mark.parametrize(
-    ("clouds", "message"),
-    [([], "no object"), ([replace(CLOUDS[0], truth=None, prediction=None, colors=None)], "nothing to show")],
-)
-def test_nothing_to_show_is_refused(clouds, message, tmp_path):
-    with pytest.raises(PccloraError, match=message):
-        write_page(clouds, tmp_path / "page.html", title="t")
+def test_nothing_to_show_is_refused(tmp_path):
+    with pytest.raises(PccloraError, match="no object"):
+        write_page([], tmp_path / "page.html", title="t")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cloud_of_which_nothing_is_known_is_shown_by_height(tmp_path):
+    write_page([SegmentedCloud(CLOUDS[0].points, "thing")], tmp_path / "page.html", title="t")
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    (view,) = told["views"]
+    assert (view["name"], view["scale"], view["colours"], told["parts"]) == ("height", list(SCALE), None, [])
+
+
+def test_objects_are_told_with_the_class_that_a_run_answered(tmp_path):
+    likely = tuple((f"class {n}", 0.1 * (7 - n)) for n in range(7))
+    cloud = replace(CLASSIFIED[0], answer=ClassAnswer(likely, truth="class 3"))
+    write_page([cloud], tmp_path / "page.html", title="t", captions=["surest"])
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    assert (told["name"], told["caption"]) == ("class 0 (70%), truly class 3", "surest")
+    assert (told["answer"]["truth"], told["answer"]["wrong"], len(told["answer"]["likely"])) == ("class 3", True, 5)
+    assert told["answer"]["likely"][1] == {"name": "class 1", "percent": 60.0}
+
+
+@pytest.mark.parametrize("up", ["+x", "-x", "+y", "-y", "+z", "-z"])
+def test_every_axis_can_be_turned_up(up, tmp_path):
+    """All points are in the frame, the axis points upwards in it, and the eye stands above the middle."""
+    cloud = replace(CLOUDS[0], points=CLOUDS[0].points * [1, 2, 3])
+    write_page([cloud], tmp_path / "page.html", title="t")
+    page = unpacked((tmp_path / "page.html").read_text())
+    told = page["objects"][0]
+    eye, target, upward = np.reshape(told["cameras"][up], (3, 3))
+    assert page["up"] == "+y" and (target == 0).all()
+    assert upward["xyz".index(up[1])] == (1 if up[0] == "+" else -1) and eye @ upward > 0
+    forward = -eye / np.linalg.norm(eye)
+    right = np.cross(forward, upward) / np.linalg.norm(np.cross(forward, upward))
+    seen = (cloud.points - told["centre"]) / told["radius"] - eye
+    slope = np.tan(np.radians(Camera.field) / 2)
+    depth = seen @ forward
+    assert (depth > 0).all() and (np.abs(seen @ np.cross(right, forward)) <= slope * depth).all()
+    assert (np.abs(seen @ right) <= slope * FRAME[0] / FRAME[1] * depth).all()
+
+
+@pytest.mark.parametrize("count", [500, 2000, 8000])
+def test_balls_just_about_touch_whatever_the_number_of_points(count, tmp_path):
+    """On a square, against the spacing of a grid of as many points."""
+    points = np.random.default_rng(0).uniform(-1, 1, (count, 3)) * [1, 1, 0]
+    write_page([SegmentedCloud(points, "square")], tmp_path / "page.html", title="t")
+    (told,) = unpacked((tmp_path / "page.html").read_text())["objects"]
+    assert 0.6 < told["size"] * told["radius"] / (2 / np.sqrt(count)) < 1.5
 
 
 def test_without_k3d_the_pip_line_is_given(tmp_path, monkeypatch):
