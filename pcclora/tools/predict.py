@@ -4,6 +4,7 @@ pcclora predict scan.ply chair.off --run runs/cls/...
 pcclora predict SCANS --run runs/cls/... --up z        all files below a folder; z is their vertical axis
 pcclora predict photo.jpg --run runs/image/...
 pcclora predict *.npy --run runs/cls/... --json > probabilities.json
+pcclora predict SCANS --run runs/cls/... --html scans.html                a page that shows them with their classes
 pcclora predict scan.ply --run runs/partseg/... --category chair --html scan.html --ply parts.ply
 pcclora predict SCANS --run runs/cls/... --then runs/partseg/...          the class, then the parts of that category
 """
@@ -21,9 +22,10 @@ from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import class_shares, part_shares, parts_table, prediction_table
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tools.shared import cli
-from pcclora.vis import Camera, draw_gallery
+from pcclora.vis import Camera, draw_clouds, draw_gallery
 from pcclora.vis.page import write_page
 from pcclora.vis.ply import write_ply
+from pcclora.vis.sources import classified_files, shortened
 
 
 def main() -> None:
@@ -42,11 +44,13 @@ def main() -> None:
         "--columns", metavar="x,y,z,...", help="what the columns of these tables are, if not as the run's"
     )
     parser.add_argument("--json", action="store_true", help="all that was found of each file, as JSON")
+    seen = parser.add_argument_group("to see what was found in clouds")
+    seen.add_argument("--png", type=Path, metavar="FILE", help="a picture")
+    seen.add_argument("--html", type=Path, metavar="FILE", help="a page for the browser, in one file")
+    seen.add_argument("--title", default="", metavar="WORDS", help="of these; by default the names of the files")
     parts = parser.add_argument_group("part segmentation")
     parts.add_argument("--then", type=Path, metavar="DIR", help="a run for the parts of what --run finds the class of")
     parts.add_argument("--category", help="what the objects are; needed where the run has several categories")
-    parts.add_argument("--png", type=Path, metavar="FILE", help="a picture of the parts")
-    parts.add_argument("--html", type=Path, metavar="FILE", help="a page that shows them, in one file")
     parts.add_argument("--ply", type=Path, metavar="FILE", help="the cloud with colours, parts and probabilities")
     arguments = cli.parse(parser)
     if arguments.dry_run:
@@ -63,10 +67,16 @@ def main() -> None:
 
 
 def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
-    for name in ("category", "png", "html", "ply"):
+    names = ("category", "ply") if run.task == "cls" else ("category", "png", "html", "ply")
+    for name in names:
         if getattr(arguments, name):
-            raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for a part-segmentation run")
-    found = class_shares(run.predict(arguments.files, **_how(arguments)))
+            where = "a part-segmentation run" if name in ("category", "ply") else "a run on point clouds"
+            raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for {where}")
+    predictions = run.predict(arguments.files, **_how(arguments))
+    if arguments.png or arguments.html:
+        given, _ = gather(arguments.files, images=False)
+        _draw(classified_files(given, predictions, reading(run.config.data, **_how(arguments))), arguments, run)
+    found = class_shares(predictions)
     return found, prediction_table(found)
 
 
@@ -94,11 +104,12 @@ def _draw(clouds: list[SegmentedCloud], arguments: argparse.Namespace, run: Trai
         raise PccloraError(
             f"--{wanted[0]}: no file is of a category of {arguments.then}, so there are no parts to show"
         )
-    if arguments.png:
+    title = arguments.title or shortened(clouds)
+    if arguments.png and any(cloud.parts for cloud in clouds):
         draw_gallery(clouds, arguments.png, camera=camera)
+    elif arguments.png:
+        draw_clouds({"": clouds}, arguments.png, title=title, camera=camera)
     if arguments.html:
-        more = f" and {len(clouds) - 3} more" if len(clouds) > 3 else ""
-        title = " · ".join(cloud.title for cloud in clouds[:3]) + more
         write_page(clouds, arguments.html, title=title, camera=camera)
     if arguments.ply:
         write_ply(clouds[0], arguments.ply)

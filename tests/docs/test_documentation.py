@@ -81,9 +81,10 @@ def test_command_works(command, run_folder, tmp_path, monkeypatch):
     places = {"runs/cls/RUN": str(run_folder), "scan.ply": str(tmp_path / "scan.txt")}
     places |= {name: str(tmp_path / name) for name in ("run.pcclora",) if "pack" in tool}
     places |= {name: str(tmp_path / name) for name in ("my_model",) if "export" in tool}
-    needs_a_run = (
-        "runs/cls/RUN" in words and "--then" not in words
-    )  # the commands on runs/partseg are carried out by test_part_segmentation
+    places |= {"SCANS": str(run_folder.parent / "scans")}
+    places |= {word: str(tmp_path / word) for word in words if word.endswith((".html", ".png"))}
+    # what needs a run on parts too is carried out by test_part_segmentation
+    needs_a_run = "runs/cls/RUN" in words and "--then" not in words
     monkeypatch.setattr(
         sys, "argv", [tool, *(places.get(w, w) for w in words), *([] if needs_a_run else ["--dry-run"])]
     )

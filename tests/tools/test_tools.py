@@ -1,6 +1,9 @@
 """The tools as a user calls them: what they print, what they write, how they refuse."""
 
+import base64
+import gzip
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -191,6 +194,21 @@ def test_every_kind_of_file_is_predicted(run, files, capsys):
     assert all(p == pytest.approx(same[0], abs=2e-3) for p in same)  # one cloud, seven forms
     assert call("predict", files[0], "--run", run) == 0
     assert "%" in capsys.readouterr().out
+
+
+def test_predictions_are_seen(run, files, tmp_path, capsys):
+    png, html = tmp_path / "a.png", tmp_path / "a.html"
+    assert call("predict", *files[:2], "--run", run, "--png", png, "--html", html, "--title", "Two scans") == 0
+    table = capsys.readouterr().out
+    assert png.stat().st_size > 5000 and "<h1>Two scans</h1>" in html.read_text()
+    details = re.search('id="details">([^<]+)<', html.read_text())[1]
+    told = json.loads(gzip.decompress(base64.b64decode(details)))["objects"]
+    for object_, line, file in zip(told, table.splitlines(), files, strict=False):
+        assert object_["facts"].startswith(file.name) and str(tmp_path) not in object_["facts"]
+        first = object_["answer"]["likely"][0]
+        assert f"{first['name']} {first['percent']}%" in line
+    assert call("predict", files[0], "--run", run, "--ply", tmp_path / "a.ply") == 2
+    assert "--ply: " in capsys.readouterr().err and not (tmp_path / "a.ply").exists()
 
 
 @pytest.mark.parametrize("name", ["absent.npy", "scan.docx", "nan.npy"])
