@@ -62,7 +62,7 @@ $(VENV)/.torch:
 	@touch $@
 
 $(VENV)/.pcclora: $(VENV)/.torch pyproject.toml setup.py pcclora/ops/geometry.cpp
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q -e '.[train]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pcclora
@@ -70,7 +70,7 @@ $(VENV)/.dev: $(VENV)/.pcclora
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.pcclora
-	$(BIN)/pip install -q -e '.[docs]'
+	$(BIN)/pip install -q -e '.[train,docs]'
 	@touch $@
 
 # The oldest peft that the extra admits, beside the newest: a test puts it first on PYTHONPATH.

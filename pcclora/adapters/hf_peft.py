@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from pcclora.adapters.methods.clora import CLoRA, CLoRAConfig
 from pcclora.adapters.targets import ending
 from pcclora.errors import PccloraError
+from pcclora.extras import pip_line
 
-PIP_LINE = "pip install 'pcclora[peft]'"
+PIP_LINE = pip_line("peft")
 SUPPORTED = "0.18 to 0.21"
 
 try:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 
 Counts = NDArray[np.int64]
 
@@ -105,7 +106,8 @@ def spread(values: Sequence[float]) -> Spread:
     held, n = tuple(float(v) for v in values), len(values)
     if n == 1:
         return Spread(held[0], None, None, held)
-    from scipy.stats import t
+    with of_extra("train", "a confidence interval"):
+        from scipy.stats import t
 
     std = float(np.std(held, ddof=1))
     return Spread(float(np.mean(held)), std, float(t.ppf(0.975, n - 1)) * std / n**0.5, held)

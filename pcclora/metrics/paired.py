@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 
 LEVEL = 0.05
 
@@ -83,7 +84,8 @@ def _refuse_other_folds(values: Mapping[str, Sequence[float]]) -> None:
 
 
 def _pair(first: str, second: str, differences: np.ndarray) -> PairedDifference:
-    from scipy.stats import t
+    with of_extra("train", "a paired test"):
+        from scipy.stats import t
 
     n, mean = len(differences), float(differences.mean())
     if n == 1:

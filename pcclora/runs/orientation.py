@@ -21,6 +21,7 @@ from pcclora.data import AXES, Axis, LabelledDataset, turn_upright
 from pcclora.data.readers.up_axis import TURNS
 from pcclora.data.sets.folder import thin
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 from pcclora.forms import check_form
 from pcclora.text import visible
 
@@ -148,7 +149,8 @@ def _views(points: NDArray[np.floating]) -> Floats:
 
 def _fit(numbers: Floats, labels: NDArray[np.int64]) -> Orientation:
     """Fit the regression to views (M, 5, 80) of which the second, with y up, is how the object lies."""
-    from sklearn.linear_model import LogisticRegression
+    with of_extra("train", "training"):
+        from sklearn.linear_model import LogisticRegression
 
     turned = np.arange(len(GUESSES)) != GUESSES.index("y")
     table, answers = numbers.reshape(-1, _NUMBERS), (2 * labels[:, None] + turned).ravel()

@@ -19,6 +19,7 @@ from pcclora.atomic import creating_folder, load_json, write_json, write_text
 from pcclora.engine import console
 from pcclora.engine.environment import single_process
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 from pcclora.registry import load_plugin
 
 T = TypeVar("T")
@@ -197,7 +198,8 @@ def _results(leaves: Sequence[Leaf], workers: Workers) -> Iterator[tuple[str, st
             leaf.call()
             yield leaf.name, None, False
         return
-    from joblib import Parallel, delayed
+    with of_extra("train", "a study"):
+        from joblib import Parallel, delayed
 
     with _backend(workers, len(leaves)) as (jobs, threads):
         plugins = tuple(str(path.resolve()) for path in workers.plugins)
@@ -260,10 +262,8 @@ def _backend(workers: Workers, leaves: int) -> Iterator[tuple[int, int | None]]:
 @contextmanager
 def _dask(address: str) -> Iterator[int]:
     """Connect to a Dask scheduler; gives the number of its workers."""
-    try:
+    with of_extra("dask", f"--scheduler {address}"):
         from distributed import Client
-    except ImportError as error:
-        raise PccloraError(f"--scheduler {address}: needs Dask; pip install 'pcclora[dask]'") from error
     try:
         client = Client(address.replace("dask://", "tcp://"), timeout="10s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
@@ -281,11 +281,9 @@ def _dask(address: str) -> Iterator[int]:
 @contextmanager
 def _ray(address: str) -> Iterator[int]:
     """Connect to a Ray cluster; gives the number of its CPUs."""
-    try:
+    with of_extra("ray", f"--scheduler {address}"):
         import ray
         from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise PccloraError(f"--scheduler {address}: needs Ray; pip install 'pcclora[ray]'") from error
     try:
         here = address.removeprefix("ray://")
         ray.init(here if here in ("auto", "local") else address)

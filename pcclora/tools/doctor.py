@@ -18,22 +18,14 @@ import torch
 import pcclora
 from pcclora.engine import console
 from pcclora.errors import PccloraError
+from pcclora.extras import EXTRAS, pip_line
 from pcclora.models.images.from_timm import import_timm
 from pcclora.ops import backends
 from pcclora.shipped import config_names, shipped
 from pcclora.tools.shared.parser import Parser
 from pcclora.vis.open3d_import import import_open3d, quiet
 
-DEPENDENCIES = (
-    *("torch", "numpy", "h5py", "safetensors", "omegaconf", "pyyaml", "accelerate", "scikit-learn", "matplotlib"),
-    *("tensorboard", "tqdm", "joblib", "pillow", "laspy", "lazrs", "python-neo-lzf"),
-)
-EXTRAS = {
-    **{"image": ("timm", "torchvision"), "vis": ("open3d", "k3d"), "peft": ("peft",)},
-    **{"export": ("onnx", "onnxscript", "onnxruntime"), "hub": ("huggingface_hub",)},
-    **{"dask": ("distributed",), "ray": ("ray",)},
-}
-"""Extra -> its modules; of those for users."""
+DEPENDENCIES = (*("torch", "numpy", "h5py", "safetensors", "omegaconf", "pyyaml", "tqdm", "pillow", "python-neo-lzf"),)
 DOORS: Mapping[str, Callable[[], ModuleType]] = {"timm": import_timm, "open3d": import_open3d}
 """What is imported by a function that knows why it cannot be."""
 
@@ -87,18 +79,19 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 def _extras() -> Iterator[tuple[str, str]]:
     for extra, modules in EXTRAS.items():
-        yield f"[{extra}]", "; ".join(_state(module, extra) for module in modules)
+        absent = [module for module in modules if find_spec(module) is None]
+        said = [_state(module) for module in modules if module not in absent]
+        said += [f"{', '.join(absent)} not installed: {pip_line(extra)}"] if absent else []
+        yield f"[{extra}]", "; ".join(said)
 
 
-def _state(module: str, extra: str) -> str:
+def _state(module: str) -> str:
     try:
         with quiet():
             found = DOORS[module]() if module in DOORS else import_module(module)
     except PccloraError as error:
         return str(error)
     except (ImportError, RuntimeError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == module:
-            return f"{module} is not installed: pip install 'pcclora[{extra}]'"
         return f"{module} does not load: {str(error).splitlines()[0]}"
     return f"{module} {getattr(found, '__version__', '')}".rstrip()
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
+from pcclora.extras import of_extra
 from pcclora.text import visible
 from pcclora.vis.lettering import plain_text
 from pcclora.vis.palette import BLACK
@@ -25,7 +26,8 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: int) -> None:
-        from matplotlib.figure import Figure  # no pyplot: no window system, no global state
+        with of_extra("vis", "a picture"):
+            from matplotlib.figure import Figure  # no pyplot: no window system, no global state
 
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pcclora.extras import of_extra
+
 _MISSING = "missing from font"
 
 
@@ -14,7 +16,8 @@ def plain_text() -> Iterator[None]:
 
     Letters that the font lacks are drawn as boxes. One warning tells of them, where matplotlib has one for each letter.
     """
-    import matplotlib  # heavy, and only pictures need it
+    with of_extra("vis", "a picture"):
+        import matplotlib  # heavy, and only pictures need it
 
     plain: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
     with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(plain):

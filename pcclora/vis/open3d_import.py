@@ -9,8 +9,8 @@ from io import StringIO
 from typing import Any
 
 from pcclora.errors import PccloraError
+from pcclora.extras import pip_line
 
-PIP_LINE = "pip install 'pcclora[vis]'"
 APT_LINE = "sudo apt-get install -y libusb-1.0-0 libegl1 libgl1"
 
 
@@ -23,7 +23,7 @@ def import_open3d() -> Any:
     try:
         return importlib.import_module("open3d")
     except ModuleNotFoundError as error:
-        raise PccloraError(f"Open3D cannot be imported ({error}); install it: {PIP_LINE}") from error
+        raise PccloraError(f"Open3D cannot be imported ({error}); install it: {pip_line('vis')}") from error
     except (ImportError, OSError) as error:  # a shared library of the system is not there
         raise PccloraError(f"Open3D lacks a system library ({error}); install it: {APT_LINE}") from error
 

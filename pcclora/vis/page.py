@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from pcclora.atomic import write_text
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.text import visible
 from pcclora.vis.camera import Camera
-from pcclora.vis.open3d_import import PIP_LINE
 from pcclora.vis.page_object import describe, frame
 from pcclora.vis.render import spacing
 from pcclora.vis.tokens import Tokens
@@ -77,10 +77,8 @@ def write_page(
 
 
 def _import_k3d() -> Any:
-    try:
+    with of_extra("html", "a web page"):
         return import_module("k3d")
-    except ImportError as error:
-        raise PccloraError(f"a web page needs K3D ({error}); install it: {PIP_LINE}") from error
 
 
 def _drawn(count: int, most: int) -> NDArray[np.int64]:

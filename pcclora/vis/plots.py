@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pcclora.atomic import replacing
 from pcclora.engine.run_folder import read_rows
+from pcclora.extras import of_extra
 from pcclora.text import short, visible
 from pcclora.vis.lettering import plain_text
 from pcclora.vis.palette import BLUE, GREY, VERMILION
@@ -147,7 +148,8 @@ def draw_iou_bars(held: Mapping[str, Mapping[str, Any]], target: Path, *, title:
 @contextmanager
 def drawing(target: Path, width: float, height: float) -> Iterator["Figure"]:
     """Give an empty figure of that many inches; on leaving, it is written as PNG or replaces one, atomically."""
-    from matplotlib.figure import Figure  # no pyplot: no window system, no global state
+    with of_extra("train", "a picture"):
+        from matplotlib.figure import Figure  # no pyplot: no window system, no global state
 
     with plain_text():
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -215,8 +215,8 @@ def test_a_ray_cluster_trains_the_same_seeds(local, tmp_path):
 @pytest.mark.parametrize(
     ("scheduler", "missing", "words"),
     [
-        ("ray://127.0.0.1:1", "ray", r"needs Ray; pip install 'pcclora\[ray\]'"),
-        ("dask://127.0.0.1:1", "distributed", r"needs Dask; pip install 'pcclora\[dask\]'"),
+        ("ray://127.0.0.1:1", "ray", r"needs ray: pip install 'pcclora\[ray\]'"),
+        ("dask://127.0.0.1:1", "distributed", r"needs distributed: pip install 'pcclora\[dask\]'"),
     ],
 )
 def test_a_cluster_without_its_library(tmp_path, monkeypatch, scheduler, missing, words):

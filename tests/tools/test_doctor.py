@@ -3,14 +3,17 @@
 import re
 import sys
 import tomllib
+from importlib import import_module
 
 import pytest
 import torch
 
 import pcclora
 from pcclora import ops
+from pcclora.errors import PccloraError
+from pcclora.extras import EXTRAS, of_extra, require_extra
 from pcclora.ops import native
-from pcclora.tools.doctor import DEPENDENCIES, EXTRAS
+from pcclora.tools.doctor import DEPENDENCIES
 from tests.tools.test_command import pcclora as command
 
 
@@ -48,18 +51,32 @@ def test_it_says_what_is_so(said, root, monkeypatch):
 def test_it_knows_what_pyproject_asks_for(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[\s<>=!;]", line)[0] for line in project["dependencies"]]
-    own = [name for line in names for name in line.replace("[", " ").replace("]", "").split()]  # laspy[lazrs]
-    assert sorted(own) == sorted(DEPENDENCIES)
-    for extra, lines in project["optional-dependencies"].items():
-        if extra not in ("dev", "docs"):  # for who works on it
-            asked = {re.split(r"[<>=;\s]", line)[0].removesuffix("-cpu") for line in lines}
-            assert asked == set(EXTRAS[extra])
+    assert sorted(names) == sorted(DEPENDENCIES)
+    extras = project["optional-dependencies"]
+    assert extras.keys() - EXTRAS.keys() == {"all", "dev", "docs"}  # what names others, and is for who works on it
+    modules = {"open3d-cpu": "open3d", "scikit-learn": "sklearn", "pcclora[html]": "k3d"}
+    for extra, held in EXTRAS.items():
+        asked = [re.split(r"[<>=;\s]", line)[0] for line in extras[extra]]
+        assert {modules.get(name, name) for name in asked} == set(held)
+
+
+@pytest.mark.parametrize(("extra", "modules"), EXTRAS.items())
+def test_an_extra_that_is_missing_is_named_with_the_line_that_installs_it(extra, modules, monkeypatch):
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    line = rf"pip install 'pcclora\[{extra}\]'"
+    with pytest.raises(PccloraError, match=rf"it needs {', '.join(modules)}: {line}"):
+        require_extra(extra, "it")
+    with pytest.raises(PccloraError, match=rf"it needs {modules[0]}: {line}"), of_extra(extra, "it"):
+        import_module(modules[0])
+    with pytest.raises(ModuleNotFoundError), of_extra(extra, "it"):
+        import_module("pcclora.absent")
 
 
 def test_it_works_where_the_kernel_and_the_extras_are_missing(said, monkeypatch, tmp_path):
     monkeypatch.delenv("PCCLORA_BACKEND", raising=False)
     monkeypatch.setattr(native, "LIBRARY", tmp_path / "absent.so")
-    for name in ("timm", "torchvision", "open3d", "k3d", "peft", "distributed"):
+    for name in (module for modules in EXTRAS.values() for module in modules):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     native._load.cache_clear()
     try:
@@ -82,4 +99,4 @@ def test_a_library_that_does_not_load_is_said(said, monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     found = said()
-    assert found["[vis]"].endswith("k3d does not load: no such operator") and "libx.so" in found["[peft]"]
+    assert found["[html]"].endswith("k3d does not load: no such operator") and "libx.so" in found["[peft]"]

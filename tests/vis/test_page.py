@@ -394,6 +394,6 @@ def test_balls_just_about_touch_whatever_the_number_of_points(count, tmp_path):
 
 def test_without_k3d_the_pip_line_is_given(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "k3d", None)
-    with pytest.raises(PccloraError, match=r"pip install 'pcclora\[vis\]'"):
+    with pytest.raises(PccloraError, match=r"pip install 'pcclora\[html\]'"):
         write_page(CLOUDS, tmp_path / "page.html", title="t")
     assert not list(tmp_path.iterdir())

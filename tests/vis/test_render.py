@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from pcclora.data import AXES, turn_upright
 from pcclora.errors import PccloraError
 from pcclora.vis import Camera, render_cloud, views_of
-from pcclora.vis.open3d_import import APT_LINE, PIP_LINE, import_open3d
+from pcclora.vis.open3d_import import APT_LINE, import_open3d
 from pcclora.vis.palette import BLUE, ORANGE, rgb
 
 FRONT = Camera(azimuth=0.0, elevation=0.0)
@@ -124,7 +124,7 @@ def test_colours_of_other_points_are_refused():
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ModuleNotFoundError("No module named 'open3d'"), PIP_LINE),
+        (ModuleNotFoundError("No module named 'open3d'"), "pip install 'pcclora[vis]'"),
         (ImportError("libusb-1.0.so.0: cannot open shared object file"), APT_LINE),
         (OSError("libGL.so.1: cannot open shared object file"), APT_LINE),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 from pcclora import limits
 from pcclora.data.readers.content import REMEDY, RGB, Content, cut, quiet
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra, pip_line
 
 _RECORD = 54
 """Bytes of the header of a variable length record; of an extended one, 60."""
@@ -20,6 +21,8 @@ def read_las(path: Path, _: object) -> Content:
 
     ``classification`` is no part label: every LAS file has it, 0 where nobody has classified.
     """
+    with of_extra("las", str(path)):
+        import laspy  # noqa: F401 - asked for here, where the message is ours
     _check_header(path)
     with quiet():
         cloud: Any = _read(path)
@@ -71,7 +74,7 @@ def _require_decompressor(path: Path) -> None:
     import laspy
 
     if not laspy.LazBackend.detect_available():
-        raise PccloraError(f"{path}: compressed points (laz) need a decompressor; install it with `pip install lazrs`")
+        raise PccloraError(f"{path}: compressed points (laz) need a decompressor: {pip_line('las')}")
 
 
 def _check_chunks(path: Path, start: int, points: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pcclora.data.base import DataConfig, ImageDataset, ImageSample, check_split, check_test_fraction, stratified_split
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 from pcclora.registry import DATASETS
 
 SPLITS = ("train", "test")
@@ -53,7 +54,8 @@ class DigitsDataset(ImageDataset):
     name = "digits"
 
     def __init__(self, config: DigitsConfig, *, split: str) -> None:
-        from sklearn.datasets import load_digits  # slow to import
+        with of_extra("train", "the data set digits"):
+            from sklearn.datasets import load_digits  # slow to import
 
         check_split("digits", split, SPLITS)
         self.config, self.split = config, split

@@ -6,6 +6,7 @@ from pathlib import Path
 from pcclora.data.readers.images import read_image
 from pcclora.data.sets.image_lists import Listing
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 
 
 def check_images(listings: Sequence[Listing], *, title: str, jobs: int = 1) -> list[str]:
@@ -24,7 +25,8 @@ def check_images(listings: Sequence[Listing], *, title: str, jobs: int = 1) -> l
     """
     if jobs == 0:
         raise PccloraError("jobs is 0; choose at least 1, or -1 for one a core")
-    from joblib import Parallel, delayed
+    with of_extra("train", "checking images"):
+        from joblib import Parallel, delayed
     from tqdm import tqdm
 
     first = {

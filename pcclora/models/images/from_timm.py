@@ -16,8 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-
-EXTRA = "pip install 'pcclora[image]'"
+from pcclora.extras import pip_line
 
 # timm's modules whose attention calls its linear maps, all architectures of them, as docs/checkpoints.md measures
 FAMILIES = (
@@ -37,7 +36,9 @@ def import_timm() -> ModuleType:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise PccloraError(f"models of images need timm, and {error.name} is not installed: {EXTRA}") from error
+        raise PccloraError(
+            f"models of images need timm, and {error.name} is not installed: {pip_line('image')}"
+        ) from error
     except (ImportError, RuntimeError, OSError) as error:
         raise PccloraError(
             f"timm cannot be imported ({str(error).splitlines()[0]}): torch and torchvision do not belong together; "

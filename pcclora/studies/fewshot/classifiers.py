@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.extras import of_extra
+
 Kind = Literal["prototype", "nearest"]
 
 
@@ -28,9 +30,10 @@ def classify_features(
     Returns:
         (Q,) classes.
     """
-    from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import Normalizer, StandardScaler
+    with of_extra("train", "a comparison of features"):
+        from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import Normalizer, StandardScaler
 
     classifiers: dict[Kind, Any] = {"prototype": NearestCentroid(), "nearest": KNeighborsClassifier(n_neighbors=1)}
     fitted = make_pipeline(StandardScaler(), Normalizer(), classifiers[kind]).fit(support, labels)

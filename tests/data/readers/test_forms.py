@@ -378,5 +378,5 @@ def test_laz_without_a_decompressor_names_it(tmp_path, monkeypatch):
     content[104] |= 0x80
     (tmp_path / "a.laz").write_bytes(content)
     monkeypatch.setattr(laspy.LazBackend, "detect_available", staticmethod(lambda: ()))
-    with pytest.raises(PccloraError, match="pip install lazrs"):
+    with pytest.raises(PccloraError, match=r"pip install 'pcclora\[las\]'"):
         read_points(tmp_path / "a.laz")
