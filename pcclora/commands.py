@@ -25,6 +25,7 @@ COMMANDS = {
     "benchmark": "measure pcclora beside its peers on this machine",
     "episodes": "write few-shot episodes in the official form",
     "prepare": "check a copy of a data set, make slow files fast",
+    "list": "list data sets, models, adapters, and the keys of each",
     "methods": "list the adaptation methods, what they train and cost",
     "configs": "list the configurations that come with it, copy one to edit",
     "doctor": "say what is found here: versions, kernel, devices, extras",

@@ -6,12 +6,14 @@ component; its YAML section says which by ``name``. OmegaConf converts and check
 
 import dataclasses
 import math
+import re
 import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from pcclora.described import described
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import Registry
 from pcclora.shipped import find_config
@@ -58,13 +60,13 @@ def load_config(
             without the overrides under its name, the others under the command line's.
     """
     values = read_tree(find_config(file)) if file is not None else {}
-    described = schema if isinstance(schema, type) else schema(cast("dict[str, Any]", words_of(values)))
+    target = schema if isinstance(schema, type) else schema(cast("dict[str, Any]", words_of(values)))
     errors: list[str] = []
     _apply_all(values, overrides, errors)
-    config = _build(described, values, "", errors)
+    config = _build(target, values, "", errors)
     if errors:
         of_file: list[str] = []
-        _build(described, read_tree(find_config(file)) if file is not None else {}, "", of_file)
+        _build(target, read_tree(find_config(file)) if file is not None else {}, "", of_file)
         own, given = ([error for error in errors if (error in of_file) is there] for there in (True, False))
         sides = ((str(file or "configuration"), own), ("command line", given))
         raise PccloraError("\n".join(_unusable(source, said) for source, said in sides if said))
@@ -190,10 +192,7 @@ def _build(
         place = f"{path}{key}"
         if key not in fields:
             others = kind.having(str(key)) if kind is not None else []
-            hint = did_you_mean(str(key), fields)
-            if others:
-                hint = f" here; {', '.join(others)} {'has' if len(others) == 1 else 'have'} it: {path[:-1]}=NAME"
-            errors.append(f"{place}: unknown key{hint}")
+            errors.append(f"{place}: unknown key{_elsewhere(others, place) or _meant(str(key), schema, fields)}")
         elif "registry" in fields[key].metadata:
             arguments[key] = _build_component(fields[key], value, place, errors)
         elif dataclasses.is_dataclass(fields[key].type):
@@ -204,11 +203,28 @@ def _build(
     return None if errors else _construct(schema, arguments, path, errors)
 
 
+def _elsewhere(others: Sequence[str], place: str) -> str:
+    """Say which components of a section have a key that the chosen one lacks, and how it is given with one of them."""
+    if not others:
+        return ""
+    section = place.rpartition(".")[0]
+    also = f" ({', '.join(others[1:])} {'has' if len(others) == 2 else 'have'} it too)" if others[1:] else ""
+    return f" here; did you mean {section}={others[0]} {place}=...?{also}"
+
+
+def _meant(key: str, schema: type, known: Iterable[str]) -> str:
+    """Name the key whose description begins with a word that is none: ``rank`` is ``r``; else the nearest."""
+    for name, meaning in described(schema).items():
+        if name in known and re.match(rf"{re.escape(key)}\b", meaning, re.IGNORECASE):
+            return f"; did you mean '{name}' ({meaning.partition('.')[0]})?"
+    return did_you_mean(key, known)
+
+
 def _construct(schema: type, arguments: dict[str, Any], path: str, errors: list[str]) -> object:
     try:
         return schema(**arguments)
     except (TypeError, ValueError) as error:  # a __post_init__ check, or a field without a default
-        errors.append(f"{path.rstrip('.') or schema.__name__}: {error}")
+        errors.append(f"{path.rstrip('.')}: {error}" if path else str(error))
         return None
 
 

@@ -49,13 +49,14 @@ class Registry(Generic[T]):
 
     Args:
         kind: What the components are, for messages: ``"adapter"``.
+        first: The name that a message takes for an example where several would do.
 
     Attributes:
         configs: What every config dataclass of this kind inherits.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, *, first: str = "") -> None:
+        self.kind, self.first = kind, first
         self.configs: type = object
         self._entries: dict[str, Entry[T]] = {}
         self._families: dict[str, _Family] = {}
@@ -113,10 +114,9 @@ class Registry(Generic[T]):
         return sorted(name for name in known if fnmatchcase(name, pattern))
 
     def having(self, field: str) -> list[str]:
-        """Return the names whose config has a field, sorted."""
-        return sorted(
-            name for name, entry in self._entries.items() if field in {own.name for own in fields(entry.config)}
-        )
+        """Return the names whose config has a field, sorted, but the one for examples first."""
+        having = [name for name, entry in self._entries.items() if field in {own.name for own in fields(entry.config)}]
+        return sorted(having, key=lambda name: (name != self.first, name))
 
     def name_of(self, config: object) -> str:
         """Return the name that an instance of a registered dataclass belongs to."""
@@ -142,7 +142,7 @@ class Registry(Generic[T]):
 
 MODELS: Registry[Any] = Registry("model")
 ADAPTERS: Registry[Any] = Registry("adapter")
-DATASETS: Registry[Any] = Registry("data set")
+DATASETS: Registry[Any] = Registry("data set", first="folder")
 
 
 def load_plugin(path: str | Path) -> None:

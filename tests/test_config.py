@@ -307,5 +307,6 @@ def test_a_seed_may_be_any_that_fits():
 
 
 def test_a_key_of_another_component_says_which_has_it():
-    with pytest.raises(PccloraError, match="method.r: unknown key here; family, shared have it: method=NAME"):
+    said = r"method\.r: unknown key here; did you mean method=family method\.r=\.\.\.\? \(shared has it too\)"
+    with pytest.raises(PccloraError, match=said):
         load_config(Run, overrides=["method=private", "method.r=3"])

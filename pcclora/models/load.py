@@ -129,7 +129,8 @@ def weights_file(config: object, source: str | Path) -> Path | None:
     name = MODELS.name_of(config)
     if source == "pretrained" and not name.startswith("timm/"):
         raise PccloraError(
-            f"model '{name}' has no weights on a hub: give checkpoint=bundled where it has them, or a file"
+            f"model '{name}' has no weights on a hub: give checkpoint=bundled where it has them, a file, or "
+            "checkpoint=none for random ones"
         )
     if source == "pretrained":
         return pretrained_file(name.removeprefix("timm/"))
@@ -150,7 +151,7 @@ def bundled_weights(name: str) -> Path:
     if name not in BUNDLED:
         raise PccloraError(
             f"model '{name}' has no bundled weights (bundled: {', '.join(BUNDLED)}); give checkpoint=FILE, see "
-            "docs/checkpoints.md"
+            "docs/checkpoints.md, or checkpoint=none for random weights"
         )
     file = WEIGHTS / f"{name}.safetensors"
     if not file.is_file() or file_sha256(file) != BUNDLED[name]:

@@ -92,6 +92,6 @@ def base_checkpoint(config: AdaptationRun, moved_to: str | None = None) -> Path 
     if path is not None and not is_file(path):
         raise PccloraError(
             f"checkpoint {path}: no such file; if it has moved, say where: --checkpoint FILE for a finished run, "
-            "checkpoint=FILE for another"
+            "checkpoint=FILE for another (checkpoint=none: random weights)"
         )
     return path
