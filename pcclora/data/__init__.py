@@ -14,7 +14,7 @@ from pcclora.data.base import (
     stratified_split,
 )
 from pcclora.data.batches import PADDING, Batch, PartBatch, WholeBatch
-from pcclora.data.episodes.draw import Episode, EpisodeSplit, episodes_digest, make_episode
+from pcclora.data.episodes.draw import Episode, EpisodeSplit, episodes_digest, make_episode, most_queries
 from pcclora.data.episodes.files import find_folds, read_episode, spellings
 from pcclora.data.episodes.writer import write_episodes
 from pcclora.data.image_loader import ImageBatch, make_image_loader
@@ -97,6 +97,7 @@ __all__ = [
     "make_image_loader",
     "make_loader",
     "modelnet",
+    "most_queries",
     "normalize_unit_sphere",
     "part_folder",
     "partseg_h5",

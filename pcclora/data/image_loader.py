@@ -99,6 +99,7 @@ def make_image_loader(
     augmentation: str = "none",
     workers: int = 0,
     drop_last: bool = False,
+    balanced: bool = False,
 ) -> Loader:
     """Build a loader. :func:`pcclora.data.set_epoch` chooses what the next pass draws.
 
@@ -118,6 +119,7 @@ def make_image_loader(
         augmentation: A name of :data:`pcclora.data.IMAGE_PRESETS`; it has a side for tests as well.
         workers: Processes that load; it changes the speed and nothing else.
         drop_last: Leave out the last batch when it is smaller.
+        balanced: Show each class as often as any other.
 
     Returns:
         A loader of :class:`ImageBatch` dicts. It draws nothing from torch's global random state, and it can be passed
@@ -148,6 +150,7 @@ def make_image_loader(
         seed=seed,
         workers=workers,
         drop_last=drop_last,
+        balanced=balanced,
     )
 
 

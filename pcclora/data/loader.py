@@ -4,6 +4,7 @@ The sampler yields (epoch, index) pairs, so a worker needs no state: results are
 with persistent workers, after a resume, and under ``accelerate launch``.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast, get_args
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from pcclora.data.base import LabelledDataset
+from pcclora.data.base import IntArray, LabelledDataset
 from pcclora.data.batches import collate
 from pcclora.data.clouds import Clouds, Sampling
 from pcclora.data.transforms import find_presets, stream
@@ -63,10 +64,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
         shuffle: False keeps the order of the data set.
         seed: Another seed, another order.
         views: Epochs after which the pairs' first numbers begin anew; 0: never.
+        labels: (length,) the class of each sample, where each class is to come as often as any other: those of a small
+            one several times, each time with a first number of its own, of a large one some, in each epoch others.
     """
 
-    def __init__(self, length: int, *, shuffle: bool, seed: int, views: int = 0) -> None:
-        self.length, self.shuffle, self.seed, self.views = length, shuffle, seed, views
+    def __init__(
+        self, length: int, *, shuffle: bool, seed: int, views: int = 0, labels: IntArray | None = None
+    ) -> None:
+        self.length, self.shuffle, self.seed, self.views, self.labels = length, shuffle, seed, views, labels
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -81,7 +86,31 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             order = np.argsort(stream(self.seed, epoch, 0, 2)(self.length), kind="stable")
         view = epoch % self.views if self.views else epoch
-        return ((view, int(index)) for index in order)
+        if self.labels is None:
+            return ((view, int(index)) for index in order)
+        times, indices = _in_equal_shares(self.labels, self.seed, epoch)
+        first = view * _most_times(self.labels)  # no two epochs share a number, so a repeat is another draw
+        return ((first + int(times[place]), int(indices[place])) for place in order)
+
+
+def _in_equal_shares(labels: IntArray, seed: int, epoch: int) -> tuple[IntArray, IntArray]:
+    """Return as many samples as there are, of each class as many as of any other: how often before, and which."""
+    classes = np.unique(labels)
+    share, over = divmod(len(labels), len(classes))
+    one_more = classes[np.argsort(stream(seed, epoch, 0, 3)(len(classes)))[:over]]
+    times, indices = [], []
+    for label in classes:
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(stream(seed, epoch, int(label), 4)(len(members)), kind="stable")]
+        places = np.arange(share + int(label in one_more))
+        times.append(places // len(members))
+        indices.append(members[places % len(members)])
+    return np.concatenate(times), np.concatenate(indices)
+
+
+def _most_times(labels: IntArray) -> int:
+    counts = np.unique(labels, return_counts=True)[1]
+    return math.ceil(math.ceil(len(labels) / len(counts)) / int(counts.min()))
 
 
 def make_loader(
@@ -98,6 +127,7 @@ def make_loader(
     vote: bool = False,
     strict: bool = False,
     views: int = 0,
+    balanced: bool = False,
     part_labels: bool = False,
     whole: bool = False,
 ) -> Loader:
@@ -120,6 +150,7 @@ def make_loader(
         strict: Refuse a cloud of too few points; else points are repeated, with one warning.
         views: With ``train=True``: how many draws of points and augmentation each cloud has, shown in turn, one an
             epoch. 0: a new one in every epoch.
+        balanced: Show each class as often as any other; see :class:`EpochSampler`.
         part_labels: Give the part of each point: :class:`PartBatch`.
         whole: Give also every stored point, in one transform with those chosen of them: :class:`WholeBatch`.
 
@@ -162,6 +193,7 @@ def make_loader(
         workers=workers,
         drop_last=drop_last,
         views=views,
+        balanced=balanced,
     )
 
 
@@ -176,6 +208,7 @@ def epoch_loader(
     workers: int,
     drop_last: bool,
     views: int = 0,
+    balanced: bool = False,
 ) -> Loader:
     """Put a loader over items that are read by (epoch, index); what :func:`make_loader` and its like end with.
 
@@ -189,6 +222,7 @@ def epoch_loader(
         workers: Processes that load.
         drop_last: Leave out the last batch when it is smaller.
         views: See :func:`make_loader`.
+        balanced: See :func:`make_loader`.
 
     Raises:
         PccloraError: If a number is too small, there are no samples, or the first of them cannot be read.
@@ -198,11 +232,12 @@ def epoch_loader(
             raise PccloraError(f"{name} is {value}; at least {least} is needed")
     if not len(dataset):
         raise PccloraError(f"{dataset.name}: split '{dataset.split}' has no samples")
+    labels = dataset.labels if balanced else None
     items[0, 0]  # too few points, or a file that cannot be read, shows here and not in a worker
     loader: DataLoader[object] = DataLoader(
         items,  # type: ignore[arg-type]  # a map from (epoch, index), which is what the sampler yields
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle=train, seed=seed, views=views),
+        sampler=EpochSampler(len(dataset), shuffle=train, seed=seed, views=views, labels=labels),
         drop_last=drop_last,
         num_workers=workers,
         collate_fn=collate_fn,

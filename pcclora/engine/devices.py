@@ -69,10 +69,17 @@ class _Moved:
             yield {name: tensor.to(self.device) for name, tensor in batch.items()}
 
 
+def devices_here() -> tuple[str, ...]:
+    """Return the names of this machine's devices as torch has them: ``cpu``, then ``cuda``, ``cuda:0`` and so on."""
+    here = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if here is not None else 0
+    return ("cpu",) if here is None else ("cpu", here.type, *(f"{here.type}:{index}" for index in range(count)))
+
+
 def device_of(training: Training) -> torch.device:
-    """Return the device that a run is trained on here: the accelerator if there is one and the run does not say cpu."""
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return torch.device("cpu") if here is None or training.device == "cpu" else here
+    """Return the device that a run is trained on here; one that is not here gives way to the accelerator that is."""
+    here = devices_here()
+    return torch.device(training.device if training.device in here else here[1] if here[1:] else "cpu")
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -84,9 +91,6 @@ def find_device(name: str | torch.device) -> torch.device:
     Raises:
         PccloraError: If it is none, or not on this machine; the message says which are.
     """
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    count = torch.accelerator.device_count() if here is not None else 0
-    known = ["cpu"] if here is None else ["cpu", here.type, *(f"{here.type}:{index}" for index in range(count))]
-    if str(name) not in known:
+    if str(name) not in (known := devices_here()):
         raise PccloraError(f"device '{name}': not on this machine, which has {', '.join(known)}")
     return torch.device(name)

@@ -4,15 +4,18 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
+from pcclora.engine.devices import devices_here
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -26,25 +29,46 @@ def make_accelerator(training: Training) -> "Accelerator":
 
     That option serves CPUs as well: with ``--cpu`` accelerate starts a single process, whatever number it is given.
 
+    A device that is not there gives way to the one that is: a finished run may be used on another machine.
+    :func:`~pcclora.engine.machine.check_machine` refuses it before a training.
+
     Args:
         training: ``device``, ``precision`` and ``accumulation``.
 
     Raises:
         PccloraError: If several processes were started and do not form one group.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, GradientState
+    with of_extra("train", "a run"):
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState, GradientState, PartialState
 
     # accelerate keeps its settings for the life of a process and refuses others; a second run may well differ
     AcceleratorState._reset_state()
     GradientState._reset_state()
+    if single_process():  # the group of several lasts
+        PartialState._reset_state()
     mixed = "bf16" if training.precision == "bf16" else "no"
     # without an accelerator it must be told, or each of several processes would take itself for the only one
     cpu = training.device == "cpu" or not torch.accelerator.is_available()
-    accelerator = Accelerator(mixed_precision=mixed, gradient_accumulation_steps=training.accumulation, cpu=cpu)
+    with _asking_for(training.device):
+        accelerator = Accelerator(mixed_precision=mixed, gradient_accumulation_steps=training.accumulation, cpu=cpu)
     if (started := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
         raise PccloraError(f"{started} processes were started, but they did not join: {accelerator.num_processes}")
     return accelerator
+
+
+@contextmanager
+def _asking_for(name: str) -> Iterator[None]:
+    """Inside, accelerate takes this device, if it is here; what draws or allocates without naming one does so too."""
+    if name not in devices_here()[1:] or not single_process():
+        yield
+        return
+    torch.accelerator.set_device_index(torch.device(name).index or 0)
+    os.environ["ACCELERATE_TORCH_DEVICE"] = name
+    try:
+        yield
+    finally:
+        del os.environ["ACCELERATE_TORCH_DEVICE"]
 
 
 def agree(training: Training, value: T) -> T:

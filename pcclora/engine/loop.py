@@ -54,6 +54,7 @@ class Job:
         weights: Returns what a checkpoint must hold of the model.
         load_weights: Puts that back.
         select_by: Column whose highest value decides which epoch is kept, or None for the last.
+        patience: Epochs in a row without a higher value after which training ends; 0: never.
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class Job:
     weights: Callable[[], Tensors]
     load_weights: Callable[[Tensors], None]
     select_by: str | None = None
+    patience: int = 0
 
 
 @dataclass
@@ -75,6 +77,7 @@ class _Session:
     folder: RunFolder | None
     accelerator: "Accelerator"
     model: nn.Module
+    compiled: nn.Module
     optimizer: torch.optim.Optimizer
     loader: Loader
     state: Checkpoint
@@ -86,7 +89,7 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
     Args:
         job: What is trained.
         training: How.
-        folder: Takes checkpoints, metrics.csv, timing.csv and TensorBoard events; None: nothing is written or shown.
+        folder: Takes checkpoints, metrics.csv, timing.csv and what trackers write; None: nothing is written or shown.
         accelerator: From :func:`~pcclora.engine.environment.make_accelerator`.
         seed: Of dropout and all else that draws while training; each process has its own stream.
 
@@ -100,11 +103,15 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
     random_state.seed_everything(seed, accelerator.process_index)
     model, optimizer, loader = accelerator.prepare(job.model, make_optimizer(job.model, training), job.loader)
     state = Checkpoint(epoch=0, weights={}, optimizer={}, rng=[])
-    session = _Session(job, training, folder, accelerator, model, optimizer, loader, state)
+    compiled: nn.Module = torch.compile(model) if training.compile else model  # type: ignore[assignment]
+    session = _Session(job, training, folder, accelerator, model, compiled, optimizer, loader, state)
     _restore(session)
     steps, first = len(loader), session.state.epoch
-    with EpochLog(folder, training.epochs, steps, first, active=accelerator.is_main_process) as log:
+    active, trackers = accelerator.is_main_process, training.trackers
+    with EpochLog(folder, training.epochs, steps, first, active=active, trackers=trackers) as log:
         for epoch in range(first, training.epochs):
+            if _out_of_patience(session, epoch):  # here, so that a run that is gone on with ends where it would have
+                break
             started = time.perf_counter()
             row = _train_epoch(session, epoch, log)
             trained = time.perf_counter()
@@ -113,7 +120,8 @@ def fit(job: Job, training: Training, folder: RunFolder | None, accelerator: "Ac
             _keep_best(session, row)
             timing = {"train_seconds": trained - started, "evaluate_seconds": time.perf_counter() - trained}
             log.write(row, timing | {"peak_memory_mb": peak_memory_mb(accelerator.device)})
-            if (epoch + 1) % training.checkpoint_every == 0 or epoch + 1 == training.epochs:
+            ends = epoch + 1 == training.epochs or _out_of_patience(session, epoch + 1)
+            if ends or (epoch + 1) % training.checkpoint_every == 0:
                 _save(session, epoch + 1)
     if session.state.best:
         job.load_weights(session.state.best)
@@ -178,7 +186,7 @@ def _train_epoch(session: _Session, epoch: int, log: EpochLog) -> Row:
         lr = learning_rate(epoch + i / len(loader), training)
         set_rate(optimizer, lr)
         with accelerator.accumulate(session.model):
-            means = session.job.loss(session.model, batch)
+            means = session.job.loss(session.compiled, batch)
             accelerator.backward(means["loss"])
             if training.double_step:
                 optimizer.step()
@@ -240,6 +248,12 @@ def _refuse_divergence(row: Row) -> None:
 def _due(epoch: int, session: _Session) -> bool:
     every, last = session.training.eval_every, session.training.epochs
     return session.job.select_by is not None or epoch == last or (every > 0 and epoch % every == 0)
+
+
+def _out_of_patience(session: _Session, done: int) -> bool:
+    """Whether the last epochs, of those that are done, were all without a higher score."""
+    patience, best = session.job.patience, session.state.best_epoch
+    return bool(patience) and best is not None and done - best >= patience
 
 
 def _keep_best(session: _Session, row: Row) -> None:

@@ -14,6 +14,7 @@
     orientation.json how the training clouds lie, to say so of scans that lie otherwise
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard
+    trackers.json    which experiments of other trackers are told the curves
     *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars; a gallery of parts, or of
                      the images that the run is surest of
 """

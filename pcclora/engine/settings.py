@@ -1,7 +1,8 @@
 """How parameters are fitted, whatever the task: the section ``train`` of a configuration."""
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pcclora.errors import PccloraError
@@ -9,6 +10,7 @@ from pcclora.errors import PccloraError
 LARGEST_RATE = 1e30
 """AdamW's first step is ten times it, and must be a float32."""
 MOST_WORKERS = 1024
+_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu)(:\d{1,3})?")
 
 
 @dataclass
@@ -31,11 +33,15 @@ class Training:
             scripts of Point-MAE, Point-M2AE, ReCon, ACT, IDPT, PPT and Point-FEMAE do: a slip that their figures
             were made with.
         precision: ``bf16`` computes under autocast; parameters stay float32.
-        device: ``auto`` takes the accelerator when there is one.
+        compile: Train through ``torch.compile``; evaluations are as without it. The first step waits for the compiler.
+        device: ``auto`` takes the accelerator when there is one; ``cpu``, ``cuda`` or one of several, as ``cuda:1``.
+            What is evaluated later takes the accelerator that is there then.
         workers: Loader processes; the results do not depend on it.
         eval_every: Epochs between evaluations for the curves; 0 is none but the last. A selection by validation or
             test accuracy looks at every epoch.
         checkpoint_every: Epochs between checkpoints.
+        trackers: What is told the curves beside ``metrics.csv``: ``tensorboard``, ``wandb``, ``mlflow``, or none
+            (``[]``). The latter two find their server, project and key where they always do, in their environment.
     """
 
     epochs: int = 15
@@ -50,10 +56,12 @@ class Training:
     accumulation: int = 1
     double_step: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
-    device: Literal["auto", "cpu"] = "auto"
+    compile: bool = False
+    device: str = "auto"
     workers: int = 0
     eval_every: int = 5
     checkpoint_every: int = 1
+    trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
@@ -65,6 +73,8 @@ class Training:
                 f"train.lr is 0, and train.head_lr is {self.head_lr}; to train the head alone: adapter=linear"
             )
         at_most(self, MOST_WORKERS, "workers")
+        if not _DEVICE.fullmatch(self.device):
+            raise PccloraError(f"device is '{self.device}'; choose auto, cpu, cuda, or one of several, as cuda:1")
 
 
 def at_least(config: object, minimum: int, *names: str) -> None:

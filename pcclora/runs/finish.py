@@ -83,6 +83,12 @@ def finish(run: Prepared, folder: RunFolder, state: Checkpoint) -> None:
     write_json(folder.summary, summary)
 
 
+def _balance(config: AdaptationRun) -> dict[str, str]:
+    """Return what makes classes weigh alike in training, if anything does."""
+    held = {name: getattr(config.train, name, "") for name in ("sampler", "class_weights")}
+    return {name: value for name, value in held.items() if value == "balanced"}
+
+
 def _trained_in_head(model: nn.Module) -> int:
     """Return how many numbers train in the head, as wide as the adapter makes it."""
     names: tuple[str, ...] = getattr(model, "head_names", ())
@@ -110,6 +116,8 @@ def _summary(run: Prepared, folder: RunFolder, state: Checkpoint, metrics: dict[
             "selection": SELECTION[config.selection],
             "seed": config.seed,
             "epochs": config.train.epochs,
+            **({"stopped_after": state.epoch} if state.epoch < config.train.epochs else {}),
+            **_balance(config),
         },
         "selected_epoch": state.best_epoch or state.epoch,
         "samples": {"train": len(splits.train), "test": len(splits.test)},

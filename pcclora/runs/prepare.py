@@ -1,16 +1,20 @@
 """A run that can begin: all that its configuration asks for is built, and nothing is written yet."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import nn
 
 from pcclora import adapters
 from pcclora.adapters.base import Adapter
+from pcclora.data import LabelledDataset
 from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluator import Evaluation, Watched
 from pcclora.engine.loop import Batch, Job, Loss, try_one_cloud
+from pcclora.engine.machine import check_machine
 from pcclora.runs.build import build_model
 from pcclora.runs.splits import Splits
 from pcclora.tasks.base import Task
@@ -19,6 +23,11 @@ from pcclora.tasks.settings import AdaptationRun
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+SKEWED = 4
+"""How many times the objects of the smallest class the largest may have before a word is said."""
+
+logger = logging.getLogger("pcclora")
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,9 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     Raises:
         PccloraError: If anything that the run needs cannot be used.
     """
+    check_machine(config.train, accelerator.device)
     task = task_of(config)
+    _point_out_skew(config, splits.train)
     loader, labels = task.loader(config, splits.train), task.labels(splits.train)
     model = build_model(config, labels, tell=accelerator.is_main_process)
     adapter = adapters.attach(model, config.adapter)
@@ -72,15 +83,27 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     job = Job(
         model=model,
         loader=loader,
-        loss=partial(regularized, adapter, task.loss(config, labels)),
+        loss=partial(regularized, adapter, task.loss(config, splits.train)),
         evaluate=watched,
         evaluations=tuple(f"{side}_{k}" for k in ("loss", *task.figures)),
         weights=partial(adapters.adapter_tensors, model),
         load_weights=partial(adapters.load_adapter_tensors, model),
         select_by=None if config.selection == "last" else f"{side}_{task.score}",
+        patience=config.train.patience,
     )
     try_one_cloud(model, loader, task.inputs)
     return Prepared(config, task, splits, accelerator, job, watched)
+
+
+def _point_out_skew(config: AdaptationRun, train: LabelledDataset) -> None:
+    """Say of the user's own classes that one has many times the objects of another, if nothing is done about it."""
+    counts = np.bincount(train.labels, minlength=len(train.class_names))
+    weighed = config.train.sampler == "balanced" or getattr(config.train, "class_weights", "none") == "balanced"
+    if config.data.split_seed is None or weighed or not counts.all() or counts.max() < SKEWED * counts.min():
+        return
+    most, least = (f"{counts[label]} of '{train.class_names[label]}'" for label in (counts.argmax(), counts.argmin()))
+    remedies = "train.sampler=balanced" + " or train.class_weights=balanced" * hasattr(config.train, "class_weights")
+    logger.warning("%s: there are %s to train on, %s; %s weighs them alike", train.name, most, least, remedies)
 
 
 def regularized(adapter: Adapter, loss: Loss, model: nn.Module, batch: Batch) -> Tensors:

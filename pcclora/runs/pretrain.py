@@ -16,6 +16,7 @@ from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.lock import locked
 from pcclora.engine.loop import Job, fit, try_one_cloud
+from pcclora.engine.machine import check_machine
 from pcclora.engine.run_folder import TIMING, RunFolder, open_run, read_rows
 from pcclora.errors import PccloraError
 from pcclora.models import load_checkpoint
@@ -49,6 +50,7 @@ def pretrain(config: PretrainRun, output: Path, *, resume: bool = False) -> RunF
     accelerator = make_accelerator(config.train)
     if not resume and accelerator.is_main_process:
         refuse_existing(output)
+    check_machine(config.train, accelerator.device)
     train, test = (DATASETS.build(config.data, split=split) for split in ("train", "test"))
     splits, record = recorded_splits(Splits(train, test, test), output, resume=resume)
     train, test = splits.train, splits.test

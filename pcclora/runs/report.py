@@ -233,7 +233,8 @@ def protocol_of(summary: Mapping[str, Any]) -> str:
     words += [f"mean {held['mean']}, std {held['std']} ({held['normalization']})"] if "mean" in held else []
     words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []
     words += [f"weights of the {held['selection']}"] if "selection" in held else []
-    words += [f"{held['epochs']} epochs"] if "epochs" in held else []
+    words += [_epochs(held)] if "epochs" in held else []
+    words += [f"{held[key]} {key.replace('_', ' ')}" for key in ("sampler", "class_weights") if key in held]
     match held.get("seed"):
         case list(seeds):
             words += [f"mean ± sample std of seeds {', '.join(map(str, seeds))}"]
@@ -241,6 +242,14 @@ def protocol_of(summary: Mapping[str, Any]) -> str:
             words += [f"seed {seed}"]
     words += [describe_choice(summary["search"])] if "search" in summary else []
     return ", ".join(words)
+
+
+def _epochs(protocol: Mapping[str, Any]) -> str:
+    epochs, stopped = protocol["epochs"], protocol.get("stopped_after")
+    if stopped is None:
+        return f"{epochs} epochs"
+    ends = ", ".join(map(str, stopped)) if isinstance(stopped, list) else stopped
+    return f"stopped after {ends} of {epochs} epochs"
 
 
 def describe_choice(search: Mapping[str, Any], *, point: bool = True) -> str:

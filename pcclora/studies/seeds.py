@@ -152,7 +152,10 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
             name: held | {"iou": asdict(spread([s["categories"][name]["iou"] for s in summaries]))}
             for name, held in first["categories"].items()
         }
-    combined["protocol"] = first["protocol"] | {"seed": [s["protocol"]["seed"] for s in summaries]}
+    protocols = [s["protocol"] for s in summaries]
+    combined["protocol"] = first["protocol"] | {"seed": [p["seed"] for p in protocols]}
+    if any("stopped_after" in p for p in protocols):
+        combined["protocol"]["stopped_after"] = [p.get("stopped_after", p["epochs"]) for p in protocols]
     return combined
 
 

@@ -117,8 +117,13 @@ class Task(ABC, Generic[Run]):
         """Return what a sample goes through before the model sees it, for summary.json."""
 
     @abstractmethod
-    def loss(self, config: Run, labels: Labels) -> Loss:
-        """Return (model, batch) -> means over the batch by name; ``loss`` is minimised, the others are logged."""
+    def loss(self, config: Run, dataset: LabelledDataset) -> Loss:
+        """Return (model, batch) -> means over the batch by name; ``loss`` is minimised, the others are logged.
+
+        Args:
+            config: The run.
+            dataset: What is trained on.
+        """
 
     @abstractmethod
     def evaluator(

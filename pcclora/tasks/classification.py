@@ -69,6 +69,17 @@ class ClassEvaluation(Evaluation):
         write_rows(RunFolder(folder).predictions, header, rows)
 
 
+def class_weights(dataset: LabelledDataset) -> Tensor:
+    """Return (C,) float32: samples / (classes with samples x samples of the class), 0 for a class without any.
+
+    The formula is scikit-learn's, ``class_weight="balanced"``, after King and Zeng, "Logistic regression in rare events
+    data", 2001. The mean over the samples is 1.
+    """
+    counts = torch.bincount(torch.from_numpy(dataset.labels), minlength=len(dataset.class_names)).double()
+    there = counts > 0
+    return torch.where(there, counts.sum() / (there.sum() * counts.clamp(min=1)), 0).float()
+
+
 ClassRun = TypeVar("ClassRun", ClassificationRun, ImageRun)
 
 
@@ -82,14 +93,20 @@ class ClassTask(Task[ClassRun]):
         """Return the classes."""
         return Labels(dataset.class_names)
 
-    def loss(self, config: ClassRun, labels: Labels) -> Loss:
-        """Return cross-entropy with label smoothing, and the accuracy."""
+    def loss(self, config: ClassRun, dataset: LabelledDataset) -> Loss:
+        """Return cross-entropy with label smoothing, each class with its weight if it has one, and the accuracy."""
         smoothing = config.train.label_smoothing
+        weights = class_weights(dataset) if config.train.class_weights == "balanced" else None
 
         def of_batch(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
             logits, truth = model(*self.inputs(batch)), batch["labels"]
             correct = (logits.argmax(dim=1) == truth).float().mean()
-            return {"loss": F.cross_entropy(logits, truth, label_smoothing=smoothing), "accuracy": correct}
+            if weights is None:
+                return {"loss": F.cross_entropy(logits, truth, label_smoothing=smoothing), "accuracy": correct}
+            own = weights.to(logits.device, logits.dtype)
+            # torch's own mean divides by the weights of the batch, so that each batch, and process, had another scale
+            each = F.cross_entropy(logits, truth, own, label_smoothing=smoothing, reduction="none")
+            return {"loss": each.mean(), "accuracy": correct}
 
         return of_batch
 

@@ -30,7 +30,8 @@ class ImageClassification(ClassTask[ImageRun]):
 
     def loader(self, config: ImageRun, dataset: LabelledDataset) -> Loader:
         """Return the training batches; a smaller last one is left out, as PEFT's loaders on VTAB do."""
-        return image_loader(config, dataset, train=True, normalization=config.normalization)
+        balanced = config.train.sampler == "balanced"
+        return image_loader(config, dataset, train=True, normalization=config.normalization, balanced=balanced)
 
     def test_loader(self, config: ImageRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:
         """Return the test batches; an image is tested once, so there are no votes."""
@@ -56,7 +57,12 @@ class ImageClassification(ClassTask[ImageRun]):
 
 
 def image_loader(
-    config: ImageRun | PretrainRun, dataset: LabelledDataset, *, train: bool, normalization: str = "model"
+    config: ImageRun | PretrainRun,
+    dataset: LabelledDataset,
+    *,
+    train: bool,
+    normalization: str = "model",
+    balanced: bool = False,
 ) -> Loader:
     """Return the batches of a run on images.
 
@@ -65,6 +71,7 @@ def image_loader(
         dataset: The images.
         train: Shuffled and augmented, without a smaller last batch.
         normalization: Of :func:`~pcclora.models.images.configs.image_input`.
+        balanced: Show each class as often as any other.
     """
     return make_image_loader(
         dataset,
@@ -75,4 +82,5 @@ def image_loader(
         augmentation=config.augmentation,
         workers=config.train.workers,
         drop_last=train,
+        balanced=balanced,
     )

@@ -165,9 +165,9 @@ class PartSegmentation(PointCloudTask[PartSegmentationRun]):
         """Return the points and the class, which the field gives to the model."""
         return batch["points"], batch["labels"]
 
-    def loss(self, config: PartSegmentationRun, labels: Labels) -> Loss:
+    def loss(self, config: PartSegmentationRun, dataset: LabelledDataset) -> Loss:
         """Return the loss over the parts of all classes, and the accuracy among those of the cloud's class."""
-        allowed = torch.from_numpy(labels.required_parts.mask)
+        allowed = torch.from_numpy(self.labels(dataset).required_parts.mask)
 
         def of_batch(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensors:
             logits, truth = model(batch["points"], batch["labels"]), batch["part_labels"]

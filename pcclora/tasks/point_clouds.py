@@ -36,6 +36,7 @@ class PointCloudTask(Task[CloudRun]):
             augmentation=config.augmentation,
             workers=config.train.workers,
             drop_last=True,  # a batch of one would stop a head with batch norm
+            balanced=config.train.sampler == "balanced",
             part_labels=self.labels_points,
         )
 

@@ -23,14 +23,38 @@ RANDOM_WEIGHTS = ("", "null", "~", "random")
 
 
 @dataclass
-class ClassificationTraining(Training):
+class AdaptationTraining(Training):
+    """Training on labelled samples.
+
+    Attributes:
+        sampler: ``shuffle`` shows every training sample once an epoch. ``balanced`` shows as many samples an epoch, as
+            many of each class as of any other: those of a small class several times, of a large one some, and others
+            in the next epoch.
+        patience: Epochs without a better validation score after which training ends; 0: never. The learning rate falls
+            as for all ``epochs``. It needs ``selection=validation``.
+    """
+
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        super().__post_init__()
+        at_least(self, 0, "patience")
+
+
+@dataclass
+class ClassificationTraining(AdaptationTraining):
     """Training of a classifier.
 
     Attributes:
         label_smoothing: Share of the target that is spread over all classes.
+        class_weights: ``balanced`` weighs the loss of a sample by the inverse of how often its class is in the training
+            set, 1 in the mean.
     """
 
     label_smoothing: float = 0.1
+    class_weights: Literal["none", "balanced"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
@@ -51,7 +75,7 @@ class PretrainTraining(Training):
 
 
 @dataclass
-class PartSegmentationTraining(Training):
+class PartSegmentationTraining(AdaptationTraining):
     """Training of a part segmenter: the negative log-likelihood of each point's part, over all parts of all classes."""
 
     epochs: int = 10
@@ -86,7 +110,7 @@ class AdaptationRun:
     adapter: AdapterConfig = component(ADAPTERS, "clora")
     data: DataConfig = component(DATASETS, "procedural")
     augmentation: str = "none"
-    train: Training = field(default_factory=Training)
+    train: AdaptationTraining = field(default_factory=AdaptationTraining)
     selection: Literal["last", "validation", "best_on_test"] = "last"
     validation_fraction: float = 0.1
 
@@ -96,6 +120,11 @@ class AdaptationRun:
         check_checkpoint(self.checkpoint)
         if not 0 < self.validation_fraction < 1:
             raise PccloraError(f"validation_fraction is {self.validation_fraction}; choose between 0 and 1, as 0.1")
+        if self.train.patience and self.selection != "validation":
+            raise PccloraError(
+                f"train.patience is {self.train.patience}: it ends training by a validation score, and "
+                f"selection={self.selection} has none; choose selection=validation"
+            )
 
 
 @dataclass

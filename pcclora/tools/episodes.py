@@ -11,7 +11,7 @@ from pcclora.data import episodes_digest, spellings, write_episodes
 from pcclora.engine import console
 from pcclora.errors import PccloraError
 from pcclora.paths import exists
-from pcclora.studies.fewshot.fold import load_episode
+from pcclora.studies.fewshot.fold import load_episode, settle_queries
 from pcclora.studies.fewshot.settings import load_fewshot
 from pcclora.tools.shared import cli
 
@@ -34,6 +34,7 @@ def main() -> None:
         return
     if config.episodes:
         raise PccloraError(f"episodes={config.episodes}: these are drawn already; leave it out to draw others")
+    config = settle_queries(config)
     drawn = {
         (way, shot): [load_episode(config, way, shot, fold) for fold in range(config.folds)]
         for way, shot in config.settings

@@ -35,7 +35,7 @@ def main() -> None:
     names = [config.source, MODELS.name_of(config.model)]
     output = arguments.resume or arguments.output or default_output("fewshot", names)
     if not arguments.resume:
-        begin(config, output)
+        config = begin(config, output)
     outcome = run_folds(config, output, workers, save_adapters=arguments.save_adapters)
     if not cli.leaves_to_others(outcome.left, workers):
         results = write_summary(config, read_folds(config, output), output)

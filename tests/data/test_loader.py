@@ -297,3 +297,42 @@ def test_a_part_of_another_class_is_refused():
         PccloraError, match=r"cloud: part label 3 at point 3 \(40 such points\); class 0 has the parts 0, 1, 2, 4"
     ):
         make_loader(data, points=32, batch_size=1, train=False)
+
+
+SKEWED = np.repeat([0, 1, 2], [40, 7, 3])
+
+
+def balanced(epoch, *, seed=1, views=0):
+    sampler = EpochSampler(50, shuffle=True, seed=seed, labels=SKEWED, views=views)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_a_balanced_epoch_shows_each_class_as_often_as_any_other():
+    for epoch in range(3):
+        shown = balanced(epoch)
+        assert len(shown) == 50 and sorted(np.bincount(SKEWED[[i for _, i in shown]])) == [16, 17, 17]
+        times = np.bincount([i for _, i in shown], minlength=50)
+        for label in range(3):  # of one class none is shown twice before all are once
+            assert np.ptp(times[SKEWED == label]) <= 1
+    assert balanced(2) == balanced(2) != balanced(1) and balanced(2) != balanced(2, seed=2)
+    seen = {index for epoch in range(8) for _, index in balanced(epoch)}
+    assert seen == set(range(50)), "what one epoch leaves out of a large class comes in another"
+
+
+def test_a_repeat_in_a_balanced_epoch_is_another_draw_of_points_and_augmentation():
+    shown = [pair for epoch in range(30) for pair in balanced(epoch)]
+    assert len(set(shown)) == len(shown)
+    assert len({view for epoch in range(30) for view, _ in balanced(epoch, views=4)}) <= 4 * 6
+
+
+def test_balanced_batches_reach_two_processes():
+    skewed = Subset(DATASET, [*range(20), *np.flatnonzero(DATASET.labels == DATASET.labels[0])[:1]])
+    plain = loader(dataset=skewed, balanced=True)
+    counts = np.bincount(collect(plain, "labels"))
+    assert np.ptp(counts[counts > 0]) <= 1
+    shards = [
+        prepare_data_loader(loader(dataset=skewed, balanced=True), num_processes=2, process_index=n) for n in (0, 1)
+    ]
+    whole, dealt = list(plain), [list(shard) for shard in shards]
+    assert torch.equal(whole[0]["index"], dealt[0][0]["index"]) and torch.equal(whole[1]["index"], dealt[1][0]["index"])

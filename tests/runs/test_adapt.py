@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pcclora.config import load_config
 from pcclora.engine import checkpoint as checkpoints
+from pcclora.engine.evaluator import Watched
 from pcclora.engine.loop import DivergenceError, _LossWatch
 from pcclora.engine.run_folder import read_rows
 from pcclora.errors import PccloraError
@@ -19,6 +20,7 @@ from pcclora.models import create_model
 from pcclora.runs.adapt import train
 from pcclora.runs.build import build_model
 from pcclora.runs.pretrain import export, pretrain
+from pcclora.runs.report import protocol_of
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import TASKS, load_run_config
 from pcclora.tasks.settings import PretrainRun
@@ -102,6 +104,9 @@ def test_another_seed_is_another_run(plain, tmp_path):
 INTERRUPTED = [("cls", adapter, which) for adapter in ("clora", "lora", "full") for which in ("last", "validation")]
 INTERRUPTED += [("cls", f"lora adapter.{variant}", "last") for variant in ("loraplus_lr_ratio=16", "init=pissa")]
 INTERRUPTED += [("partseg", "clora", "validation"), ("partseg", "full", "last")]
+INTERRUPTED += [("cls", "clora train.sampler=balanced train.class_weights=balanced", "last")]
+INTERRUPTED += [("partseg", "clora train.sampler=balanced", "last")]
+INTERRUPTED += [("cls", "clora train.patience=2 train.epochs=9", "validation")]
 INTERRUPTED += [("image", "clora", "validation"), ("image", "full", "last")]
 
 
@@ -144,6 +149,39 @@ def test_validation_keeps_the_best_epoch(tmp_path, task):
     best = checkpoints.load(folder.checkpoint).best
     assert all(torch.equal(saved[name], best[name]) for name in saved.keys() & best.keys())
     assert summary["protocol"]["selection"] == "best epoch on a validation part of the training set"
+
+
+@pytest.mark.parametrize("cut", [None, 3])
+def test_training_ends_where_its_patience_does(tmp_path, monkeypatch, cut):
+    """Scores are given: the best is that of the second epoch. A run that was cut behind its end trains no more."""
+    scores = iter([0.1, 0.3, 0.2, 0.3, 0.4, 0.5])
+    real = Watched.__call__
+    monkeypatch.setattr(
+        Watched, "__call__", lambda self, model: real(self, model) | {"validation_accuracy": next(scores)}
+    )
+    config = cls("selection=validation", "validation_fraction=0.3", "train.patience=2", "train.epochs=6")
+    if cut:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("pcclora.runs.adapt.finish", interrupt)
+            train(config, tmp_path / "run")
+    folder = train(config, tmp_path / "run", resume=bool(cut))
+    summary = folder.read_summary()
+    assert [row["epoch"] for row in read_rows(folder.metrics)] == [1, 2, 3, 4]  # 0.3 again is no better
+    assert (summary["selected_epoch"], summary["protocol"]["stopped_after"]) == (2, 4)
+    assert "stopped after 4 of 6 epochs" in protocol_of(summary)
+    assert checkpoints.load(folder.checkpoint).epoch == 4
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("selection", ["last", "best_on_test"])
+def test_patience_wants_a_validation_score(selection):
+    with pytest.raises(
+        PccloraError, match=rf"train.patience is 3: .* selection={selection} has none; choose selection"
+    ):
+        cls("train.patience=3", f"selection={selection}")
 
 
 @pytest.mark.parametrize("task", NAMES)

@@ -251,6 +251,31 @@ def test_bad_input_is_one_message_and_leaves_nothing(tmp_path, overrides, words)
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("scans", "test_fraction", "shot", "query"), [(20, 0.25, 3, 5), (45, 0.5, 3, 20), (20, 0.1, 3, 2)]
+)
+def test_queries_that_are_not_set_are_as_many_as_the_data_give(tmp_path, caplog, scans, test_fraction, shot, query):
+    for name, count in {"cup": scans, "mug": scans * 2, "jar": scans * 2, "one": 1}.items():
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        for number in range(count):
+            cloud = np.random.default_rng([number, *name.encode()]).normal(size=(4, 3))
+            np.save(tmp_path / "scans" / name / f"{number}.npy", cloud)
+    data = f"data={{name: folder, root: {tmp_path / 'scans'}, test_fraction: {test_fraction}}}"
+    config = load_fewshot(None, [data, "way=[3]", f"shot=[{shot}]"])
+    assert config.query == 0
+    with caplog.at_level("INFO", "pcclora"):
+        settled = one_fold.settle_queries(config)
+    assert settled.query == query and load_episode(settled, 3, shot, 0).queries == query
+    said = [message for message in caplog.messages if message.startswith("query=")]
+    assert said == [
+        f"query={query}: so many objects of each class are asked about, as 'cup' has no more beside what is "
+        "learnt from; 20 in the literature"
+    ] * (query < 20)
+    assert one_fold.settle_queries(settled) == settled
+    with pytest.raises(PccloraError, match="4 ways are asked for, 3 of 4 classes have 3 objects in 'train' and 1 in"):
+        load_episode(one_fold.settle_queries(load_fewshot(None, [data, "way=[4]", f"shot=[{shot}]"])), 4, shot, 0)
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_of_two_workers(finished, tmp_path):
     distributed = pytest.importorskip("distributed")

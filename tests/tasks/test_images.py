@@ -19,7 +19,6 @@ from pcclora.runs.build import base_checkpoint
 from pcclora.runs.evaluate import evaluate_run
 from pcclora.runs.finish import measure
 from pcclora.runs.reload import TrainedRun
-from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import TASKS, load_run_config
 from pcclora.tasks.settings import ImageRun, ImageTraining
 
@@ -63,7 +62,7 @@ def test_each_normalization_is_said_and_done():
 
 def test_the_loss_is_cross_entropy():
     config = ImageRun(train=ImageTraining(label_smoothing=0.1))
-    loss = IMAGE.loss(config, Labels(("a", "b", "c")))
+    loss = IMAGE.loss(config, DigitsDataset(DigitsConfig(), split="train"))
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
     images, labels = torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 1, 0])
     found = loss(model, {"images": images, "labels": labels})

@@ -174,7 +174,7 @@ def test_what_is_written_is_what_was_answered(by_hand, tmp_path):
 def test_training_minimises_the_likelihood_of_all_parts(dataset, model):
     config = run()
     batch = next(iter(TASK.loader(config, dataset)))
-    means = TASK.loss(config, TASK.labels(dataset))(model, batch)
+    means = TASK.loss(config, dataset)(model, batch)
     logits = model(batch["points"], batch["labels"])
     expected = F.nll_loss(logits.log_softmax(dim=2).flatten(0, 1), batch["part_labels"].flatten())
     assert means["loss"].item() == pytest.approx(expected.item(), rel=1e-6)

@@ -144,6 +144,21 @@ def make_episode(
     )
 
 
+def most_queries(train: LabelledDataset, test: LabelledDataset | None, *, shot: int) -> dict[str, int]:
+    """Return class -> how many of its objects can be asked about, of the classes with support and one such at least.
+
+    Args:
+        train: Where the support comes from.
+        test: Where the queries come from; None: from ``train`` as well.
+        shot: Support objects of each class.
+    """
+    have = np.bincount(train.labels, minlength=len(train.class_names))
+    left = have - shot
+    if test is not None:
+        left = np.where(left >= 0, np.bincount(test.labels, minlength=len(have)), 0)
+    return {name: int(count) for name, count in zip(train.class_names, left, strict=True) if count > 0}
+
+
 def episodes_digest(episodes: Sequence[Episode]) -> str:
     """Return the SHA-256 of the episodes' records: two runs that state the same one had the same folds."""
     records = [episode.record() for episode in episodes]
@@ -173,7 +188,7 @@ def _large_classes(train: LabelledDataset, test: LabelledDataset | None, way: in
         nearest = int(np.where(spare < 0, spare, spare.min() - 1).argmax())
         raise PccloraError(
             f"{train.name}: {way} ways are asked for, {len(enough)} of {len(names)} classes have {sides} (the next, "
-            f"'{names[nearest]}', has {' and '.join(map(str, counts[nearest]))}); ask for fewer ways, shots or queries"
+            f"'{names[nearest]}', has {' and '.join(map(str, counts[nearest]))}); lower way, shot or query"
         )
     return [int(label) for label in enough]
 

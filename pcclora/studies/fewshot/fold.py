@@ -5,6 +5,7 @@ for. A fold of a second or two must not spend longer on its files than on its tr
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,16 @@ from torch import Tensor, nn
 
 from pcclora import adapters
 from pcclora.config import from_dict, to_dict
-from pcclora.data import Episode, LabelledDataset, Loader, episodes_digest, make_episode, make_loader, read_episode
+from pcclora.data import (
+    Episode,
+    LabelledDataset,
+    Loader,
+    episodes_digest,
+    make_episode,
+    make_loader,
+    most_queries,
+    read_episode,
+)
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluator, Watched, check_finite
 from pcclora.engine.loop import Job, fit, try_one_cloud
@@ -37,6 +47,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 TASK = Classification()
+QUERIES = 20
+"""Of each class, in the literature."""
+
+logger = logging.getLogger("pcclora")
 
 Compute = Callable[[Tensor], Tensor]
 
@@ -76,6 +90,28 @@ def load_episode(config: FewShotRun, way: int, shot: int, fold: int) -> Episode:
     sources = episode_sources(config)
     train, test = sources["support"], sources.get("query")
     return make_episode(train, test, way=way, shot=shot, query=config.query, seed=config.seed, fold=fold)
+
+
+def settle_queries(config: FewShotRun) -> FewShotRun:
+    """Return a comparison that says how many objects of a class are asked about, where it leaves that to the data.
+
+    Raises:
+        PccloraError: If the data cannot be read.
+    """
+    if config.query or config.episodes:
+        return config
+    sources = episode_sources(config)
+    spare = most_queries(sources["support"], sources.get("query"), shot=max(config.shot))
+    if len(spare) < max(config.way):
+        return replace(config, query=1)  # drawing an episode says what is lacking
+    smallest = min(spare, key=lambda name: spare[name])
+    query = min(spare[smallest], QUERIES)
+    if query < QUERIES:
+        logger.info(
+            "query=%d: so many objects of each class are asked about, as '%s' has no more beside what is learnt from; "
+            "%d in the literature", query, smallest, QUERIES,
+        )  # fmt: skip
+    return replace(config, query=query)
 
 
 def episode_sources(config: FewShotRun) -> dict[str, LabelledDataset]:
@@ -165,7 +201,7 @@ def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers
     job = Job(
         model=trained,
         loader=support,
-        loss=partial(regularized, adapter, TASK.loss(config, labels)),
+        loss=partial(regularized, adapter, TASK.loss(config, episode.support)),
         evaluate=watched,
         evaluations=("accuracy",),
         weights=partial(adapters.adapter_tensors, model),

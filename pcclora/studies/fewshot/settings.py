@@ -53,7 +53,7 @@ class FewShotRun(ClassificationRun):
     Attributes:
         way: Numbers of classes of an episode; each with each of ``shot`` is a setting.
         shot: Numbers of support objects of a class.
-        query: Query objects of a class.
+        query: Query objects of a class; 0: 20, as in the literature, or as many as the smallest class can give.
         folds: Episodes of each setting, drawn from (seed, fold); fold f trains with the seed ``seed + f``.
         episodes: A folder of episodes in the official form, which are read instead of drawn.
         support_split: Split of the data set that the support is drawn from.
@@ -73,7 +73,7 @@ class FewShotRun(ClassificationRun):
     train: FewShotTraining = field(default_factory=FewShotTraining)
     way: list[int] = field(default_factory=lambda: [5])
     shot: list[int] = field(default_factory=lambda: [10])
-    query: int = 20
+    query: int = 0
     folds: int = 5
     episodes: str = ""
     support_split: str = "train"
@@ -86,8 +86,8 @@ class FewShotRun(ClassificationRun):
     def __post_init__(self) -> None:
         """Refuse values that no comparison can have."""
         super().__post_init__()
-        at_least(self, 1, "folds", "query")
-        at_least(self, 0, "views")
+        at_least(self, 1, "folds")
+        at_least(self, 0, "views", "query")
         for name in ("way", "shot"):
             values = getattr(self, name)
             if not values or min(values) < 1 or len(set(values)) < len(values):

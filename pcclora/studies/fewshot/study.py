@@ -24,13 +24,14 @@ from pcclora.config import from_dict, to_dict, to_yaml
 from pcclora.engine.data_record import FILE, DataRecord, Object, objects_of, refuse_changes
 from pcclora.engine.environment import compare_environment, describe_environment, make_accelerator, single_process
 from pcclora.engine.lock import locked
+from pcclora.engine.machine import check_machine
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.paths import file_sha256, is_file
 from pcclora.runs.build import base_checkpoint
 from pcclora.runs.splits import read_record
 from pcclora.studies.comparison import home_of
-from pcclora.studies.fewshot.fold import check_method, episode_sources, load_episode, run_fold
+from pcclora.studies.fewshot.fold import check_method, episode_sources, load_episode, run_fold, settle_queries
 from pcclora.studies.fewshot.settings import FewShotRun, load_fewshot
 from pcclora.studies.runner import Leaf, Outcome, Workers, begin_study, holds_study, run_leaves
 
@@ -73,16 +74,20 @@ class Fold:
         return home_of(output / "folds" / f"{self.way}way_{self.shot}shot", self.method) / f"{self.number}.json"
 
 
-def begin(config: FewShotRun, output: Path) -> None:
+def begin(config: FewShotRun, output: Path) -> FewShotRun:
     """Make the folder of a comparison, once it is known that each method can be run, or join the same one there.
+
+    Returns:
+        The comparison, with the number of queries that the data give where it does not say one.
 
     Raises:
         PccloraError: If something else is there, or anything that the comparison needs cannot be used.
     """
+    config = settle_queries(config)
     files = {"config.yaml": to_yaml(config)}
     if holds_study(output, files):
         reopen(output)
-        return
+        return config
     _check(config)
     record = _record(config)
 
@@ -92,6 +97,7 @@ def begin(config: FewShotRun, output: Path) -> None:
         write_json(folder / "versions.json", environment | {"base_sha256": _base_sha256(config)})
 
     begin_study(output, files, describe)
+    return config
 
 
 def reopen(output: Path, overrides: Sequence[str] = (), *, folds: int | None = None) -> FewShotRun:
@@ -187,6 +193,7 @@ def _read_fold(fold: Fold, file: Path) -> dict[str, Any]:
 
 def _check(config: FewShotRun) -> None:
     """Refuse what cannot work: whether there are enough classes and objects is the same for every fold drawn."""
+    check_machine(config.train, make_accelerator(config.train).device)
     for way, shot in config.settings:
         for number in range(config.folds if config.episodes else 1):
             episode = load_episode(config, way, shot, number)

@@ -161,7 +161,7 @@ def test_what_cannot_be_drawn_is_one_error():
             {"way": 3, "shot": 31},
             r"0 of 4 classes have 31 objects in 'train' and 20 in 'test' \(the next, 'class 0', has 30",
         ),
-        ({"way": 3, "query": 26}, "ask for fewer ways, shots or queries"),
+        ({"way": 3, "query": 26}, "lower way, shot or query"),
         ({"way": 1}, "way is 1; at least 2"),
         ({"shot": 0}, "shot is 0; at least 1"),
         ({"query": 0}, "query is 0; at least 1"),
