@@ -1,0 +1,25 @@
+"""The notebook of the whole walk runs as it stands, and comes out of it with a predictor that knows its scans."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+
+
+@pytest.mark.slow
+def test_the_walk_runs(root, tmp_path, monkeypatch):
+    scripts = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    book = nbformat.read(root / "docs" / "walk.ipynb", as_version=4)
+    nbformat.validate(book)
+    assert not any(cell.get("outputs") for cell in book.cells), "it is kept without outputs"
+    nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(out.get("text", "") for cell in book.cells for out in cell.get("outputs", []))
+    assert "error" not in printed and "20 scans tested" in printed and "the same answer: True" in printed
+    labels = [line.split()[1] for line in printed.splitlines() if line.startswith("scans/mug/")]
+    assert labels.count("mug") >= 2 and (tmp_path / "scans.pcclora").is_file()
