@@ -91,7 +91,7 @@ class Bypasses(Bottlenecks):
         kernel, bias = self.kernels[place], self.kernel_bias[place]
         prefix = low.shape[1] - grid[0] * grid[1]
         single, patches = low[:, :prefix], low[:, prefix:]
-        convolved = F.conv2d(patches.mT.unflatten(2, grid), kernel, bias, padding=1).flatten(2).mT
+        convolved = F.conv2d(torch.unflatten(patches.mT, 2, grid), kernel, bias, padding=1).flatten(2).mT
         singly = F.linear(single, kernel[:, :, 1, 1], bias)
         return self.widen(self.act(torch.cat([singly, convolved], dim=1)), place)
 
