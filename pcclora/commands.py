@@ -20,6 +20,7 @@ COMMANDS = {
     "push": "put a run or an adapter on the Hugging Face hub",
     "pull": "fetch a run or an adapter from the Hugging Face hub",
     "export": "a run's model for other programs: ONNX, torch's pt2",
+    "app": "look at scans, label and adapt, in a browser",
     "results": "train settings side by side and print their table",
     "pretrain": "pre-train a backbone by masked autoencoding",
     "benchmark": "measure pcclora beside its peers on this machine",
