@@ -18,6 +18,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 from pcclora.errors import PccloraError
+from pcclora.extras import of_extra
 
 LOCAL = "127.0.0.1"
 
@@ -76,7 +77,8 @@ def start_server(host: str, port: int, *, label: str) -> tuple[Any, str]:
     Raises:
         PccloraError: If viser is not there, the port is in use, or the guard is not heard.
     """
-    viser = _import_viser()
+    with of_extra("app", "the application"):
+        import viser
     port = _free_port(host, port)
     guard = Guard()
     with _guarded(guard):
@@ -91,14 +93,6 @@ def start_server(host: str, port: int, *, label: str) -> tuple[Any, str]:
         raise
     shown = LOCAL if host in ("0.0.0.0", "") else "[::1]" if host in ("::", "::1") else host  # noqa: S104
     return server, f"http://{shown}:{port}/?token={guard.token}"
-
-
-def _import_viser() -> Any:
-    try:
-        import viser
-    except ImportError as error:
-        raise PccloraError("the application needs viser: pip install 'pcclora[app]'") from error
-    return viser
 
 
 def _free_port(host: str, port: int) -> int:

@@ -9,42 +9,50 @@ docs/app.md is a tour. It is for one person at a time, and listens to this
 machine alone unless --host says otherwise.
 """
 
+import argparse
 import logging
 import time
 from pathlib import Path
 
-from pcclora.app.labels import LabelFolder
-from pcclora.app.serving import LOCAL, start_server
-from pcclora.app.session import Session
-from pcclora.config import load_config
 from pcclora.data import AXES
 from pcclora.data.readers import READERS
 from pcclora.data.sets.layouts import walk_files
 from pcclora.engine import console
 from pcclora.errors import PccloraError
+from pcclora.extras import require_extra
 from pcclora.paths import is_dir
-from pcclora.runs.load import load_runs
-from pcclora.tasks.settings import PartSegmentationRun
 from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
 
 logger = logging.getLogger("pcclora")
+LOCAL = "127.0.0.1"
 
 
 def main() -> None:
     """Parse, start, wait."""
     arguments = cli.parse(_parser())
-    settings = [word for word in arguments.words if "=" in word]
-    named = [Path(word) for word in arguments.words if "=" not in word]
     if arguments.dry_run:
         cli.show_dry_run(None, arguments)
         return
+    for extra in ("app", "train"):
+        require_extra(extra, "the application")
+    _serve(arguments)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from pcclora.app.labels import LabelFolder
+    from pcclora.app.serving import start_server
+    from pcclora.app.session import Session
+    from pcclora.app.window import Window
+    from pcclora.config import load_config
+    from pcclora.runs.load import load_runs
+    from pcclora.tasks.settings import PartSegmentationRun
+
+    settings = [word for word in arguments.words if "=" in word]
     load_config(PartSegmentationRun, overrides=settings)  # what is wrong with them shows here, and not at the button
-    paths = _files(named)
+    paths = _files([Path(word) for word in arguments.words if "=" not in word])
     session = Session(paths, LabelFolder(arguments.labels), up=arguments.up, runs=load_runs(arguments.run))
     server, address = start_server(arguments.host, arguments.port, label="pcclora")
-    from pcclora.app.window import Window  # it takes a second, and the server may refuse to start
-
     window = Window(server, session, settings=settings)
     if arguments.host != LOCAL:
         logger.warning(

@@ -57,7 +57,8 @@ def test_it_knows_what_pyproject_asks_for(root):
     modules = {"open3d-cpu": "open3d", "scikit-learn": "sklearn", "pcclora[html]": "k3d"}
     for extra, held in EXTRAS.items():
         asked = [re.split(r"[<>=;\s]", line)[0] for line in extras[extra]]
-        assert {modules.get(name, name) for name in asked} == set(held)
+        own = set(asked) - {"pcclora[train]"}  # the application trains, and has an extra for its window alone
+        assert {modules.get(name, name) for name in own} == set(held)
 
 
 @pytest.mark.parametrize(("extra", "modules"), EXTRAS.items())
