@@ -59,6 +59,9 @@ class Trackers:
         _leave_to_the_next_write()
         try:
             for name in names:
+                if name == "tensorboard" and not _is_text(folder):
+                    logger.warning("%s: no name that TensorBoard can write; the curves are in metrics.csv alone", folder)
+                    continue
                 with _started(name, folder):
                     self.running[name] = self._start(name, done)
             if self.ids:
@@ -152,6 +155,15 @@ def _started(name: str, folder: Path) -> Iterator[None]:
             f"train.trackers: {name} cannot be started: {_first_line(error)}; set it up as its own documentation says, "
             f"and go on by --resume {folder}"
         ) from error
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a path is characters: on Linux it may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_ids(path: Path) -> dict[str, str]:

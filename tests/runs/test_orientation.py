@@ -40,7 +40,7 @@ def said(run, clouds, caplog, *, up="y", names=None):
     caplog.clear()
     names = names or [f"{n}.ply" for n in range(len(clouds))]
     with caplog.at_level(logging.WARNING, logger="pcclora"):
-        warn_of_turned(run, [turn_upright(cloud, up) for cloud in clouds], names, up=up, option="--up ")
+        warn_of_turned(run, [turn_upright(cloud, up) for cloud in clouds], names, up=up, option="--up {}")
     return caplog.messages
 
 
@@ -111,7 +111,7 @@ def test_what_is_kept_is_what_was_learned_and_damage_is_one_message(run, tmp_pat
     for content in bad:
         (tmp_path / FILE).write_text(json.dumps(content))
         with pytest.raises(PccloraError, match=f"{FILE}: .*without it nothing is said"):
-            warn_of_turned(tmp_path, [CLOUD], ["a"], up="y", option="--up ")
+            warn_of_turned(tmp_path, [CLOUD], ["a"], up="y", option="--up {}")
 
 
 def test_a_single_class_is_learned_and_too_few_objects_are_not(tmp_path):
@@ -122,7 +122,7 @@ def test_a_single_class_is_learned_and_too_few_objects_are_not(tmp_path):
     assert np.mean([np.argmax(held.by_guess(cloud, "y")) == 2 for cloud in clouds]) > 0.7
     orientation.keep(Subset(chairs, range(9)), tmp_path)
     assert not any(tmp_path.iterdir())
-    warn_of_turned(tmp_path, [CLOUD], ["a"], up="y", option="--up ")  # a run that knows nothing says nothing
+    warn_of_turned(tmp_path, [CLOUD], ["a"], up="y", option="--up {}")  # a run that knows nothing says nothing
 
 
 def test_balls_fit_any_axis(caplog, tmp_path):

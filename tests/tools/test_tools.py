@@ -268,8 +268,10 @@ def test_other_base_weights_are_refused(run, tmp_path, capsys):
     other = tmp_path / "other.safetensors"
     arguments = ["--config", TINY / "pretrain.yaml", "seed=1", "train.epochs=1", "--output", tmp_path / "other"]
     assert call("pretrain", *arguments, "--export", other) == 0
+    scan = tmp_path / "scan.npy"
+    np.save(scan, np.random.default_rng(0).random((70, 3)))
     capsys.readouterr()
-    for arguments in (["evaluate"], ["predict", TINY / "cls.yaml"]):
+    for arguments in (["evaluate"], ["predict", scan]):
         assert call(*arguments, "--run", run, "--checkpoint", other) == 2
         assert "base" in capsys.readouterr().err
 

@@ -47,7 +47,10 @@ def test_equals_the_naive_form_in_value_gradient_and_statistics(mode, encoder, n
         x = neighborhoods.clone().requires_grad_()
         out = form(module.train(mode == "train"), x)
         out.square().sum().backward()
-        results.append([out, x.grad, *(p.grad for p in module.parameters()), *module.buffers()])
+        grad = x.grad
+        grad[0, 0, 0] += grad[0, 0, 1]  # of equal points any may have the gradient: the last bit of a product decides
+        grad[0, 0, 1] = 0
+        results.append([out, grad, *(p.grad for p in module.parameters()), *module.buffers()])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
