@@ -60,7 +60,9 @@ class Trackers:
         try:
             for name in names:
                 if name == "tensorboard" and not _is_text(folder):
-                    logger.warning("%s: no name that TensorBoard can write; the curves are in metrics.csv alone", folder)
+                    logger.warning(
+                        "%s: no name that TensorBoard can write; the curves are in metrics.csv alone", folder
+                    )
                     continue
                 with _started(name, folder):
                     self.running[name] = self._start(name, done)

@@ -49,6 +49,23 @@ def test_a_device_that_is_not_here_is_refused_in_training_and_replaced_later(mon
             Training(device=word)
 
 
+@pytest.mark.parametrize(
+    ("known", "warned"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_bf16_that_a_processor_only_emulates_is_warned_about(known, warned, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    check_machine(Training(precision="bf16"), CPU)
+    assert ("train.precision=bf16: this processor has no instructions" in caplog.text) == warned
+    caplog.clear()
+    check_machine(Training(), CPU)
+    assert not caplog.text
+
+
 def test_one_of_several_devices_is_of_one_process(two_gpus, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     training = Training()
