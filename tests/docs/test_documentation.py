@@ -112,6 +112,7 @@ def parts_folder(tmp_path_factory) -> Path:
     [
         ("README.md", "my_adapter/adapter_model.safetensors"),
         ("docs/python.md", "packed.pcclora"),
+        ("docs/deploy.md", "scan.npy"),
         ("docs/debugging.md", "mine.pth"),
     ],
 )

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import pcclora
+
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("onnxscript")
 pytest.importorskip("ipykernel")
 
 
@@ -23,3 +26,6 @@ def test_the_walk_runs(root, tmp_path, monkeypatch):
     assert "error" not in printed and "20 scans tested" in printed and "the same answer: True" in printed
     labels = [line.split()[1] for line in printed.splitlines() if line.startswith("scans/mug/")]
     assert labels.count("mug") >= 2 and (tmp_path / "scans.pcclora").is_file()
+    one = pcclora.load_run(tmp_path / "run").predict(tmp_path / "scans" / "chair" / "00.xyz", up="z")
+    shares = [float(line.split()[0]) for line in printed.splitlines() if line.endswith(f"  {one.label}")]
+    assert shares == [pytest.approx(one.confidence, abs=1e-3)], "the exported model answers as the run"
