@@ -95,13 +95,17 @@ def extremes(folder: RunFolder) -> dict[str, int]:
     """Return the test shapes of best, median and worst mIoU, by these names.
 
     Of shapes that truly have several parts, if there are any: one of a single part is right without being understood.
+    No shape comes twice: of two there is no median, and a single one is both.
 
     Raises:
         PccloraError: If the run is not finished, or none of part segmentation.
     """
     rows = folder.read_predictions()
     order = [index for index in worst(folder) if rows[index]["parts"] > 1] or worst(folder)
-    return {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]}
+    if len(order) == 1:
+        return {"best and worst": order[0]}
+    median = {"median": order[(len(order) - 1) // 2]} if len(order) > 2 else {}
+    return {"best": order[-1], **median, "worst": order[0]}
 
 
 def worst(folder: RunFolder, count: int | None = None) -> list[int]:

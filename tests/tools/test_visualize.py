@@ -3,6 +3,7 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +87,20 @@ def test_extremes_are_those_of_the_scores(run):
     assert (mious[best], mious[least]) == (several[-1], several[0])
     assert mious[median] == several[(len(several) - 1) // 2]
     assert [mious[index] for index in worst(run, 4)] == sorted(mious)[:4]
+
+
+@pytest.mark.parametrize(
+    ("mious", "found"),
+    [
+        ([0.5], {"best and worst": 0}),
+        ([0.9, 0.5], {"best": 0, "worst": 1}),
+        ([0.7, 0.9, 0.5], {"best": 1, "median": 0, "worst": 2}),
+    ],
+)
+def test_no_shape_is_shown_twice(mious, found):
+    rows = [{"index": index, "miou": miou, "parts": 2} for index, miou in enumerate(mious)]
+    folder = SimpleNamespace(read_predictions=lambda: rows, read_summary=lambda: {"categories": {}})
+    assert extremes(folder) == found
 
 
 def test_a_run_is_shown_in_every_way(run, tmp_path, capsys):
