@@ -16,7 +16,7 @@ COMMANDS = {
     "predict": "classes of scans or photographs, parts of scans, by a run",
     "pack": "put a finished run into one file, to send or to deploy",
     "evaluate": "test a finished run again, on other data, with votes",
-    "visualize": "see segmented objects: window, picture, web page, PLY",
+    "visualize": "see scans and what a run says: window, picture, page",
     "push": "put a run or an adapter on the Hugging Face hub",
     "pull": "fetch a run or an adapter from the Hugging Face hub",
     "export": "a run's model for other programs: ONNX, torch's pt2",

@@ -145,12 +145,19 @@ class Predictor:
                 f"then: {self.name}: its task is '{self.config.task}'; a part-segmentation run is needed"
             )
         known = [row for row, one in enumerate(classes) if one.label in self.labels.class_names]
-        for one in classes:
-            if one.label not in self.labels.class_names:
-                logger.warning("%s: '%s' is no category of %s: no parts", visible(one.source), one.label, self.name)
+        self._point_out_others([one for row, one in enumerate(classes) if row not in known])
         clouds = self.parts([given[row] for row in known], [classes[row].label for row in known], how)
         parts = dict(zip(known, clouds, strict=True))
         return [replace(one, parts=parts.get(row)) for row, one in enumerate(classes)]
+
+    def _point_out_others(self, others: Sequence[ClassPrediction]) -> None:
+        """Say which objects have no parts, as their class is no category here: a line a class, not one an object."""
+        sources: dict[str, list[str]] = {}
+        for one in others:
+            sources.setdefault(one.label, []).append(one.source)
+        for label, (first, *more) in sources.items():
+            which = visible(first) + (f" and {len(more)} more" if more else "")
+            logger.warning("%s: '%s' is no category of %s: no parts", which, label, self.name)
 
     def _segmented(self, given: Given, scan: Scan, category: str, found: PartEvaluation) -> SegmentedCloud:
         parts = self.labels.required_parts

@@ -63,7 +63,8 @@ def main() -> None:
     arguments.files = [one.name for one in given]
     answer = _both if arguments.then else _parts if run.task == "partseg" else _classes
     found, text = answer(run, arguments)
-    console.write(json.dumps(found, indent=2) + "\n" if arguments.json else text)
+    wrote = "".join(f"wrote {target}\n" for target in (arguments.ply, arguments.png, arguments.html) if target)
+    console.write(json.dumps(found, indent=2) + "\n" if arguments.json else text + wrote)
 
 
 def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:

@@ -117,6 +117,9 @@ def test_a_class_without_such_a_category_is_said_and_has_no_parts(folders, runs,
     found = pcclora.load_run(other).predict(CLOUDS[0], then=runs["partseg"])
     assert (found.label, found.parts) == ("vase", None)
     assert caplog.messages == [f"points 0: 'vase' is no category of {folders['partseg']}: no parts"]
+    caplog.clear()
+    assert [one.label for one in pcclora.load_run(other).predict([CLOUDS[0]] * 3, then=runs["partseg"])] == ["vase"] * 3
+    assert caplog.messages == [f"points 0 and 2 more: 'vase' is no category of {folders['partseg']}: no parts"]
     np.save(tmp_path / "a.npy", CLOUDS[0])
     words = ["predict", tmp_path / "a.npy", "--run", other, "--then", folders["partseg"]]
     assert call(*words) == 0

@@ -200,6 +200,7 @@ def test_predictions_are_seen(run, files, tmp_path, capsys):
     png, html = tmp_path / "a.png", tmp_path / "a.html"
     assert call("predict", *files[:2], "--run", run, "--png", png, "--html", html, "--title", "Two scans") == 0
     table = capsys.readouterr().out
+    assert table.endswith(f"wrote {png}\nwrote {html}\n")
     assert png.stat().st_size > 5000 and "<h1>Two scans</h1>" in html.read_text()
     details = re.search('id="details">([^<]+)<', html.read_text())[1]
     told = json.loads(gzip.decompress(base64.b64decode(details)))["objects"]
