@@ -105,8 +105,8 @@ def epoch_of(folder):
     return state.epoch
 
 
-SAVES = {"adapter": (rank_of, 8, 16, 2), "checkpoint": (epoch_of, 3, 4, 1)}
-"""How to tell what lies in a folder, what of it is the old and the new one, and how many files are written."""
+SAVES = {"adapter": (rank_of, 8, 16, 3), "checkpoint": (epoch_of, 3, 4, 1)}
+"""How to tell what lies in a folder, what of it is the old and the new one, and how many files are written: an adapter's card is the third."""
 
 
 @pytest.mark.slow
