@@ -145,7 +145,7 @@ class TrainedRun:
 
     @property
     def model(self) -> nn.Module:
-        """The trained model, in eval mode on :attr:`device`.
+        """The trained model, in eval mode on ``device``.
 
         Raises:
             PccloraError: If the run is not finished, or the base weights are absent or other ones.

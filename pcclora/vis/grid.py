@@ -58,7 +58,7 @@ def draw_clouds(
     """Draw clouds in rows of six, coloured by their own colours or by height.
 
     Args:
-        sections: Heading -> its objects; see :func:`draw_grid`.
+        sections: Heading -> its objects; see ``draw_grid``.
         target: The PNG to write or replace.
         title: Above all.
         camera: Where they are seen from; see :func:`pcclora.vis.render_cloud`.

@@ -106,7 +106,8 @@ def epoch_of(folder):
 
 
 SAVES = {"adapter": (rank_of, 8, 16, 3), "checkpoint": (epoch_of, 3, 4, 1)}
-"""How to tell what lies in a folder, what of it is the old and the new one, and how many files are written: an adapter's card is the third."""
+"""How to tell what lies in a folder, what is the old and the new one, and how many files are written (of an adapter
+the card, too)."""
 
 
 @pytest.mark.slow
