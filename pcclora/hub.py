@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pcclora.errors import PccloraError
+from pcclora.extras import pip_line
 
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^\s@]+))?", re.ASCII)
 _PREFIX = "hub:"
@@ -139,7 +140,7 @@ def _telling(name: HubName, *, writing: bool = False) -> Iterator[None]:
     try:
         from huggingface_hub import constants, errors
     except ImportError as error:
-        raise PccloraError(f"{name}: needs huggingface_hub: pip install 'pcclora[hub]'") from error
+        raise PccloraError(f"{name}: needs huggingface_hub: {pip_line('hub')}") from error
     try:
         yield
     except PccloraError:  # it is a ValueError

@@ -59,8 +59,7 @@ class Labelling:
     def refresh(self) -> None:
         """Show the class, and a button of each part."""
         session = self.session
-        names = [name for name in session.labels.names]
-        self.category.options = [_NO_CLASS, *names]
+        self.category.options = [_NO_CLASS, *session.labels.names]
         self.category.value = session.now.category or _NO_CLASS
         key = (session.now.category, tuple(session.parts))
         if key != self._made_for:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pcclora.adapters import list_adapters
 from pcclora.app.adapting import COMMANDS, Training
@@ -12,9 +11,8 @@ from pcclora.app.looks import TOKENS_AT_FIRST, legend_html
 from pcclora.app.predicting import Prediction
 from pcclora.errors import PccloraError
 from pcclora.runs.load import load_run
-from pcclora.tasks.registry import task_of
 from pcclora.text import visible
-from pcclora.vis.tokens import Tokens
+from pcclora.vis.tokens import Tokens, tokens_of
 
 _NO_RUN = "(none: pcclora app --run DIR, or adapt)"
 
@@ -47,9 +45,10 @@ class Predicting:
         """How the run's model cuts a cloud."""
         if self.chosen is None:
             return TOKENS_AT_FIRST
-        config: Any = self.session.runs[self.chosen].config
-        groups = config.model.groups_of(task_of(config).head)
-        return Tokens(num_groups=groups, group_size=config.model.group_size, points=config.points)
+        try:
+            return tokens_of(self.session.runs[self.chosen].config)
+        except PccloraError:  # a model that cuts nothing
+            return TOKENS_AT_FIRST
 
     def ask(self) -> Prediction:
         """Ask the run about the scan."""
@@ -93,8 +92,7 @@ class Adapting:
         self.frame, self.session, self._predicting, self._settings = frame, frame.session, predicting, settings
         gui, does = frame.server.gui, frame.does
         self._what = gui.add_dropdown("Learn", tuple(COMMANDS), initial_value="parts")
-        methods = [name for name in list_adapters() if name != "none"]
-        self._method = gui.add_dropdown("Method", methods, initial_value="clora")
+        self._method = gui.add_dropdown("Method", list_adapters(), initial_value="clora")
         self._epochs = gui.add_number("Epochs", 30, min=1, max=10000, step=1)
         self._start = gui.add_button("Adapt", icon="player-play", color="green")
         self._start.on_click(does(lambda _: self._begin()))

@@ -17,10 +17,9 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
+from pcclora.app import LOCAL
 from pcclora.errors import PccloraError
 from pcclora.extras import of_extra
-
-LOCAL = "127.0.0.1"
 
 
 class Guard:

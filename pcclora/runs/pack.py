@@ -23,6 +23,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from pcclora.adapters.files.folder import CONFIG, INSIDE, TENSORS
 from pcclora.atomic import parse_json, refuse_existing, replacing, write_json, write_text
 from pcclora.config import to_yaml
 from pcclora.engine.run_folder import RunFolder
@@ -37,8 +38,10 @@ from pcclora.tensor_file import write_tensors
 SUFFIX = ".pcclora"
 WEIGHTS = "weights.safetensors"
 _MANIFEST, _FORMAT, _MARK = "pack.json", 1, "pcclora pack sha256 "
-_ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
-_NEEDED = ("config.yaml", "versions.json", "summary.json", *_ADAPTER)
+TEXTS = ("config.yaml", "versions.json", "summary.json")
+"""The files of :func:`without_places`."""
+ADAPTER = (f"{INSIDE}/{CONFIG}", f"{INSIDE}/{TENSORS}")
+_NEEDED = (*TEXTS, *ADAPTER)
 _KNOWN = (*_NEEDED, ORIENTATION, WEIGHTS)
 _FORM = {
     "format": int,
@@ -89,7 +92,7 @@ def read_pack(path: Path, folder: Path) -> None:
         PccloraError: If it is no pack, was cut or changed, or another version wrote it.
     """
     check_regular(path)
-    (folder / "adapter").mkdir()
+    (folder / INSIDE).mkdir()
     try:
         with zipfile.ZipFile(path) as archive:
             files = _checked(archive, path)

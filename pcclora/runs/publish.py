@@ -17,11 +17,10 @@ from pcclora.hub import HubName, fetch, send
 from pcclora.paths import is_file
 from pcclora.runs import orientation
 from pcclora.runs.card import run_card
-from pcclora.runs.pack import without_places
+from pcclora.runs.pack import ADAPTER, TEXTS, without_places
 from pcclora.tasks.registry import load_run_config
 
-_RUN = ("config.yaml", "versions.json", "summary.json")
-SHARED = (CARD, CONFIG, TENSORS, *_RUN, orientation.FILE, f"{INSIDE}/{CONFIG}", f"{INSIDE}/{TENSORS}")
+SHARED = (CARD, CONFIG, TENSORS, *TEXTS, orientation.FILE, *ADAPTER)
 """The files of an adapter and of a run that are fetched."""
 
 

@@ -14,6 +14,7 @@ import logging
 import time
 from pathlib import Path
 
+from pcclora.app import LOCAL
 from pcclora.data import AXES
 from pcclora.data.readers import READERS
 from pcclora.data.sets.layouts import walk_files
@@ -25,7 +26,6 @@ from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
 
 logger = logging.getLogger("pcclora")
-LOCAL = "127.0.0.1"
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def main() -> None:
     given, _ = gather(arguments.files, images=run.task == "image")
     if arguments.ply and len(given) > 1:
         raise PccloraError(f"--ply {arguments.ply}: takes one cloud; give one file, not {len(given)}")
-    arguments.files = [one.name for one in given]
+    arguments.given, arguments.files = given, [one.name for one in given]
     answer = _both if arguments.then else _parts if run.task == "partseg" else _classes
     found, text = answer(run, arguments)
     wrote = "".join(f"wrote {target}\n" for target in (arguments.ply, arguments.png, arguments.html) if target)
@@ -75,8 +75,8 @@ def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, st
             raise PccloraError(f"--{name}: {run.path} predicts classes; this option is for {where}")
     predictions = run.predict(arguments.files, **_how(arguments))
     if arguments.png or arguments.html:
-        given, _ = gather(arguments.files, images=False)
-        _draw(classified_files(given, predictions, reading(run.config.data, **_how(arguments))), arguments, run)
+        clouds = classified_files(arguments.given, predictions, reading(run.config.data, **_how(arguments)))
+        _draw(clouds, arguments, run)
     found = class_shares(predictions)
     return found, prediction_table(found)
 

@@ -25,13 +25,13 @@ from pcclora.runs.inputs import gather
 from pcclora.runs.part_views import segmented_test_shapes
 from pcclora.runs.reload import TrainedRun
 from pcclora.runs.segmented import SegmentedCloud
-from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import PartSegmentationRun
 from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
-from pcclora.vis import Camera, Tokens, draw_clouds, draw_gallery, show, write_page, write_ply
+from pcclora.vis import Camera, draw_clouds, draw_gallery, show, write_page, write_ply
 from pcclora.vis.runs import answered_clouds, chosen_shapes, run_title, worst
 from pcclora.vis.sources import SHOWN, chosen_of, files_as_they_are, samples_of, shortened
+from pcclora.vis.tokens import tokens_of
 
 logger = logging.getLogger("pcclora")
 
@@ -128,7 +128,7 @@ def _answers(run: TrainedRun, arguments: argparse.Namespace) -> Sections:
 
 
 def _show(arguments: argparse.Namespace, sections: Sections, config: Any, *, title: str) -> None:
-    tokens = _tokens(config) if arguments.tokens else None
+    tokens = tokens_of(config) if arguments.tokens else None
     camera = Camera(azimuth=arguments.azimuth, elevation=arguments.elevation, up=arguments.up or "y")
     clouds = [cloud for own in sections.values() for cloud in own]
     captions = [heading for heading, own in sections.items() for _ in own]
@@ -149,8 +149,3 @@ def _show(arguments: argparse.Namespace, sections: Sections, config: Any, *, tit
         console.write("".join(f"wrote {target}\n" for target in written), kept=written[0])
     else:
         show(clouds, tokens=tokens, camera=camera)
-
-
-def _tokens(config: Any) -> Tokens:
-    groups = config.model.groups_of(task_of(config).head)
-    return Tokens(num_groups=groups, group_size=config.model.group_size, points=config.points)

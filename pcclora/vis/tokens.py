@@ -1,13 +1,17 @@
 """What the transformer sees of a cloud: farthest-point centres, and around each the neighbourhood that is a token."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
+from pcclora.models.points.trunk import PointMAEConfig
 from pcclora.ops import knn_points, sample_farthest_points
+from pcclora.registry import MODELS
+from pcclora.tasks.registry import task_of
 from pcclora.vis.palette import BLACK, RIGHT, part_colours, rgb
 
 SHOWN = 9
@@ -27,6 +31,22 @@ class Tokens:
     num_groups: int
     group_size: int
     points: int = 2048
+
+
+def tokens_of(config: Any) -> Tokens:
+    """Return how the model of a run cuts a cloud.
+
+    Args:
+        config: The run.
+
+    Raises:
+        PccloraError: If it cuts none.
+    """
+    model = config.model
+    if not isinstance(model, PointMAEConfig):
+        raise PccloraError(f"model '{MODELS.name_of(model)}' cuts clouds into no tokens")
+    groups = model.groups_of(task_of(config).head)
+    return Tokens(num_groups=groups, group_size=model.group_size, points=config.points)
 
 
 def token_colours(points: NDArray[np.floating], tokens: Tokens) -> NDArray[np.uint8]:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from pcclora.errors import PccloraError
+from pcclora.extras import pip_line
 from pcclora.runs.export.network import Network
 
 Run = Callable[[Sequence[Tensor]], Tensor]
-EXTRA = "pip install 'pcclora[export]'"
 _NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
@@ -46,7 +46,7 @@ class Target(ABC):
             PccloraError: With the line that installs them.
         """
         if missing := [package for package in self.needs if find_spec(package) is None]:
-            raise PccloraError(f"--to {self.name}: {', '.join(missing)} not installed: {EXTRA}")
+            raise PccloraError(f"--to {self.name}: {', '.join(missing)} not installed: {pip_line('export')}")
 
     def versions(self) -> dict[str, str | int]:
         """Return what a file depends on."""
