@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pcclora.app.scans import OpenScan
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.runs.reload import TrainedRun
 
 
@@ -79,7 +80,6 @@ def _heard() -> Iterator[list[str]]:
     heard: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("pcclora")
     logger.addHandler(handler)
     try:
         yield heard

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.text import visible
 
 PLAIN = {
@@ -25,8 +26,6 @@ PLAIN = {
 
 _LEFTOVERS = "ignore:resource_tracker:UserWarning"
 """Passed on to joblib's processes, one of which tidies up after the others when they are ended and need not say so."""
-
-logger = logging.getLogger("pcclora")
 
 
 def write(text: str, *, kept: Path | None = None) -> None:

@@ -8,7 +8,6 @@ data that only seem to be those of the run.
 
 import hashlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +20,7 @@ from pcclora.atomic import read_json, write_text
 from pcclora.data import LabelledDataset, Parts
 from pcclora.errors import PccloraError
 from pcclora.forms import check_form
-
-logger = logging.getLogger("pcclora")
+from pcclora.log import logger
 
 FILE = "data.json"
 _FORMAT = 1

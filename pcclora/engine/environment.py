@@ -1,6 +1,5 @@
 """What surrounds a run: the processes and devices it computes on, and the versions that its numbers depend on."""
 
-import logging
 import os
 import platform
 import sys
@@ -16,12 +15,12 @@ from pcclora.engine.devices import devices_here
 from pcclora.engine.settings import Training
 from pcclora.errors import PccloraError
 from pcclora.extras import of_extra
+from pcclora.log import logger
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 T = TypeVar("T")
-logger = logging.getLogger("pcclora")
 
 
 def make_accelerator(training: Training) -> "Accelerator":

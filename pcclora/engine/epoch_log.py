@@ -1,6 +1,5 @@
 """What is seen of a run while it trains: a progress bar, a line an evaluation, metrics.csv, timing.csv, trackers."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -8,8 +7,8 @@ from typing import Any, Self
 
 from pcclora.engine.run_folder import RunFolder, append_row
 from pcclora.engine.trackers import Trackers
+from pcclora.log import logger
 
-logger = logging.getLogger("pcclora")
 QUANTITIES = ("loss", "accuracy", "instance_miou")
 
 

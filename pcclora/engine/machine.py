@@ -1,6 +1,5 @@
 """Whether this machine can do what a training asks of it; asked before a folder is made for it."""
 
-import logging
 from collections.abc import Mapping
 
 import torch
@@ -11,8 +10,8 @@ from pcclora.engine.settings import Training
 from pcclora.engine.trackers import check_trackers
 from pcclora.errors import PccloraError
 from pcclora.extras import require_extra
+from pcclora.log import logger
 
-logger = logging.getLogger("pcclora")
 BF16 = ("avx512_bf16", "amx_bf16")
 """What processors of the x86 kind multiply bfloat16 with; without it they convert, and multiply float32."""
 

@@ -5,7 +5,6 @@ in the folder, and ends the run where the disk is full, as every file there does
 is lost on the way ends nothing.
 """
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +19,8 @@ from pcclora.config import read_yaml
 from pcclora.errors import PccloraError
 from pcclora.extras import EXTRAS
 from pcclora.forms import check_form
+from pcclora.log import logger
 
-logger = logging.getLogger("pcclora")
 FILE = "trackers.json"
 PROJECT = "pcclora"
 _IDS: dict[str, Callable[[Any], str]] = {"wandb": lambda run: str(run.id), "mlflow": lambda run: str(run.info.run_id)}

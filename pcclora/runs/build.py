@@ -1,6 +1,5 @@
 """The model of a run: the backbone with the task's head, and the base weights that it starts from."""
 
-import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.models.backbone import Backbone
 from pcclora.models.checkpoints.report import LoadReport
 from pcclora.models.load import load_checkpoint, weights_file
@@ -22,7 +22,6 @@ from pcclora.tasks.settings import AdaptationRun
 if TYPE_CHECKING:
     from pcclora.tasks.settings import ClassificationRun, PartSegmentationRun
 
-logger = logging.getLogger("pcclora")
 
 Run = TypeVar("Run", bound=AdaptationRun)
 NAMED_WEIGHTS = ("none", "bundled", "pretrained")

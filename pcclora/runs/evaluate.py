@@ -1,6 +1,5 @@
 """A finished run tested again, on its own data or on others, and a released model tested as it is."""
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.models.load import load_checkpoint
 from pcclora.paths import file_sha256
 from pcclora.registry import DATASETS, MODELS
@@ -26,7 +26,6 @@ from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun
 
-logger = logging.getLogger("pcclora")
 KEPT = ("task", "model", "checkpoint", "checkpoint_sha256", "adapter", "classes", "parts", "search")
 """What an evaluation's summary has from the run's."""
 

@@ -1,6 +1,5 @@
 """What a finished run is given to predict: points or pixels that are at hand, files, folders, and lists of these."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,10 @@ from pcclora.data.readers import READERS
 from pcclora.data.readers.images import IMAGE_SUFFIXES
 from pcclora.data.sets.layouts import walk_files
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.paths import is_dir
 from pcclora.tasks.base import Labels
 from pcclora.text import visible
-
-logger = logging.getLogger("pcclora")
 
 MOST_POINTS = 8192
 """Points kept of a cloud to classify, as the ``folder`` data set does; the model's own are drawn from them."""

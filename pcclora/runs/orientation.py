@@ -7,7 +7,6 @@ two-sided and four-sided each height is. A softmax regression tells the classes 
 over. Of a scan to be predicted it is asked for each axis that may be up; ``docs/up_axis.md`` has what that finds.
 """
 
-import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from pcclora.data.sets.folder import thin
 from pcclora.errors import PccloraError
 from pcclora.extras import of_extra
 from pcclora.forms import check_form
+from pcclora.log import logger
 from pcclora.text import visible
 
 FILE = "orientation.json"
@@ -44,7 +44,6 @@ _FORM = {"mean": [float], "scale": [float], "upright": [[float]], "turned": [[fl
 _FREEDOM = 0.3  # sklearn's C; chosen, as ODDS is, on objects that nothing is reported on
 
 Floats = NDArray[np.float64]
-logger = logging.getLogger("pcclora")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a trained model says of single objects: the class of each, or the part of each of its points."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pcclora.data import Axis, FolderConfig, LabelledDataset, Scan
 from pcclora.engine.devices import OneProcess
 from pcclora.engine.evaluator import Evaluation
 from pcclora.errors import PccloraError, did_you_mean
+from pcclora.log import logger
 from pcclora.runs.inputs import Files, Given, OneScan, Photos, read_each
 from pcclora.runs.orientation import warn_of_turned
 from pcclora.runs.segmented import SegmentedCloud
@@ -23,8 +23,6 @@ from pcclora.tasks.parts import PartEvaluation
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun, PartSegmentationRun
 from pcclora.text import visible
-
-logger = logging.getLogger("pcclora")
 
 UP_OPTION = "--up {0}, in Python up='{0}'"
 

@@ -1,6 +1,5 @@
 """A run that can begin: all that its configuration asks for is built, and nothing is written yet."""
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from pcclora.engine.checkpoint import Tensors
 from pcclora.engine.evaluator import Evaluation, Watched
 from pcclora.engine.loop import Batch, Job, Loss, try_one_cloud
 from pcclora.engine.machine import check_machine
+from pcclora.log import logger
 from pcclora.runs.build import build_model
 from pcclora.runs.splits import Splits
 from pcclora.tasks.base import Task
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SKEWED = 4
 """How many times the objects of the smallest class the largest may have before a word is said."""
-
-logger = logging.getLogger("pcclora")
 
 
 @dataclass(frozen=True)

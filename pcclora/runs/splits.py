@@ -1,6 +1,5 @@
 """Which samples a run trains on, looks at meanwhile, and is tested on."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from pcclora.data import LabelledDataset, Subset, stratified_split
 from pcclora.engine.data_record import FILE, DataRecord, refuse_changes, restore, unseen, warn_of_shared
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.registry import DATASETS
 from pcclora.tasks.registry import check_kind, task_of
 from pcclora.tasks.settings import AdaptationRun
@@ -38,9 +38,6 @@ class Splits:
     def of_sides(cls, sides: dict[str, LabelledDataset]) -> "Splits":
         """Read what :attr:`sides` gave."""
         return cls(sides["train"], sides.get("validation", sides["test"]), sides["test"])
-
-
-logger = logging.getLogger("pcclora")
 
 
 def load_splits(config: AdaptationRun) -> Splits:

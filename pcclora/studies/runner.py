@@ -6,7 +6,6 @@ go on. joblib runs them: in processes of this machine, on the workers of a Dask 
 there is no such scheduler, as in a SLURM array, each process takes a shard of the leaves.
 """
 
-import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, nullcontext
@@ -20,10 +19,10 @@ from pcclora.engine import console
 from pcclora.engine.environment import single_process
 from pcclora.errors import PccloraError
 from pcclora.extras import of_extra
+from pcclora.log import logger
 from pcclora.registry import load_plugin
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 LOST = ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "RayActorError", "ActorDiedError")
 """What joblib, Dask and Ray raise when a process of theirs has died."""

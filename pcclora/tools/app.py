@@ -10,7 +10,6 @@ machine alone unless --host says otherwise.
 """
 
 import argparse
-import logging
 import time
 from pathlib import Path
 
@@ -21,11 +20,10 @@ from pcclora.data.sets.layouts import walk_files
 from pcclora.engine import console
 from pcclora.errors import PccloraError
 from pcclora.extras import require_extra
+from pcclora.log import logger
 from pcclora.paths import is_dir
 from pcclora.tools.shared import cli
 from pcclora.tools.shared.parser import Parser
-
-logger = logging.getLogger("pcclora")
 
 
 def main() -> None:

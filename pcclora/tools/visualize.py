@@ -9,7 +9,6 @@ pcclora visualize scan.ply SCANS --up z --png scans.png       any files: their l
 """
 
 import argparse
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pcclora.data import AXES
 from pcclora.engine import console
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.registry import DATASETS
 from pcclora.runs.answers import answers_of, surest
 from pcclora.runs.class_views import classified_test_clouds
@@ -32,8 +32,6 @@ from pcclora.vis import Camera, draw_clouds, draw_gallery, show, write_page, wri
 from pcclora.vis.runs import answered_clouds, chosen_shapes, run_title, worst
 from pcclora.vis.sources import SHOWN, chosen_of, files_as_they_are, samples_of, shortened
 from pcclora.vis.tokens import tokens_of
-
-logger = logging.getLogger("pcclora")
 
 Sections = dict[str, list[SegmentedCloud]]
 """Heading -> objects."""

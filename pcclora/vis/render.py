@@ -5,13 +5,13 @@ the frame is drawn twice as large, a disc behind an edge is darkened (eye-dome l
 scientific visualization of large datasets", 2009), what is far pales a little, and the result is averaged down.
 """
 
-import logging
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.vis.camera import Camera, FloatArray, Size
 from pcclora.vis.offscreen import draw_open3d
 from pcclora.vis.splat import draw_splat
@@ -88,7 +88,7 @@ def _draw(
     try:
         return draw_open3d(seen, colours, size=size, focal=focal, radius=radius)
     except PccloraError as error:  # not installed, or no EGL: the other one draws the same
-        logging.getLogger(__name__).debug("drawn without Open3D: %s", error)
+        logger.debug("drawn without Open3D: %s", error)
         return draw_splat(seen, colours, size=size, focal=focal, radius=radius)
 
 

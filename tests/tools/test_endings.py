@@ -1,7 +1,6 @@
 """How the tools end: what they say where it cannot be said, what a signal does, and who else is let in."""
 
 import io
-import logging
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from pcclora.engine import console
 from pcclora.engine.lock import locked
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.tools.shared.ending import run_tool
 from tests.tools.test_tools import TINY, call, train
 
@@ -75,13 +75,10 @@ def test_every_encoding_shows_a_table(monkeypatch, encoding, shown):
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "\x9b31m", "\u202e", "\udcff", "\x07"])
-def test_no_name_reaches_the_terminal_as_it_is(capsys, monkeypatch, name):
-    # pytest's own record of the log is sent between its processes as utf-8
-    monkeypatch.setattr(logging.getLogger("pcclora"), "propagate", False)
-
+def test_no_name_reaches_the_terminal_as_it_is(capsys, caplog, name):
     def main():
         console.write(f"class {name}\n\tand more\n")
-        logging.getLogger("pcclora").info("log %s", name)
+        logger.info("log %s", name)
         warnings.warn(f"warned of\n{name}", stacklevel=1)
         raise PccloraError(f"wrong {name}")
 
@@ -91,6 +88,7 @@ def test_no_name_reaches_the_terminal_as_it_is(capsys, monkeypatch, name):
     out, err = capsys.readouterr()
     assert stopped.value.code == 2 and out == f"class {shown}\n\tand more\n"
     assert err == f"log {shown}\nwarning: warned of {shown}\nerror: wrong {shown}\n"
+    assert caplog.messages == [f"log {shown}", f"warned of {shown}"]  # as any other handler has it
 
 
 class Broken(io.StringIO):
@@ -135,7 +133,7 @@ def test_standard_error_is_worth_no_run(monkeypatch, error):
     monkeypatch.setattr(sys, "stderr", Broken(error) if error else None)
 
     def main():
-        logging.getLogger("pcclora").info("epoch 1")
+        logger.info("epoch 1")
         warnings.warn("few points", stacklevel=1)
         done.append(True)
 

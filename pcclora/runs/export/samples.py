@@ -1,6 +1,5 @@
 """Batches that an exported model is compared with eager on: the run's own test objects, if they are there."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -11,13 +10,12 @@ from torch import Tensor
 
 from pcclora.data import DataConfig, LabelledDataset, ProceduralConfig, ProceduralImagesConfig, Subset
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.registry import DATASETS
 from pcclora.runs.reload import TrainedRun
 from pcclora.runs.splits import open_side
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import ImageRun, PartSegmentationRun
-
-logger = logging.getLogger("pcclora")
 
 COUNT = 8
 """Samples in all."""

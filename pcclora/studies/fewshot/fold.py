@@ -5,7 +5,6 @@ for. A fold of a second or two must not spend longer on its files than on its tr
 """
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluator, Watched, check_finite
 from pcclora.engine.loop import Job, fit, try_one_cloud
 from pcclora.errors import PccloraError
+from pcclora.log import logger
 from pcclora.metrics.counts import count_parameters
 from pcclora.models.backbone import Classifier
 from pcclora.registry import ADAPTERS, DATASETS
@@ -50,7 +50,6 @@ TASK = Classification()
 QUERIES = 20
 """Of each class, in the literature."""
 
-logger = logging.getLogger("pcclora")
 
 Compute = Callable[[Tensor], Tensor]
 
