@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+import torch
 from torch import nn
 
 from pcclora.adapters.base import Adapter
@@ -95,6 +96,36 @@ def set_adapter(model: nn.Module, name: str) -> None:
     if name not in host:
         raise PccloraError(f"no adapter '{name}'{did_you_mean(name, host)}")
     host.activate(name)
+
+
+@contextmanager
+def attached(model: nn.Module, config: Any, name: str, *, where: str = "") -> Iterator[Adapter]:
+    """Attach an adapter that the ``with`` block fills with numbers; where the block fails, the model is as it was.
+
+    What the adapter starts from is overwritten, so no random number is used up.
+
+    Args:
+        model: As for :func:`attach`.
+        config: As for :func:`attach`.
+        name: As for :func:`attach`.
+        where: The file that the settings come from, for the message if they do not fit the model.
+    """
+    host = getattr(model, "adapters", None)
+    active = host.active if isinstance(host, AdapterHost) else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            adapter = attach(model, config, name=name)
+    except PccloraError as error:
+        if not where:
+            raise
+        raise PccloraError(f"{where}: cannot be put on this {type(model).__name__}: {error}") from error
+    try:
+        yield adapter
+    except BaseException:
+        detach(model, name)
+        if active is not None:
+            set_adapter(model, active)
+        raise
 
 
 @contextmanager

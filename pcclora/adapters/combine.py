@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
+from pcclora.adapters.attach import active_adapter, attached, host_of
 from pcclora.adapters.base import Adapter, tensors_inside
 from pcclora.adapters.files import peft_lora
 from pcclora.adapters.files.save_load import settings_of
@@ -70,19 +70,11 @@ def combine(
     beside = _beside(model, weights, parts, head)
     summed = all(part.sums for part in parts.values())
     config, tensors = (_of_parameters if summed else _of_products)(model, weights, parts)
-    active = host.active
-    with torch.random.fork_rng(devices=[]):  # what it starts from is overwritten: no random number is used up
-        adapter = attach(model, config, name=name)
-    try:
+    with attached(model, config, name) as adapter:
         if not summed:
             named = {peft_lora.PREFIX + key: tensor for key, tensor in beside.items()}
             tensors = peft_lora.from_peft(model, name, tensors | named)
         load_adapter_tensors(model, tensors | beside, name)
-    except BaseException:
-        detach(model, name)
-        if active is not None:
-            set_adapter(model, active)
-        raise
     return adapter
 
 

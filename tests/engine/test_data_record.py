@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pcclora.data import FolderConfig
-from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine.data_record import DataRecord, Object, unseen
 from pcclora.errors import PccloraError
 from pcclora.registry import DATASETS
@@ -19,6 +18,7 @@ from pcclora.runs.reload import TrainedRun
 from pcclora.runs.splits import load_splits
 from pcclora.studies.seeds import resume_seeds, train_seeds
 from pcclora.tasks.registry import load_run_config
+from tests.interrupted import interrupted
 
 
 def fill(root, *, first=0, last=8, classes=("ball", "box", "rod")):
@@ -44,18 +44,9 @@ def config(root, *overrides, task="cls"):
 
 
 @pytest.fixture
-def begun(root, tmp_path, monkeypatch):
+def begun(root, tmp_path):
     """A run that was interrupted after its first epoch."""
-    real, saved = checkpoints.save, []
-
-    def save_once(path, checkpoint):
-        if saved:
-            raise KeyboardInterrupt
-        saved.append(real(path, checkpoint))
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", save_once)
-        train(config(root), tmp_path / "run")
+    interrupted(lambda: train(config(root), tmp_path / "run"))
     return tmp_path / "run"
 
 

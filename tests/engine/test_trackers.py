@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pcclora.engine import checkpoint as checkpoints
 from pcclora.engine import trackers
 from pcclora.engine.run_folder import read_rows
 from pcclora.engine.trackers import FILE, Trackers
 from pcclora.errors import PccloraError
 from pcclora.runs.adapt import train
 from pcclora.tasks.registry import load_run_config
+from tests.interrupted import interrupted
 
 TINY = Path(__file__).parents[1] / "tiny" / "cls.yaml"
 
@@ -55,17 +55,8 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow_is_told_one_run_though_it_was_interrupted(tmp_path, monkeypatch, mlflow):
-    real, saved = checkpoints.save, []
-
-    def save_once(path, checkpoint):
-        if saved:
-            raise KeyboardInterrupt
-        saved.append(real(path, checkpoint))
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", save_once)
-        train(tiny("train.trackers=[mlflow]"), tmp_path / "run")
+def test_mlflow_is_told_one_run_though_it_was_interrupted(tmp_path, mlflow):
+    interrupted(lambda: train(tiny("train.trackers=[mlflow]"), tmp_path / "run"))
     folder = train(tiny("train.trackers=[mlflow]"), tmp_path / "run", resume=True)
     (told,) = mlflow.search_runs([mlflow.get_experiment_by_name("pcclora").experiment_id])
     assert told.info.run_name == "run" and told.data.params["train.epochs"] == "3"

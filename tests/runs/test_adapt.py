@@ -24,6 +24,7 @@ from pcclora.runs.report import protocol_of
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import TASKS, load_run_config
 from pcclora.tasks.settings import PretrainRun
+from tests.interrupted import interrupted
 
 TINY = Path(__file__).parents[1] / "tiny"
 EXACT = ("metrics.csv", "checkpoint/last.safetensors", "predictions.csv")
@@ -111,21 +112,12 @@ INTERRUPTED += [("image", "clora", "validation"), ("image", "full", "last")]
 
 
 @pytest.mark.parametrize(("task", "adapter", "selection"), INTERRUPTED)
-def test_an_interrupted_run_goes_on_exactly(tmp_path, monkeypatch, task, adapter, selection):
+def test_an_interrupted_run_goes_on_exactly(tmp_path, task, adapter, selection):
     config = tiny(task, *f"adapter={adapter}".split(), f"selection={selection}", "validation_fraction=0.3")
     if adapter == "full":
         config.train.lr = 1e-3
     whole = train(config, tmp_path / "whole")
-    real, saved = checkpoints.save, []
-
-    def save_once(path, checkpoint):
-        if saved:
-            raise KeyboardInterrupt
-        saved.append(real(path, checkpoint))
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", save_once)
-        train(config, tmp_path / "cut")
+    interrupted(lambda: train(config, tmp_path / "cut"))
     torch.rand(5)  # the resuming process has drawn something else
     assert_equal(whole, train(config, tmp_path / "cut", resume=True))
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
-from pcclora.adapters.attach import active_adapter, attach, detach, host_of, set_adapter
+from pcclora.adapters.attach import active_adapter, attached, host_of, set_adapter
 from pcclora.adapters.base import Adapter
 from pcclora.adapters.files import peft_clora, peft_lora
 from pcclora.adapters.files.card import adapter_card, write_card
@@ -125,24 +124,9 @@ def load_adapter(model: nn.Module, folder: str | Path, *, name: str = "default")
         if host.active != name:
             set_adapter(model, name)
         return cast("Adapter", host[name])
-    active = host.active if isinstance(host, AdapterHost) else None
-    with torch.random.fork_rng(devices=[]):  # what it starts from is overwritten: no random number is used up
-        adapter = _attach(model, config, name, files)
-    try:
+    with attached(model, config, name, where=str(files.settings)) as adapter:
         _fill(model, files, name)
-    except BaseException:
-        detach(model, name)
-        if active is not None:
-            set_adapter(model, active)
-        raise
     return adapter
-
-
-def _attach(model: nn.Module, config: Any, name: str, files: AdapterFiles) -> Adapter:
-    try:
-        return attach(model, config, name=name)
-    except PccloraError as error:
-        raise PccloraError(f"{files.settings}: cannot be put on this {type(model).__name__}: {error}") from error
 
 
 def _fill(model: nn.Module, files: AdapterFiles, name: str) -> None:
