@@ -22,9 +22,16 @@ _UPRIGHT = """def unit_sphere(points):
     return points / np.linalg.norm(points, axis=1).max()
 
 
+def chosen_of(names, name):
+    return name if name in names else sys.exit(f"'{{name}}' is none of {{', '.join(names)}}")
+
+
 file, *more = sys.argv[1:]
-cloud = (np.load(file) if file.endswith(".npy") else np.loadtxt(file))[:, :3]
-cloud = cloud @ np.array(card["turn"][{up}]).T  # y is up now
+try:
+    cloud = (np.load(file) if file.endswith(".npy") else np.loadtxt(file, comments=["#", "//"]))[:, :3]
+except ValueError:
+    sys.exit(f"{{file}}: neither .npy nor columns of numbers; write the points of another format by np.save")
+cloud = cloud @ np.array(card["turn"][chosen_of(card["turn"], {up})]).T  # y is up now
 cloud = (unit_sphere(cloud) if card["normalize"] else cloud).astype(np.float32)
 """
 
@@ -47,7 +54,7 @@ for i in scores.argsort()[:-4:-1]:
 _PARTS = (
     _UPRIGHT.format(up='more[1] if len(more) > 1 else card["up"]')
     + """
-category = more[0] if more else card["classes"][0]
+category = chosen_of(card["classes"], more[0] if more else card["classes"][0])
 draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((0, 0, 0, 0)))).random(len(cloud))
 chosen = np.resize(draw.argsort(kind="stable"), card["points"])  # any will do; these are the ones that pcclora takes
 scores = logits(points=cloud[chosen][None], category=np.array([card["classes"].index(category)]), query=cloud[None])[0]
@@ -55,7 +62,8 @@ names, columns = zip(*card["parts"][category].items())
 best = scores[:, columns].argmax(axis=1)
 for i, name in enumerate(names):
     print(f"{(best == i).sum():8d} points  {name}")
-np.savetxt("parts.txt", best, fmt="%d")  # a line a point, in the order of the file: the number of its part above
+np.savetxt("parts.txt", best, fmt="%d")
+print("parts.txt: a line a point, in the order of the file, with the number of its part, from 0 as above")
 """
 )
 

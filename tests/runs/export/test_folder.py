@@ -28,11 +28,16 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run_example(folder: Path, *words: object, target: str) -> list[str]:
-    """The lines that the example prints in a process that has neither pcclora nor, for ONNX, torch."""
+def call_example(folder: Path, *words: object, target: str) -> subprocess.CompletedProcess[str]:
+    """Run the example in a process that has neither pcclora nor, for ONNX, torch."""
     absent = ["pcclora", *(["torch"] if target == "onnx" else [])]
     program = ALONE.format(absent=absent, words=[str(folder / "example.py"), *map(str, words)])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
+
+
+def run_example(folder: Path, *words: object, target: str) -> list[str]:
+    """The lines that it prints."""
+    done = call_example(folder, *words, target=target)
     assert not done.returncode and not done.stderr, done.stderr
     return done.stdout.splitlines()
 
@@ -84,6 +89,19 @@ def test_a_folder_says_all_that_a_program_must_know(trained, exported):
 def test_a_class_by_the_example_is_that_of_predict(trained, exported, scan):
     expected = trained("cls").predict(scan, up="z")
     assert run_example(exported("cls", "pt2"), scan, "z", target="pt2") == top3(expected)
+
+
+@pytest.mark.slow
+def test_an_example_says_what_it_cannot_take(exported, scan, tmp_path):
+    ply = tmp_path / "scan.ply"
+    ply.write_bytes(b"ply\nformat binary_little_endian 1.0\nend_header\n\xff\x00")
+    for words, said in {
+        (ply, "chair"): f"{ply}: neither .npy nor columns of numbers; write the points of another format by np.save",
+        (scan, "chai"): "'chai' is none of ",
+        (scan, "chair", "w"): "'w' is none of x, y, z",
+    }.items():
+        done = call_example(exported("partseg", "pt2"), *words, target="pt2")
+        assert done.returncode == 1 and done.stderr.startswith(said) and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
