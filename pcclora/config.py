@@ -17,6 +17,7 @@ from pcclora.described import described
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.registry import Registry
 from pcclora.shipped import find_config
+from pcclora.text import first_line
 from pcclora.yaml_words import Written, read_tree, read_word, to_text, values_of, words_of
 
 T = TypeVar("T")
@@ -300,7 +301,7 @@ def _convert(leaves: Any, key: str, value: object, hint: Any, place: str, errors
             OmegaConf.update(leaves, key, value)
         plain = OmegaConf.to_object(leaves[key]) if OmegaConf.is_config(leaves[key]) else leaves[key]
     except (OmegaConfBaseException, OverflowError) as error:  # a whole number that no float can be
-        errors.append(f"{place}: {_first_line(error)}")
+        errors.append(f"{place}: {first_line(error, kind=False)}")
         return None
     _check_numbers(plain, place, errors)
     return plain
@@ -321,7 +322,3 @@ def _check_numbers(value: object, place: str, errors: list[str]) -> None:
 def _short(number: int) -> str:
     digits = str(number)
     return digits if len(digits) <= 20 else f"{digits[:12]}... ({len(digits)} digits)"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

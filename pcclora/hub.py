@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from pcclora.errors import PccloraError
 from pcclora.extras import pip_line
+from pcclora.text import first_line, short
 
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^\s@]+))?", re.ASCII)
 _PREFIX = "hub:"
@@ -156,13 +157,13 @@ def _telling(name: HubName, *, writing: bool = False) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise PccloraError(f"{name}: cannot be a name on the hub: {error}") from error
     except errors.LocalEntryNotFoundError as error:
-        reached = _first_line(error.__cause__ or error)
+        reached = _said(error.__cause__ or error)
         raise PccloraError(
             f"{name}: {constants.ENDPOINT} cannot be reached ({reached}), and no whole copy was fetched before; try "
             "again with a network, or give a folder"
         ) from error
     except (OSError, ValueError, _cut_line()) as error:
-        raise PccloraError(f"{name}: {constants.ENDPOINT}: {_first_line(error)}; try again") from error
+        raise PccloraError(f"{name}: {constants.ENDPOINT}: {_said(error)}; try again") from error
 
 
 _LOGIN = "log in by `hf auth login`, or set HF_TOKEN"
@@ -173,8 +174,8 @@ def _refusal(error: Any, writing: bool) -> str:
     what = "be written to" if writing else "be read"
     if status in (401, 403):
         return f"may not {what} by you; {_LOGIN}" + (" of a token that may write" if writing else "")
-    return f"cannot {what} just now: {_first_line(error)}; try again"
+    return f"cannot {what} just now: {_said(error)}; try again"
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+def _said(error: BaseException) -> str:
+    return short(first_line(error), 200)

@@ -57,6 +57,19 @@ def csv_cell(text: str) -> str:
     return shown
 
 
+def first_line(error: BaseException, *, kind: bool = True) -> str:
+    """Return the first line of what an error of another library says, for a place in a sentence of ours.
+
+    Args:
+        error: Its words may be many lines, or none.
+        kind: Begin with what kind of error it is.
+    """
+    said, name = str(error).strip(), type(error).__name__
+    if not said:
+        return name
+    return (f"{name}: " if kind else "") + said.splitlines()[0]
+
+
 def same_name(text: str) -> str:
     """Return the form of a name in which two spellings of it are equal: NFC, as most systems but macOS write names."""
     return unicodedata.normalize("NFC", text)

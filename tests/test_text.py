@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcclora.text import csv_cell, same_name, visible
+from pcclora.text import csv_cell, first_line, same_name, visible
 
 
 def test_escape_sequences_are_written_out():
@@ -31,6 +31,12 @@ def test_a_cell_is_no_formula_and_comes_back_whole(text):
     assert next(csv.reader(io.StringIO(held.getvalue()))) == [cell, "x"]
     if cell[:1] in "=+-@" and cell:
         float(cell)
+
+
+def test_an_error_without_words_still_says_what_it_is():
+    assert first_line(ValueError("no\nsuch")) == "ValueError: no"
+    assert first_line(ValueError("\nno\nsuch"), kind=False) == "no"
+    assert first_line(ImportError(), kind=False) == first_line(ImportError()) == "ImportError"
 
 
 def test_numbers_stay_numbers():

@@ -22,6 +22,7 @@ from pcclora.extras import EXTRAS, pip_line
 from pcclora.models.images.from_timm import import_timm
 from pcclora.ops import backends
 from pcclora.shipped import config_names, shipped
+from pcclora.text import first_line
 from pcclora.tools.shared.parser import Parser
 from pcclora.vis.open3d_import import import_open3d, quiet
 
@@ -92,7 +93,7 @@ def _state(module: str) -> str:
     except PccloraError as error:
         return str(error)
     except (ImportError, RuntimeError, OSError) as error:
-        return f"{module} does not load: {str(error).splitlines()[0]}"
+        return f"{module} does not load: {first_line(error, kind=False)}"
     return f"{module} {getattr(found, '__version__', '')}".rstrip()
 
 

@@ -24,6 +24,7 @@ from pcclora.errors import PccloraError
 from pcclora.limits import check_archive, check_unfolding, is_lfs_pointer, is_web_page
 from pcclora.paths import is_dir, is_file
 from pcclora.tensor_file import openable
+from pcclora.text import first_line
 
 # under which released files keep the weights; where there is a moving average of them, it is what is meant, as in timm
 CONTAINERS = (
@@ -111,8 +112,9 @@ def _read_pickle(file: Path) -> object:
     except pickle.UnpicklingError as error:
         raise PccloraError(f"{file}: {_refusal(str(error))}") from error
     except Exception as error:  # damaged bytes fail in dozens of ways inside the unpickler
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise PccloraError(f"{file}: a damaged or truncated .pth file ({reason}); download it again") from error
+        raise PccloraError(
+            f"{file}: a damaged or truncated .pth file ({first_line(error)}); download it again"
+        ) from error
 
 
 def _refusal(message: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
 from pcclora.extras import pip_line
+from pcclora.text import first_line
 
 # timm's modules whose attention calls its linear maps, all architectures of them, as docs/checkpoints.md measures
 FAMILIES = (
@@ -41,7 +42,7 @@ def import_timm() -> ModuleType:
         ) from error
     except (ImportError, RuntimeError, OSError) as error:
         raise PccloraError(
-            f"timm cannot be imported ({str(error).splitlines()[0]}): torch and torchvision do not belong together; "
+            f"timm cannot be imported ({first_line(error, kind=False)}): torch and torchvision do not belong together; "
             "install a pair of one release from PyTorch's own builds, both for the CPU or both for CUDA"
         ) from error
     return timm
@@ -94,10 +95,9 @@ def pretrained_file(architecture: str) -> Path:
         except Exception as error:  # of the hub, of its network library, of the disk
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise PccloraError(
-                f"the weights of '{architecture}' cannot be fetched ({reason}); fetch {file} of the repository "
-                f"{repository} of the Hugging Face hub where there is a network, and give checkpoint=FILE"
+                f"the weights of '{architecture}' cannot be fetched ({first_line(error)}); fetch {file} of the "
+                f"repository {repository} of the Hugging Face hub where there is a network, and give checkpoint=FILE"
             ) from error
     raise PccloraError(
         f"the repository {repository} of '{architecture}' has no weights that are read; give checkpoint=FILE"
