@@ -86,11 +86,12 @@ def find_device(name: str | torch.device) -> torch.device:
     """Return a device that is there.
 
     Args:
-        name: As torch has it: ``cpu``, ``cuda``, ``cuda:1``.
+        name: As torch has it: ``cpu``, ``cuda``, ``cuda:1``; also ``cpu:0``, as accelerate has it in several processes.
 
     Raises:
         PccloraError: If it is none, or not on this machine; the message says which are.
     """
-    if str(name) not in (known := devices_here()):
+    spelled = str(name).replace("cpu:0", "cpu")
+    if spelled not in (known := devices_here()):
         raise PccloraError(f"device '{name}': not on this machine, which has {', '.join(known)}")
-    return torch.device(name)
+    return torch.device(spelled)

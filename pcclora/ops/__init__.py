@@ -7,12 +7,13 @@ there, K > N is an error. CPU tensors use a native kernel where the package has 
 from pcclora.ops.chamfer import chamfer_distance
 from pcclora.ops.dispatch import backends
 from pcclora.ops.fps import sample_farthest_points
-from pcclora.ops.gathering import gather
+from pcclora.ops.gathering import argsort, gather
 from pcclora.ops.interpolate import interpolate_nn, interpolate_three_nn
 from pcclora.ops.knn import Neighbours, knn_points
 
 __all__ = [
     "Neighbours",
+    "argsort",
     "backends",
     "chamfer_distance",
     "gather",

@@ -1,7 +1,8 @@
-"""Rows of a point set by index."""
+"""Rows of a point set by index, and the index that sorts them."""
 
 from math import prod
 
+import torch
 from torch import Tensor
 
 from pcclora.errors import PccloraError
@@ -33,3 +34,24 @@ def gather(points: Tensor, idx: Tensor) -> Tensor:
         )
     flat = idx.reshape(idx.shape[0], prod(idx.shape[1:]), 1).expand(-1, -1, points.shape[2])
     return points.gather(1, flat).reshape(*idx.shape, points.shape[2])
+
+
+def argsort(values: Tensor, *, descending: bool = False) -> Tensor:
+    """Return the index that sorts the values of each cloud; of equal ones the lowest comes first, exported or not.
+
+    Args:
+        values: (B, N), of any real dtype.
+        descending: Whether the largest is the first.
+
+    Returns:
+        (B, N) int64, an index for :func:`gather`.
+
+    Examples:
+        >>> import torch
+        >>> from pcclora.ops import argsort
+        >>> argsort(torch.tensor([[2.0, 1.0, 2.0, 0.0]]), descending=True).tolist()
+        [[0, 2, 1, 3]]
+    """
+    if torch.onnx.is_in_onnx_export():  # ONNX has no stable sort, but its TopK takes the lower index of equal values
+        return values.topk(values.shape[1], dim=1, largest=descending, sorted=True).indices
+    return values.argsort(dim=1, descending=descending, stable=True)

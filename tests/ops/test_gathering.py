@@ -1,10 +1,11 @@
 """Rows by index, for indices of any rank."""
 
+import numpy as np
 import pytest
 import torch
 
 from pcclora.errors import PccloraError
-from pcclora.ops import gather
+from pcclora.ops import argsort, gather
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 5), (2, 4, 3), (2, 0), (2, 2, 3, 4)])
@@ -33,3 +34,11 @@ def test_an_index_outside_the_cloud_is_an_error(idx):
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(PccloraError, match=r"points \(2, 7, 3\), idx \(3, 5\)"):
         gather(torch.zeros(2, 7, 3), torch.zeros(3, 5, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_of_equal_values_the_lowest_index_is_first(dtype, descending):
+    values = torch.randint(-3, 4, (5, 200), generator=torch.Generator().manual_seed(3)).to(dtype)
+    signed = -values if descending else values
+    assert argsort(values, descending=descending).tolist() == np.argsort(signed.numpy(), 1, kind="stable").tolist()

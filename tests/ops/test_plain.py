@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pcclora.ops import interpolate_three_nn, knn_points, sample_farthest_points
+from pcclora.ops import argsort, interpolate_three_nn, knn_points, sample_farthest_points
 
 KINDS = ("uniform", "duplicates", "collinear", "lattice", "offset", "same", "tiny")
 SIZES = {"traced": (2, 40), "others": (3, 61)}
@@ -18,7 +18,15 @@ class Geometry(nn.Module):
         centers, idx = sample_farthest_points(points, K=9)
         _, skipped = sample_farthest_points(points, K=9, start=3, skip_near_origin=True)
         dists, near, _ = knn_points(centers, points, K=5)
-        return idx, skipped, near, dists, interpolate_three_nn(points, centers, torch.cat([centers, -centers], dim=2))
+        order = argsort((points[..., 0] * 4).long(), descending=True)
+        return (
+            idx,
+            skipped,
+            near,
+            dists,
+            order,
+            interpolate_three_nn(points, centers, torch.cat([centers, -centers], dim=2)),
+        )
 
 
 def batch(size: str, kind: str, cloud) -> Tensor:
@@ -31,9 +39,9 @@ def dynamic():
 
 def assert_as_eager(found: tuple[Tensor, ...], points: Tensor) -> None:
     expected = Geometry()(points)
-    for own, theirs in zip(found[:4], expected[:4], strict=True):
+    for own, theirs in zip(found[:5], expected[:5], strict=True):
         assert torch.equal(own, theirs)
-    torch.testing.assert_close(found[4], expected[4], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[5], expected[5], rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from pcclora.adapters.base import About, Adapter, AdapterConfig
 from pcclora.adapters.places import Place, find_places, prefix_tokens, token_width
 from pcclora.errors import PccloraError
+from pcclora.ops import argsort, gather
 from pcclora.registry import ADAPTERS
 
 
@@ -83,13 +84,11 @@ class SpectralBottleneck(nn.Module):
         """
         h = self.down(u)
         of_groups = h[:, self.prefix :]
-        ordered = torch.take_along_dim(of_groups, graphs.order[:, :, None], dim=1)
+        ordered = gather(of_groups, graphs.order)
         runs = ordered.view(*graphs.near.shape[:3], -1)  # (B, G / local, local, r)
         near = self._filter(runs, graphs.near, self.norm2).flatten(1, 2)
-        back = graphs.order.argsort(dim=1)
-        spectral = self._filter(of_groups, graphs.whole, self.norm1) + torch.take_along_dim(
-            near, back[:, :, None], dim=1
-        )
+        back = argsort(graphs.order)
+        spectral = self._filter(of_groups, graphs.whole, self.norm1) + gather(near, back)
         g = F.silu(h)
         return self.up(torch.cat([g[:, : self.prefix], g[:, self.prefix :] + spectral], dim=1))  # type: ignore[no-any-return]
 
@@ -175,8 +174,8 @@ def make_graphs(centers: Tensor, local: int) -> Graphs:
         raise PccloraError(
             f"pointgst: {G} groups cannot be cut into runs of {local}; choose adapter.local to divide them"
         )
-    order = z_order(centers).argsort(dim=1, stable=True)
-    runs = torch.take_along_dim(centers, order[:, :, None], dim=1).view(centers.shape[0], -1, local, 3)
+    order = argsort(z_order(centers))
+    runs = gather(centers, order).view(centers.shape[0], -1, local, 3)
     return Graphs(spectrum(centers), spectrum(runs), order)
 
 
@@ -194,7 +193,7 @@ def spectrum(points: Tensor) -> Tensor:
     laplacian = laplacian + torch.diag(1e-9 * torch.arange(n, dtype=D.dtype, device=D.device))
     vectors = torch.linalg.eigh(laplacian).eigenvectors.transpose(-1, -2)
     largest = vectors.abs().argmax(dim=-1, keepdim=True)
-    signed: Tensor = vectors * torch.take_along_dim(vectors, largest, dim=-1).sign()
+    signed: Tensor = vectors * vectors.gather(-1, largest).sign()
     return signed.to(points.dtype)
 
 

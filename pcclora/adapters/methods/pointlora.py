@@ -42,6 +42,7 @@ from pcclora.adapters.methods.lora import Factors, LoRAConfig
 from pcclora.adapters.places import Place, find_places, has_place, prefix_tokens, token_width
 from pcclora.adapters.targets import Target, attention_targets, find_targets, without_rows
 from pcclora.errors import PccloraError
+from pcclora.ops import argsort, gather
 from pcclora.registry import ADAPTERS
 
 
@@ -217,9 +218,9 @@ class PointLoRA(LowRankAdapter):
             self.seen["entropy"] = torch.stack([weight * negative_entropy(score) for weight, score in weighted]).sum()
         taken: tuple[list[Tensor], list[Tensor]] = ([], [])
         for score, own, chosen in zip(scores, sets, self.config.chosen, strict=True):
-            best = score.argsort(dim=1, descending=True, stable=True)[:, :chosen]
+            best = argsort(score.squeeze(2), descending=True)[:, :chosen]
             for part, x in zip(taken, own, strict=True):
-                part.append(torch.take_along_dim(x, best, dim=1))
+                part.append(gather(x, best))
         return taken
 
 
