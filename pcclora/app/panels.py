@@ -93,8 +93,12 @@ class Labelling:
             field = gui.add_text(label, "", hint="Its name, then Enter")
 
         def taken(_: Any) -> None:
-            take(field.value)
-            field.value = ""
+            name, field.value = field.value, ""  # emptied first: the next name may be on its way
+            try:
+                take(name)
+            except PccloraError:
+                field.value = name
+                raise
 
         form.on_submit(self.frame.does(taken))
 

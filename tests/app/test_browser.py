@@ -56,25 +56,31 @@ def tab(served):
         page.on("pageerror", lambda error: heard.append(str(error)))
         page.goto(served[2])
         page.get_by_text("no class yet").wait_for()
+        picture(page, "start", lambda pixels: (pixels != pixels[-1, 0]).any(axis=2).mean() > 0.01)  # the cloud is drawn
         yield page
         browser.close()
     assert heard == []
 
 
-def until(true, what: str) -> None:
+def until(true, what: str, *, patience: float = PATIENCE) -> None:
     """Wait for what the browser causes here."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not true():
         assert time.monotonic() < end, what
         time.sleep(0.05)
 
 
-def picture(page, name: str) -> np.ndarray:
-    """(H, W, 3) pixels of the page, without the panel."""
+def picture(page, name: str, true=lambda pixels: True) -> np.ndarray:
+    """(H, W, 3) pixels of the page without the panel, as soon as they are as they should be: drawing takes its time."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(1500)
-    page.screenshot(path=ARTEFACTS / f"app_{name}.png")
-    return imread(ARTEFACTS / f"app_{name}.png")[:, :930, :3]
+    end = time.monotonic() + PATIENCE
+    while True:
+        page.wait_for_timeout(500)
+        page.screenshot(path=ARTEFACTS / f"app_{name}.png")
+        pixels = imread(ARTEFACTS / f"app_{name}.png")[:, :930, :3]
+        if true(pixels):
+            return pixels
+        assert time.monotonic() < end, f"app_{name}.png"
 
 
 def ink(pixels: np.ndarray, colour) -> int:
@@ -85,32 +91,40 @@ def ink(pixels: np.ndarray, colour) -> int:
     return int((same & (bright[..., 0] > 0.2)).sum())
 
 
-def field(page, label: str, text: str) -> None:
+def field(page, label: str, text: str):
     """Write into a field of the panel."""
     box = page.get_by_text(label, exact=True).locator("xpath=following::input[1]")
     box.fill(text)
     box.press("Enter")
+    return box
+
+
+def name(page, label: str, text: str) -> None:
+    """Write a new name, and wait until the field takes the next one."""
+    from playwright.sync_api import expect
+
+    expect(field(page, label, text)).to_have_value("", timeout=PATIENCE * 1000)
 
 
 def test_label_by_clicks_and_rectangles_predict_and_adapt(served, tab):
     session, window, _ = served
-    field(tab, "New class", "chair")
+    name(tab, "New class", "chair")
     until(lambda: session.now.category == "chair", "the class is made")
     for part in PARTS:
-        field(tab, "New part", part)
+        name(tab, "New part", part)
         until(lambda part=part: part in session.parts, f"{part} is made")
 
     tab.mouse.click(640, 330)  # on the chair's back, wherever exactly
     until(lambda: session.selected.any(), "a click selects")
     piece = session.selected.copy()
     assert len(np.unique(session.pieces[piece])) == 1
-    assert ink(picture(tab, "selected"), (255, 0, 200)) > 200
+    picture(tab, "selected", lambda pixels: ink(pixels, (255, 0, 200)) > 200)
 
     tab.keyboard.press("1")
     until(lambda: (session.now.labels == 0).any(), "a key gives a part")
     assert np.array_equal(session.now.labels == 0, piece)
-    blue = ink(picture(tab, "labelled"), part_colours(4)[0])
-    assert blue > 200
+    colours = part_colours(4)
+    blue = ink(picture(tab, "labelled", lambda pixels: ink(pixels, colours[0]) > 200), colours[0])
 
     tab.keyboard.down("Shift")
     tab.mouse.move(420, 560)
@@ -124,13 +138,13 @@ def test_label_by_clicks_and_rectangles_predict_and_adapt(served, tab):
     picture(tab, "rectangle")
     tab.get_by_role("button", name="3 leg").click()
     until(lambda: (session.now.labels == 2).any(), "a button gives a part")
-    assert ink(picture(tab, "leg"), part_colours(4)[2]) > 200
+    picture(tab, "leg", lambda pixels: ink(pixels, colours[2]) > 200)
 
     tab.keyboard.press("Control+z")
     until(lambda: not (session.now.labels == 2).any(), "undone")
     tab.keyboard.press("Control+z")
     until(lambda: (session.now.labels == UNLABELLED).all(), "all undone")
-    assert ink(picture(tab, "undone"), part_colours(4)[0]) < blue / 10
+    picture(tab, "undone", lambda pixels: ink(pixels, colours[0]) < blue / 10)
     tab.keyboard.press("Control+Shift+z")
     until(lambda: (session.now.labels == 0).any(), "done again")
     assert np.array_equal(LabelFolder(session.labels.root).find(session.scan).labels == 0, piece)
@@ -152,17 +166,12 @@ def test_label_by_clicks_and_rectangles_predict_and_adapt(served, tab):
     tab.get_by_role("button", name="Adapt").click()
     until(lambda: window.adapting.running, "it trains")
     picture(tab, "adapting")
-    end = time.monotonic() + 10 * PATIENCE
-    while not session.runs:
-        assert time.monotonic() < end and window.adapting.running, "it is trained"
-        time.sleep(0.2)
-    until(lambda: not window.adapting.running, "it is used")
+    until(lambda: not window.adapting.running, "it is trained and used", patience=10 * PATIENCE)
     (run,) = session.runs.values()
     assert (run.task, run.classes, run.parts["chair"][0]) == ("partseg", ("chair",), "chair: back")
     predicted = session.predictions[session.paths[3], next(iter(session.runs))]
-    pixels = picture(tab, "predicted")
     common = np.bincount(predicted.labels).argmax()
-    assert ink(pixels, part_colours(4)[common]) > 500
+    picture(tab, "predicted", lambda pixels: ink(pixels, colours[common]) > 500)
 
     tab.get_by_role("tab", name="Label").click()
     tab.get_by_role("button", name="run", exact=True).click()
