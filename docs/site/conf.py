@@ -29,7 +29,7 @@ include_patterns = ["*.md", "docs/*.md", "docs/site/*.rst", "datasets/*/README.m
 exclude_patterns = [".*"]  # a virtual environment has pages of its own
 
 CONTENTS = {
-    "Your data": "docs/own_data docs/python docs/training docs/seeing docs/sharing docs/deploy docs/up_axis "
+    "Your data": "docs/own_data docs/python docs/training docs/seeing docs/sharing docs/deploy docs/trust docs/up_axis "
     "docs/formats docs/part_segmentation docs/app docs/images",
     "Methods and numbers": "docs/methods docs/adapters docs/peft docs/checkpoints docs/protocols docs/results "
     "docs/benchmarks docs/cluster",

@@ -66,6 +66,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint" / "last.safetensors"
         self.curves, self.confusion = path / "curves.png", path / "confusion.png"
         self.ious, self.gallery = path / "ious.png", path / "gallery.png"
+        self.corruptions = path / "corruptions.png"
 
     @classmethod
     def create(cls, path: Path, *, config: str, versions: Mapping[str, Any], record: DataRecord) -> "RunFolder":

@@ -29,6 +29,10 @@ _EVALUATED = _COMMON | {
     "constant?": {"*": float},
     "search?": SEARCH,
     "data_sha256?": {"*": str},
+    "corruptions?": {
+        **{"set": str, "severities": [int], "accuracy": {"*": [float]}},
+        **{"mean": float, "clean": float, "relative": float},
+    },
 }
 _COSTS = {"train_seconds": _FIGURE, "peak_memory_mb": _FIGURE}
 _ADAPTED = (

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pcclora.atomic import creating_folder, write_json
 from pcclora.data import DataConfig, LabelledDataset
 from pcclora.engine.data_record import FILE, DataRecord, objects_of, sha256_of, warn_of_shared
+from pcclora.engine.devices import Processes
 from pcclora.engine.environment import make_accelerator
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import RunFolder
@@ -21,6 +24,7 @@ from pcclora.runs.build import base_checkpoint, make_head, tell_groups
 from pcclora.runs.finish import measure
 from pcclora.runs.orientation import warn_of_turned_data
 from pcclora.runs.reload import TrainedRun
+from pcclora.runs.robustness import Trial, write_corruptions
 from pcclora.runs.splits import holds_side, open_new_files, open_side
 from pcclora.tasks.base import Labels
 from pcclora.tasks.registry import task_of
@@ -51,6 +55,7 @@ def evaluate_run(
     split: str = "test",
     overrides: Sequence[str] = (),
     new_files: bool = False,
+    corruptions: Trial | None = None,
 ) -> RunEvaluation:
     """Evaluate a finished run again, on just the objects that it had, or on others.
 
@@ -59,6 +64,7 @@ def evaluate_run(
         split: Split of the data set.
         overrides: ``key=value`` of another protocol or data set with the same classes.
         new_files: Only the objects that no side of the run has seen, as scans that came later.
+        corruptions: Test also on these.
 
     Raises:
         PccloraError: If the run or the data cannot be used, the data have other classes, or they are the run's own and
@@ -67,6 +73,8 @@ def evaluate_run(
     own, summary, folder = run.config, run.summary, run.folder
     config = run.with_overrides(overrides)
     task = task_of(config)
+    if corruptions:
+        corruptions.check(config)
     if run.is_pack and new_files:
         raise PccloraError(f"{run.path}: a pack does not say which objects the run has seen; use the run's folder")
     if run.is_pack:
@@ -87,25 +95,30 @@ def evaluate_run(
     if split != "train" and (folder.path / FILE).exists():
         warn_of_shared(DataRecord.read(folder.path / FILE).trained_on, objects, place=dataset.name)
     accelerator = make_accelerator(config.train)
-    evaluation, metrics = measure(config, dataset, run.to(accelerator.device).model, accelerator)
+    model = run.to(accelerator.device).model
+    evaluation, metrics = measure(config, dataset, model, accelerator)
     side = "new files" if new_files else f"split {split}"
     changed = {"metrics": metrics, "data": f"{dataset.name}, {side}", "samples": {split: len(dataset)}}
     changed["data_sha256"] = {split: sha256_of(objects)}
     changed["protocol"] = summary["protocol"] | task.protocol(config)
     kept = {key: summary[key] for key in KEPT if key in summary}
+    changed |= _corrupted(corruptions, config, dataset, model, accelerator, evaluation)
     return RunEvaluation(evaluation, dataset.names, kept | changed | evaluation.details())
 
 
-def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvaluation:
+def evaluate_released(config: AdaptationRun, *, split: str = "test", corruptions: Trial | None = None) -> RunEvaluation:
     """Evaluate a fine-tuned model as it was released: no adapter, its own head.
 
     Args:
         config: ``model``, ``checkpoint`` (the released file), data and protocol.
         split: Split of the data set.
+        corruptions: Test also on these.
 
     Raises:
         PccloraError: If the file or the data cannot be used, or the file has no head for the data's classes or parts.
     """
+    if corruptions:
+        corruptions.check(config)
     dataset: LabelledDataset = DATASETS.build(config.data, split=split)
     task = task_of(config)
     labels = task.labels(dataset)
@@ -132,6 +145,7 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
         "protocol": task.protocol(config),
         "samples": {split: len(dataset)},
         **labels.to_summary(),
+        **_corrupted(corruptions, config, dataset, model, accelerator, evaluation),
     }
     return RunEvaluation(evaluation, dataset.names, summary | evaluation.details())
 
@@ -139,7 +153,7 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test") -> RunEvalu
 def write_evaluation(
     result: RunEvaluation, output: Path, *, draw: Callable[[RunFolder, Mapping[str, Any]], None] | None = None
 ) -> None:
-    """Write summary.json and the predictions into a new folder, which appears whole or not at all.
+    """Write summary.json, predictions and accuracies by corruption into a new folder: it appears whole, or not at all.
 
     Args:
         result: What was measured.
@@ -152,8 +166,24 @@ def write_evaluation(
     with creating_folder(output) as temporary:
         write_json(temporary / "summary.json", result.summary)
         result.evaluation.write(temporary, names=result.names, classes=result.summary["classes"])
+        if "corruptions" in result.summary:
+            write_corruptions(result.summary["corruptions"], temporary)
         if draw:
             draw(RunFolder(temporary), result.summary)
+
+
+def _corrupted(
+    trial: Trial | None,
+    config: AdaptationRun,
+    dataset: LabelledDataset,
+    model: nn.Module,
+    accelerator: Processes,
+    clean: Evaluation,
+) -> dict[str, Any]:
+    """Return what summary.json has of corruptions, if they are asked for."""
+    if trial is None:
+        return {}
+    return {"corruptions": trial.test(config, dataset, model, accelerator, clean=clean.metrics()["accuracy"])}
 
 
 def _same_choice(one: DataConfig, other: DataConfig) -> bool:

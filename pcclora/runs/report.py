@@ -10,6 +10,7 @@ from pcclora.engine.run_folder import RunFolder
 from pcclora.registry import ADAPTERS
 from pcclora.runs.answers import answers_of, surest
 from pcclora.runs.predict import ClassPrediction
+from pcclora.runs.robustness import corruption_lines
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.text import short, tail
 
@@ -60,7 +61,8 @@ def evaluation_table(summary: Mapping[str, Any], folder: Path, *, output: Path |
         *_figures(summary),
         *_pictures(output),
     ]
-    return _table(rows, protocol_of(summary), folder, _wrong_answers(output))
+    corrupted = corruption_lines(summary["corruptions"]) if "corruptions" in summary else []
+    return _table(rows, protocol_of(summary), folder, corrupted, _wrong_answers(output))
 
 
 def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int = 3) -> str:
@@ -163,11 +165,12 @@ def _wrong_answers(path: Path | None) -> list[str]:
     return [f"{heading}: true class -> predicted class, file", *lines] if lines else []
 
 
-def _table(rows: list[tuple[str, str]], protocol: str, folder: Path, wrong: Sequence[str] = ()) -> str:
+def _table(rows: list[tuple[str, str]], protocol: str, folder: Path, *further: Sequence[str]) -> str:
     line, wide = "─" * WIDTH, max(len(name) for name, _ in rows) + 2
     body = [piece for name, value in rows for piece in _wrap(name, value, min(wide, 46))]
     notes = textwrap.wrap(f"protocol: {protocol}", WIDTH)
-    return "\n".join([line, *body, line, *([*wrong, line] if wrong else []), *notes, f"folder: {folder}", line]) + "\n"
+    sections = [piece for lines in further if lines for piece in (*lines, line)]
+    return "\n".join([line, *body, line, *sections, *notes, f"folder: {folder}", line]) + "\n"
 
 
 def _wrap(name: str, value: str, wide: int) -> list[str]:

@@ -7,19 +7,17 @@ A finished seed is never trained again, and a setting that did not finish stays 
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pcclora.data.corruptions.table import SEVERITIES
 from pcclora.engine.run_folder import RunFolder
-from pcclora.engine.summary import read_summary
 from pcclora.errors import PccloraError, did_you_mean
-from pcclora.metrics.accuracy import spread
 from pcclora.metrics.paired import PairedDifference, differences_from
-from pcclora.runs.evaluate import evaluate_run, write_evaluation
-from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import CONSTANT, weights_of
+from pcclora.studies.further import Further, further_tests, read_evaluation
 from pcclora.studies.grid import Point, points_of
 from pcclora.studies.runner import HERE, Leaf, Outcome, Workers, run_leaves
 from pcclora.studies.seeds import add_seeds, begin_seeds, holds_seeds, train_seed, write_seeds_summary
@@ -29,6 +27,7 @@ from pcclora.tasks.base import AnyTask
 from pcclora.tasks.registry import load_run_config, task_of
 from pcclora.tasks.settings import AdaptationRun
 
+CORRUPTED = "mean corruption acc."
 COSTS = ("trained", "in the head", "GMACs", "lit. GMACs", "s / epoch", "peak MB", "file")
 
 
@@ -41,6 +40,9 @@ class Comparison:
         seeds: Of each setting's runs.
         options: ``key=value`` for all settings.
         choose_on: A split of the data set that settings may be chosen on, as ``val``: every run is evaluated on it too.
+        corruptions: Names of corruptions of clouds, or of sets of them, as ``modelnet40-c``: every run is tested on
+            these too, and the table has the mean corruption accuracy.
+        severities: Of the corruptions.
         settings: Name of a setting -> its own ``key=value``.
         grid: Key -> values, tried for each setting: the point with the best mean on validation data is taken.
         tuning_seeds: How many seeds, the first ones, that mean is of.
@@ -53,6 +55,8 @@ class Comparison:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     options: list[str] = field(default_factory=list)
     choose_on: str = ""
+    corruptions: list[str] = field(default_factory=list)
+    severities: list[int] = field(default_factory=lambda: [*SEVERITIES])
     settings: dict[str, list[str]] = field(default_factory=dict)
     grid: dict[str, list[str]] = field(default_factory=dict)
     tuning_seeds: int = 2
@@ -64,6 +68,7 @@ class Comparison:
         if not self.config or not self.settings:
             raise PccloraError("a comparison needs a config and settings")
         refuse_shared_homes("settings", self.settings)
+        _ = self.tests
         if self.grid and bool(self.tuning) == bool(self.choose_on):
             raise PccloraError("grid: say by choose_on or by tuning what points are chosen on, by one of them")
         if self.grid and not 1 <= self.tuning_seeds <= len(self.seeds):
@@ -76,6 +81,11 @@ class Comparison:
     def points(self) -> list[Point]:
         """The points of the grid; one without options if there is no grid."""
         return points_of(self.grid, "grid") if self.grid else [()]
+
+    @property
+    def tests(self) -> tuple[Further, ...]:
+        """What every run is tested on beside its own test set."""
+        return further_tests(self.choose_on, self.corruptions, self.severities)
 
     def run(self, name: str, extra: list[str]) -> AdaptationRun:
         """Return the run of one setting, with further options."""
@@ -114,7 +124,7 @@ def compare(comparison: Comparison, output: Path, *, options: list[str], workers
             begin_seeds(runs[name][point], folder, comparison.seeds)
         more = comparison.seeds if comparison.grid else ()
         leaves[folder] = [
-            _leaf(f"{name}, seed {seed}", folder, seed, comparison.choose_on) for seed in add_seeds(folder, more)
+            _leaf(f"{name}, seed {seed}", folder, seed, comparison.tests) for seed in add_seeds(folder, more)
         ]
     outcome = run_leaves([leaf for own in leaves.values() for leaf in own], workers, title="settings")
     for folder, own in leaves.items():
@@ -131,18 +141,19 @@ def table(comparison: Comparison, output: Path) -> Table:
     """
     _refuse_other_data(output, comparison)
     task, split = comparison.task, comparison.choose_on
-    headings = list(task.figures.values())
+    spoilt = [test for test in comparison.tests if test.trial]
+    headings = [*task.figures.values(), *(CORRUPTED for _ in spoilt)]
     told, blank = _told(output, comparison), [""] * len(comparison.against)
     columns = [f"{headings[0]} to choose on"] if split else []
     against = [f"less {name}" for name in comparison.against]
     found = Table(["setting", *columns, *headings, *COSTS, *against, "options"], notes=_notes(output, comparison))
     for name, own in comparison.settings.items():
         folder = folder_of(output, name, comparison)
-        chosen = [_chosen_on(folder, task, split)] if split else []
+        chosen = [_further(Further(split), folder, task)] if split else []
         choice = Choice.read(home_of(output, name)) if comparison.grid else None
         made = " ".join([*own, *(() if choice is None else choice.point)])
-        found.rows.append([name, *chosen, *_figures(folder, task), *told.get(name, blank), f"`{made}`"])
-    found.rows += _constant(output, comparison)
+        found.rows.append([name, *chosen, *_figures(folder, task, spoilt), *told.get(name, blank), f"`{made}`"])
+    found.rows += _constant(output, comparison, blank=len(spoilt))
     for column, figure in enumerate(task.figures, 1 + len(columns)):
         found.best |= {(place, column) for place in _best(comparison, output, figure)}
     return found
@@ -175,7 +186,7 @@ def _choose(
 
 
 def _on_split(split: str, score: str, run: Path) -> float:
-    metrics: dict[str, float] = _evaluation(_evaluate(run, split))["metrics"]
+    metrics: dict[str, float] = Further(split).carry_out(run)["metrics"]
     return metrics[score]
 
 
@@ -206,34 +217,27 @@ def folder_of(output: Path, name: str, comparison: Comparison) -> Path:
     return chosen_folder(home, apart=bool(comparison.tuning)) if comparison.grid else home
 
 
-def _leaf(name: str, folder: Path, seed: int, split: str) -> Leaf:
+def _leaf(name: str, folder: Path, seed: int, tests: tuple[Further, ...]) -> Leaf:
     run = folder / f"seed_{seed}"
     kept = RunFolder(folder).finished and not run.exists()  # the setting's numbers were kept, its runs were not
-    file = folder / "summary.json" if kept else run / split / "summary.json"
-    return Leaf(name, file, partial(_train, folder, seed, split))
+    last = tests[-1].file(run) if tests else run / "summary.json"
+    return Leaf(name, folder / "summary.json" if kept else last, partial(_train, folder, seed, tests))
 
 
-def _train(folder: Path, seed: int, split: str) -> None:
+def _train(folder: Path, seed: int, tests: tuple[Further, ...]) -> None:
     run = train_seed(folder, seed)
-    if split:
-        _evaluate(run, split)
+    for test in tests:
+        test.carry_out(run)
 
 
-def _evaluate(run: Path, split: str) -> Path:
-    """Evaluate a finished run on a split, once, and return the summary's file."""
-    file = run / split / "summary.json"
-    if not file.is_file():
-        write_evaluation(evaluate_run(TrainedRun.open(run), split=split), run / split)
-    return file
-
-
-def _figures(folder: Path, task: AnyTask) -> list[str]:
+def _figures(folder: Path, task: AnyTask, spoilt: list[Further]) -> list[str]:
     if not RunFolder(folder).finished:
-        return ["missing", *[""] * (len(task.figures) + len(COSTS) - 1)]
+        return ["missing", *[""] * (len(task.figures) + len(spoilt) + len(COSTS) - 1)]
     summary = RunFolder(folder).read_summary()
     gmacs = summary["gmacs"]
     return [
         *(_percent(summary["metrics"], name) for name in task.figures),
+        *(_further(test, folder, task) for test in spoilt),
         f"{summary['parameters']['trained']:,}",
         f"{summary['parameters']['head']:,}" if "head" in summary["parameters"] else "",
         f"{gmacs['total']:.4f}",
@@ -244,7 +248,7 @@ def _figures(folder: Path, task: AnyTask) -> list[str]:
     ]
 
 
-def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
+def _constant(output: Path, comparison: Comparison, *, blank: int) -> list[list[str]]:
     """Return the row of an answer that needs no model, if the task has one: it is the same for all settings."""
     finished = _finished(output, comparison)
     held = RunFolder(finished[0]).read_summary().get("constant") if finished else None
@@ -253,8 +257,9 @@ def _constant(output: Path, comparison: Comparison) -> list[list[str]]:
     figures = [f"{100 * value:.1f}" for value in held.values()]
     if split := comparison.choose_on:
         files = list(finished[0].glob(f"seed_*/{split}/summary.json"))
-        chosen = [_evaluation(file)["constant"][comparison.task.score] for file in files[:1]]
+        chosen = [read_evaluation(file)["constant"][comparison.task.score] for file in files[:1]]
         figures = [f"{100 * chosen[0]:.1f}" if chosen else "", *figures]
+    figures += [""] * blank
     return [[CONSTANT, *figures, "0", *[""] * (len(COSTS) + len(comparison.against))]]
 
 
@@ -334,14 +339,9 @@ def _finished(output: Path, comparison: Comparison) -> list[Path]:
     return [folder for name in comparison.settings if RunFolder(folder := folder_of(output, name, comparison)).finished]
 
 
-def _chosen_on(folder: Path, task: AnyTask, split: str) -> str:
-    files = folder.glob(f"seed_*/{split}/summary.json") if RunFolder(folder).finished else ()
-    values = [_evaluation(file)["metrics"][task.score] for file in files]
-    return _percent({task.score: asdict(spread(values))}, task.score) if values else ""
-
-
-def _evaluation(file: Path) -> dict[str, Any]:
-    return read_summary(file, evaluation=True, remedy=f"delete {file.parent}, and it is evaluated again")
+def _further(test: Further, folder: Path, task: AnyTask) -> str:
+    figure = test.figure(folder, task.score)
+    return "" if figure is None else percent(figure["mean"], figure["std"])
 
 
 def _percent(metrics: dict[str, Any], name: str) -> str:

@@ -4,6 +4,7 @@ pcclora evaluate --run runs/cls/...
 pcclora evaluate --run runs/cls/... --checkpoint MOVED.pth votes=10
 pcclora evaluate --run runs/cls/... data=folder data.root=MY_SCANS --output results
 pcclora evaluate --run runs/cls/... --new-files        only scans that came after the training
+pcclora evaluate --run runs/cls/... --corruptions      how it stands noise, holes, occlusion ... in five severities
 pcclora evaluate --config cls/modelnet40/point_mae_full --checkpoint FILE data.root=DATA
 accelerate launch --multi_gpu --num_processes 2 "$(command -v pcclora)" evaluate --run ...
 """
@@ -18,6 +19,7 @@ from pcclora.errors import PccloraError
 from pcclora.runs.evaluate import evaluate_released, evaluate_run, write_evaluation
 from pcclora.runs.reload import TrainedRun
 from pcclora.runs.report import evaluation_table
+from pcclora.runs.robustness import Trial
 from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import AdaptationRun
 from pcclora.tools.shared import cli
@@ -32,25 +34,32 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="split of the data set (default: test)")
     parser.add_argument("--new-files", action="store_true", help="test on the objects that no side of the run has seen")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write numbers, predictions and matrix there")
+    spoilt = parser.add_argument_group("corrupted clouds")
+    spoilt.add_argument(
+        "--corruptions", nargs="*", metavar="NAME", help="which, or all; by default the fifteen of ModelNet40-C"
+    )
+    spoilt.add_argument("--severity", nargs="+", metavar="N", help="some of 1 to 5 (default: all)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="another protocol or data set, as votes=10")
     arguments = cli.parse(parser)
     if (arguments.run is None) == (arguments.config is None) or (arguments.config and not arguments.checkpoint):
         raise PccloraError("give --run DIR for a finished run, or --config FILE --checkpoint FILE for a released file")
     if arguments.new_files and (not arguments.run or arguments.split != "test"):
         raise PccloraError("--new-files: takes all that the run has not seen; it needs --run DIR, and no --split")
+    trial = _trial(arguments)
     if arguments.dry_run:
         cli.show_dry_run(_released(arguments) if arguments.config else cli.config_of(arguments), arguments)
         return
     if arguments.output and is_main_process():
         refuse_existing(arguments.output)
     if arguments.config:
-        result = evaluate_released(_released(arguments), split=arguments.split)
+        result = evaluate_released(_released(arguments), split=arguments.split, corruptions=trial)
     else:
         result = evaluate_run(
             TrainedRun.open(arguments.run, checkpoint=arguments.checkpoint),
             split=arguments.split,
             overrides=arguments.overrides,
             new_files=arguments.new_files,
+            corruptions=trial,
         )
     if not is_main_process():
         return
@@ -58,6 +67,19 @@ def main() -> None:
         write_evaluation(result, arguments.output, draw=draw_test)
     place = arguments.run or Path(arguments.checkpoint)
     console.write(evaluation_table(result.summary, place, output=arguments.output), kept=arguments.output)
+
+
+def _trial(arguments: argparse.Namespace) -> Trial | None:
+    """``--severity 1 5 votes=3``: what has a ``=`` was meant as an override."""
+    for name in ("corruptions", "severity"):
+        words = getattr(arguments, name) or []
+        arguments.overrides += [word for word in words if "=" in word]
+        setattr(arguments, name, getattr(arguments, name) and [word for word in words if "=" not in word])
+    if arguments.corruptions is None and arguments.severity:
+        raise PccloraError("--severity: is of corruptions; say --corruptions as well")
+    if arguments.corruptions is None:
+        return None
+    return Trial(arguments.corruptions, cli.whole_numbers("--severity", arguments.severity or list("12345")))
 
 
 def _released(arguments: argparse.Namespace) -> AdaptationRun:

@@ -19,6 +19,7 @@ from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.grid import COLUMNS, draw_clouds
 from pcclora.vis.image_gallery import draw_image_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
+from pcclora.vis.trust import draw_corruptions
 
 
 def draw_run(folder: RunFolder) -> None:
@@ -68,7 +69,7 @@ def chosen_shapes(run: TrainedRun) -> dict[str, SegmentedCloud]:
 
 
 def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Draw what a test gave: confusion.png of classes, ious.png of parts.
+    """Draw what a test gave: confusion.png of classes, corruptions.png where there were any, ious.png of parts.
 
     Args:
         folder: With predictions.csv; a run's, or that of an evaluation of one.
@@ -89,6 +90,8 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
     confusion = confusion_matrix(labels, guesses, num_classes=len(summary["classes"]))
     title = f"{run_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
     draw_confusion(confusion, summary["classes"], folder.confusion, title=title)
+    if "corruptions" in summary:
+        draw_corruptions(summary["corruptions"], folder.corruptions, title=run_title(summary))
 
 
 def extremes(folder: RunFolder) -> dict[str, int]:

@@ -16,6 +16,7 @@ import pytest
 
 import pcclora
 from pcclora.config import load_config
+from pcclora.data.corruptions.table import CORRUPTIONS, SETS
 from pcclora.runs.adapt import train
 from pcclora.tasks.settings import ClassificationRun, PartSegmentationRun
 from pcclora.tools.command import run
@@ -130,3 +131,14 @@ def test_the_version_is_one():
     assert f"version: {pcclora.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {pcclora.__version__} " in (ROOT / "CHANGELOG.md").read_text()
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_corruption_is_on_its_page():
+    page = (ROOT / "docs" / "trust.md").read_text()
+    lines = {line.split("`")[1]: line.replace("**", "") for line in page.splitlines() if line.startswith("| `")}
+    assert lines.keys() == CORRUPTIONS.keys()
+    for name, held in CORRUPTIONS.items():
+        if name not in ("occlusion", "lidar", "upp"):
+            assert f"| {', '.join(f'{level:g}' for level in held.levels)} |" in lines[name]
+        if ", not its" not in lines[name]:
+            assert ("ModelNet40-C" in lines[name]) == (name in SETS["modelnet40-c"])

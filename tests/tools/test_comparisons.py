@@ -75,6 +75,23 @@ def test_a_comparison_is_a_table_that_grows(comparison, tmp_path, capsys):
     assert (output / "clora_p_2" / "summary.json").stat().st_mtime_ns == kept, "a finished setting is not trained again"
 
 
+def test_a_comparison_has_the_mean_corruption_accuracy(comparison, tmp_path, capsys):
+    output = tmp_path / "results"
+    words = comparison.read_text().replace("choose_on: test\n", "corruptions: [shear, upp]\nseverities: [5]\n")
+    comparison.write_text(words.replace("seeds: [0, 1]", "seeds: [0]"))
+    assert call("results", comparison, "--output", output) == 0
+    table = capsys.readouterr().out
+    held = json.loads((output / "linear_probe" / "seed_0" / "corruptions" / "summary.json").read_text())["corruptions"]
+    heading, _, first, *_ = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    place = heading.index("mean corruption acc.")
+    assert first[place] == f"{100 * held['mean']:.1f}" and set(held["accuracy"]) == {"shear", "upp"}
+    assert call("results", comparison, "--output", output) == 0, "nothing is tested again"
+    assert capsys.readouterr().out == table
+    comparison.write_text(words.replace("upp", "up"))
+    assert call("results", comparison, "--output", tmp_path / "other") == 2
+    assert "unknown corruption 'up'; did you mean 'upp'?" in capsys.readouterr().err
+
+
 def _seconds(table, output):
     """Seconds and memory are measured, so the retrained row may have others."""
     summary = json.loads((output / "linear_probe" / "summary.json").read_text())

@@ -115,7 +115,7 @@ def see(
         points, labels = _on_ground(points, labels, v, rng)
     buried = np.zeros(len(points))
     if v.chance(settings.occlusion):
-        buried = np.min([_depth_behind(points, _direction(rng)) for _ in range(v.whole(1, settings.views))], axis=0)
+        buried = np.min([depth_behind(points, _direction(rng)) for _ in range(v.whole(1, settings.views))], axis=0)
     if v.chance(0.5):
         buried += _missing(points, v(0, settings.patches), v)
     order = -np.exp(v(0, settings.density) * (points @ _direction(rng))) * rng.random(len(points))
@@ -139,16 +139,22 @@ def _on_ground(points: Vertices, labels: Labels, v: Vary, rng: np.random.Generat
     return to_unit_sphere(both), np.concatenate([labels, np.full(count, NODES - 1)])
 
 
-def _depth_behind(points: Vertices, view: Array) -> Array:
-    """Return how far (M,) each point lies behind what a scanner in a direction sees before it; 0 where it is seen."""
+def depth_behind(points: Vertices, view: Array, *, cell: float = CELL) -> Array:
+    """Return how far (M,) each point lies behind what a scanner far away in a direction sees; 0 where it is seen.
+
+    Args:
+        points: (M, 3), none farther than 2 from the origin.
+        view: (3,) unit vector towards the scanner.
+        cell: Side of a cell of the depth image; what lies one and a half of them behind the nearest is hidden.
+    """
     side = _unit(np.cross(view, np.eye(3)[np.abs(view).argmin()]))
     flat = points @ np.stack([side, np.cross(view, side), view], axis=1)
-    row, column = np.floor((flat[:, :2].T + 2) / CELL).astype(np.int64)
-    width = int(4 / CELL) + 1
-    cell = row * width + column
+    row, column = np.floor((flat[:, :2].T + 2) / cell).astype(np.int64)
+    width = int(4 / cell) + 1
+    place = row * width + column
     nearest = np.full(width * width, -np.inf)
-    np.maximum.at(nearest, cell, flat[:, 2])
-    return np.asarray(np.maximum(nearest[cell] - flat[:, 2] - 1.5 * CELL, 0))
+    np.maximum.at(nearest, place, flat[:, 2])
+    return np.asarray(np.maximum(nearest[place] - flat[:, 2] - 1.5 * cell, 0))
 
 
 def _missing(points: Vertices, share: float, v: Vary) -> Array:
