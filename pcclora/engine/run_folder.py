@@ -15,8 +15,8 @@
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard
     trackers.json    which experiments of other trackers are told the curves
-    *.png            drawn by the tools: curves; a confusion matrix of classes, or IoU bars; a gallery of parts, or of
-                     the images that the run is surest of
+    *.png            drawn by the tools: curves; of classes a confusion matrix and how reliable confidences are, or IoU
+                     bars; a gallery of parts, or of the images that the run is surest of
 """
 
 import csv
@@ -66,7 +66,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint" / "last.safetensors"
         self.curves, self.confusion = path / "curves.png", path / "confusion.png"
         self.ious, self.gallery = path / "ious.png", path / "gallery.png"
-        self.corruptions = path / "corruptions.png"
+        self.corruptions, self.reliability = path / "corruptions.png", path / "reliability.png"
 
     @classmethod
     def create(cls, path: Path, *, config: str, versions: Mapping[str, Any], record: DataRecord) -> "RunFolder":

@@ -29,6 +29,7 @@ _EVALUATED = _COMMON | {
     "constant?": {"*": float},
     "search?": SEARCH,
     "data_sha256?": {"*": str},
+    "calibration?": {"error": float, "error_before": float, "temperature": float, "fitted_on": int, "split": str},
     "corruptions?": {
         **{"set": str, "severities": [int], "accuracy": {"*": [float]}},
         **{"mean": float, "clean": float, "relative": float},

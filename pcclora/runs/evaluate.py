@@ -21,6 +21,7 @@ from pcclora.models.load import load_checkpoint
 from pcclora.paths import file_sha256
 from pcclora.registry import DATASETS, MODELS
 from pcclora.runs.build import base_checkpoint, make_head, tell_groups
+from pcclora.runs.calibration import at_temperature
 from pcclora.runs.finish import measure
 from pcclora.runs.orientation import warn_of_turned_data
 from pcclora.runs.reload import TrainedRun
@@ -97,6 +98,7 @@ def evaluate_run(
     accelerator = make_accelerator(config.train)
     model = run.to(accelerator.device).model
     evaluation, metrics = measure(config, dataset, model, accelerator)
+    evaluation = at_temperature(evaluation, run.temperature)
     side = "new files" if new_files else f"split {split}"
     changed = {"metrics": metrics, "data": f"{dataset.name}, {side}", "samples": {split: len(dataset)}}
     changed["data_sha256"] = {split: sha256_of(objects)}

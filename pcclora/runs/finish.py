@@ -17,6 +17,7 @@ from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.metrics.counts import count_macs, count_parameters
 from pcclora.registry import ADAPTERS, MODELS
 from pcclora.runs import orientation
+from pcclora.runs.calibration import at_temperature, temperature_on
 from pcclora.runs.card import run_card
 from pcclora.runs.prepare import Prepared
 from pcclora.tasks.registry import task_of
@@ -73,6 +74,9 @@ def finish(run: Prepared, folder: RunFolder, state: Checkpoint) -> None:
     """
     config, splits = run.config, run.splits
     evaluation, metrics = measure(config, splits.test, run.model, run.accelerator, known=run.tested)
+    if splits.watched is not splits.test:
+        temperature = temperature_on(config, splits.watched, run.model, run.accelerator)
+        evaluation = at_temperature(evaluation, temperature)
     if not run.accelerator.is_main_process:
         return
     adapters.save_adapter(run.model, folder.adapter)

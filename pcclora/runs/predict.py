@@ -18,7 +18,7 @@ from pcclora.runs.inputs import Files, Given, OneScan, Photos, read_each
 from pcclora.runs.orientation import warn_of_turned
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tasks.base import Labels
-from pcclora.tasks.classification import ClassEvaluation
+from pcclora.tasks.classification import ClassEvaluation, Temperature
 from pcclora.tasks.parts import PartEvaluation
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun, PartSegmentationRun
@@ -65,6 +65,7 @@ class Predictor:
         folder: Where its files are; one says how the training scans lay.
         answer: Runs the model: what :meth:`~pcclora.tasks.base.Task.evaluator` gives -> its evaluation.
         process: Where the model computes.
+        temperature: By which logits become probabilities.
     """
 
     config: AdaptationRun
@@ -73,6 +74,7 @@ class Predictor:
     folder: Path
     answer: Callable[[Callable[[nn.Module], Evaluation]], Evaluation]
     process: OneProcess
+    temperature: Temperature
 
     def images(self, given: Sequence[Given], *, batch_size: int, top: int | None) -> list[ClassPrediction]:
         """Classify images.
@@ -175,8 +177,9 @@ class Predictor:
         self, given: Sequence[Given], dataset: LabelledDataset, batch_size: int, top: int | None
     ) -> list[ClassPrediction]:
         evaluation = cast("ClassEvaluation", self._evaluate(self.config, dataset, batch_size))
+        evaluation = replace(evaluation, temperature=self.temperature)
         names, found = self.labels.class_names, []
-        for one, row in zip(given, evaluation.logits.softmax(dim=1), strict=True):
+        for one, row in zip(given, evaluation.probabilities, strict=True):
             order = row.argsort(descending=True)[:top]
             found.append(ClassPrediction(one.name, tuple(names[i] for i in order.tolist()), row[order].numpy()))
         return found

@@ -29,6 +29,7 @@ from pcclora.runs.publish import SHARED
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.runs.sharing import share
 from pcclora.tasks.base import Labels
+from pcclora.tasks.classification import Temperature
 from pcclora.tasks.registry import load_run_config
 from pcclora.tasks.settings import AdaptationRun
 
@@ -115,6 +116,15 @@ class TrainedRun:
     def labels(self) -> Labels:
         """What its model may answer."""
         return Labels.of_summary(self.summary)
+
+    @property
+    def temperature(self) -> Temperature:
+        """What its logits are divided by before they become probabilities.
+
+        Raises:
+            PccloraError: If the run is not finished, or summary.json is damaged.
+        """
+        return Temperature.of_summary(self.summary)
 
     @property
     def task(self) -> str:
@@ -292,7 +302,7 @@ class TrainedRun:
     @property
     def _predictor(self) -> Predictor:
         process = OneProcess(self.device, self.config.train.precision)
-        return Predictor(self.config, self.labels, self.path, self.folder.path, self._answer, process)
+        return Predictor(self.config, self.labels, self.path, self.folder.path, self._answer, process, self.temperature)
 
     def _answer(self, evaluate: Callable[[nn.Module], Evaluation]) -> Evaluation:
         with self._lock:

@@ -35,6 +35,7 @@ def run_table(summary: Mapping[str, Any], folder: Path) -> str:
         ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
         ("adapter", adapter_of(summary["adapter"])),
         *_figures(summary),
+        *_calibration(summary),
         ("trained parameters", f"{parameters['trained']:,} of {parameters['total']:,} ({parameters['share']:.2%})"),
         ("GMACs carried out", f"{gmacs['total']:.4g}"),
         ("GMACs as papers count", f"{gmacs['literature']:.4g} (published form, no attention products)"),
@@ -59,6 +60,7 @@ def evaluation_table(summary: Mapping[str, Any], folder: Path, *, output: Path |
         ("model", f"{summary['model']}, weights: {weights_of(summary)}"),
         ("adapter", adapter_of(summary["adapter"])),
         *_figures(summary),
+        *_calibration(summary),
         *_pictures(output),
     ]
     corrupted = corruption_lines(summary["corruptions"]) if "corruptions" in summary else []
@@ -187,6 +189,17 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     floor = ", ".join(f"{label_of(name)} {value:.2%}" for name, value in summary["constant"].items())
     categories = [f"{name} {_mean(held['iou']):.1%}" for name, held in summary["categories"].items()]
     return [*rows, (CONSTANT, floor), ("mIoU by category", ", ".join(categories))]
+
+
+def _calibration(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how far confidence and accuracy are apart, and what temperature was fitted to which data."""
+    if "calibration" not in summary:
+        return []
+    held = summary["calibration"]
+    if not held["fitted_on"]:
+        return [("calibration error", f"{held['error']:.2%} (no temperature: the run has no validation data)")]
+    fitted = f"temperature {held['temperature']:.3g}, fitted to {held['fitted_on']} samples of split {held['split']}"
+    return [("calibration error", f"{held['error']:.2%} ({fitted}; without it {held['error_before']:.2%})")]
 
 
 def adapter_of(adapter: Mapping[str, Any]) -> str:

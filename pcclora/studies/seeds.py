@@ -143,7 +143,9 @@ def summarize_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     first = summaries[0]
     combined = {
-        key: value for key, value in first.items() if key not in ("selected_epoch", "category_parts", *AVERAGED)
+        key: value
+        for key, value in first.items()
+        if key not in ("selected_epoch", "category_parts", "calibration", *AVERAGED)
     }
     combined["metrics"] = {key: asdict(spread([s["metrics"][key] for s in summaries])) for key in first["metrics"]}
     combined |= {key: asdict(spread([s[key] for s in summaries])) for key in AVERAGED}

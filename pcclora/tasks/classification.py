@@ -1,9 +1,9 @@
 """One class a sample; the task ``cls``: one class a cloud."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,44 @@ from pcclora.engine.devices import Processes
 from pcclora.engine.evaluator import Answer, Evaluation, Evaluator
 from pcclora.engine.loop import Loss
 from pcclora.engine.run_folder import RunFolder, write_rows
+from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix, mean_class_accuracy
+from pcclora.metrics.calibration import COLDEST, HOTTEST, reliability
 from pcclora.tasks.base import Labels, Task
 from pcclora.tasks.point_clouds import PointCloudTask
 from pcclora.tasks.settings import ClassificationRun, ImageRun
 from pcclora.text import csv_cell
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What logits are divided by before they become probabilities; the predicted class does not change.
+
+    Attributes:
+        value: It; 1 leaves them.
+        fitted_on: How many samples it was fitted to; 0: it was not.
+        split: Of which split.
+    """
+
+    value: float = 1.0
+    fitted_on: int = 0
+    split: str = ""
+
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> "Temperature":
+        """Read what a summary says; an earlier version's says nothing.
+
+        Raises:
+            PccloraError: If it is no temperature.
+        """
+        held = summary.get("calibration")
+        if held is None:
+            return cls()
+        if not COLDEST <= held["temperature"] <= HOTTEST:
+            raise PccloraError(
+                f"summary.json: its temperature is {held['temperature']}; from {COLDEST:g} to {HOTTEST:g} is needed"
+            )
+        return cls(held["temperature"], held["fitted_on"], held["split"])
 
 
 @dataclass(frozen=True)
@@ -29,10 +62,12 @@ class ClassEvaluation(Evaluation):
     Attributes:
         logits: (N, C) float32, on the CPU.
         labels: (N,) int64.
+        temperature: By which they become probabilities.
     """
 
     logits: Tensor
     labels: Tensor
+    temperature: Temperature = Temperature()
 
     @classmethod
     def of(cls, passes: list[list[Answer]]) -> "ClassEvaluation":
@@ -46,9 +81,14 @@ class ClassEvaluation(Evaluation):
         return self.logits.argmax(dim=1)
 
     @property
+    def probabilities(self) -> Tensor:
+        """(N, C) float32, of each class."""
+        return (self.logits / self.temperature.value).softmax(dim=1)
+
+    @property
     def confidences(self) -> Tensor:
         """(N,) float32, the probability of the predicted class."""
-        return self.logits.softmax(dim=1).amax(dim=1)
+        return self.probabilities.amax(dim=1)
 
     def metrics(self) -> dict[str, float]:
         """Return ``loss`` (cross-entropy), ``accuracy`` and ``mean_class_accuracy``, the latter two from 0 to 1."""
@@ -56,6 +96,15 @@ class ClassEvaluation(Evaluation):
         confusion = confusion_matrix(self.labels.numpy(), self.predictions.numpy(), num_classes=classes)
         loss = F.cross_entropy(self.logits, self.labels).item()
         return {"loss": loss, "accuracy": accuracy(confusion), "mean_class_accuracy": mean_class_accuracy(confusion)}
+
+    def details(self) -> dict[str, Any]:
+        """Return the temperature, and the calibration error with it and without."""
+        right = self.predictions == self.labels
+        without = replace(self, temperature=Temperature()).confidences
+        error, before = (reliability(sure, right).error for sure in (self.confidences, without))
+        held = self.temperature
+        fitted = {"temperature": held.value, "fitted_on": held.fitted_on, "split": held.split}
+        return {"calibration": {"error": error, "error_before": before, **fitted}}
 
     def write(self, folder: Path, *, names: Sequence[str], classes: Sequence[str]) -> None:
         """Write one CSV line a sample: what it is, its class and the predicted one, by number and name, confidence."""

@@ -8,6 +8,7 @@ import numpy as np
 from pcclora.engine.run_folder import RunFolder
 from pcclora.errors import PccloraError
 from pcclora.metrics.accuracy import accuracy, confusion_matrix
+from pcclora.metrics.calibration import reliability
 from pcclora.runs.answers import remarkable
 from pcclora.runs.class_views import classified_test_clouds
 from pcclora.runs.part_views import segmented_test_shapes
@@ -19,7 +20,7 @@ from pcclora.vis.gallery import draw_gallery
 from pcclora.vis.grid import COLUMNS, draw_clouds
 from pcclora.vis.image_gallery import draw_image_gallery
 from pcclora.vis.plots import draw_confusion, draw_curves, draw_iou_bars
-from pcclora.vis.trust import draw_corruptions
+from pcclora.vis.trust import draw_corruptions, draw_reliability
 
 
 def draw_run(folder: RunFolder) -> None:
@@ -69,7 +70,7 @@ def chosen_shapes(run: TrainedRun) -> dict[str, SegmentedCloud]:
 
 
 def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Draw what a test gave: confusion.png of classes, corruptions.png where there were any, ious.png of parts.
+    """Draw what a test gave: of classes confusion.png, reliability.png and perhaps corruptions.png; ious.png of parts.
 
     Args:
         folder: With predictions.csv; a run's, or that of an evaluation of one.
@@ -87,6 +88,8 @@ def draw_test(folder: RunFolder, summary: Mapping[str, Any]) -> None:
         return
     rows = folder.read_predictions()
     labels, guesses = ([int(row[key]) for row in rows] for key in ("label", "prediction"))
+    held = reliability([row["confidence"] for row in rows], np.equal(labels, guesses))
+    draw_reliability(held, folder.reliability, title=run_title(summary), calibration=summary.get("calibration"))
     confusion = confusion_matrix(labels, guesses, num_classes=len(summary["classes"]))
     title = f"{run_title(summary)}\naccuracy {accuracy(confusion):.2%}{chosen}"
     draw_confusion(confusion, summary["classes"], folder.confusion, title=title)

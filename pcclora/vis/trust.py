@@ -1,4 +1,4 @@
-"""How far a classifier can be trusted, as PNG files: a heat map of corruptions."""
+"""How far a classifier can be trusted, as PNG files: a heat map of corruptions, a reliability diagram."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pcclora.metrics.calibration import Reliability
 from pcclora.text import visible
-from pcclora.vis.plots import drawing
+from pcclora.vis.palette import BLUE, GREY, VERMILION
+from pcclora.vis.plots import drawing, tidy_spines
 
 
 def draw_corruptions(held: Mapping[str, Any], target: Path, *, title: str) -> None:
@@ -36,3 +38,38 @@ def draw_corruptions(held: Mapping[str, Any], target: Path, *, title: str) -> No
         axes.tick_params(length=0)
         mean = f"mean {held['mean']:.1%}, {held['relative']:.1%} of clean accuracy {held['clean']:.1%}"
         axes.set_title(visible(f"{title}\n{mean}", lines=True), fontsize=10, wrap=True)
+
+
+def draw_reliability(
+    held: Reliability, target: Path, *, title: str, calibration: Mapping[str, Any] | None = None
+) -> None:
+    """Draw how often answers are right beside how sure the model is of them, and how many there are of each kind.
+
+    Args:
+        held: The answers in bins.
+        target: The PNG to write or replace.
+        title: Data set, model, adapter.
+        calibration: The entry of summary.json, for the title.
+    """
+    edges = np.linspace(0, 100, len(held.counts) + 1)
+    middles, wide, there = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0], held.counts > 0
+    with drawing(target, 5.4, 5.6) as figure:
+        above, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+        above.bar(middles[there], 100 * held.accuracy[there], 0.92 * wide, color=BLUE, label="right")
+        above.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1.2, label="as sure as right")
+        sure = 100 * held.confidence[there]
+        above.plot(sure, 100 * held.accuracy[there], "D", color=VERMILION, markersize=5, label="mean confidence")
+        above.set_ylabel("answers that are right (%)")
+        above.set_ylim(0, 102)
+        above.legend(frameon=False, fontsize=9, loc="upper left")
+        below.bar(middles, held.counts, 0.92 * wide, color=GREY)
+        below.set_ylabel("answers")
+        below.set_xlabel("confidence (%)")
+        below.set_xlim(0, 100)
+        for axes in (above, below):
+            axes.grid(alpha=0.25)
+            axes.set_axisbelow(True)
+            tidy_spines(axes)
+        fitted = bool(calibration and calibration["fitted_on"])
+        how = f", temperature {calibration['temperature']:.3g}" if calibration and fitted else ""
+        figure.suptitle(visible(f"{title}\ncalibration error {held.error:.2%}{how}", lines=True), fontsize=11)

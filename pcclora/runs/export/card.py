@@ -45,6 +45,7 @@ def card_of(
         answer = ["batch", "queries", len(names)]
     else:
         answer = ["batch", len(labels.class_names)]
+        held["temperature"] = run.temperature.value
     held |= _of_images(config) if isinstance(config, ImageRun) else _of_points(config)
     return held | {
         "inputs": {

@@ -44,7 +44,7 @@ while len(chosen) < card["points"]:  # farthest points
     chosen.append(nearest.argmax())
 points = cloud[chosen]
 points = unit_sphere(points).astype(np.float32) if card["normalize_points"] else points
-scores = logits(points=points[None])[0]
+scores = logits(points=points[None])[0] / card["temperature"]
 scores = np.exp(scores - scores.max())
 for i in scores.argsort()[:-4:-1]:
     print(f"{scores[i] / scores.sum():.4f}  {card['classes'][i]}")
@@ -76,7 +76,7 @@ if crop:  # the shorter side to size / crop, then the square in the middle
     image = image.crop((left, top, left + size, top + size))
 pixels = np.asarray(image.resize((size, size), how), np.float32) / 255
 images = ((pixels - np.float32(card["mean"])) / np.float32(card["std"])).transpose(2, 0, 1)[None]
-scores = logits(images=images)[0]
+scores = logits(images=images)[0] / card["temperature"]
 scores = np.exp(scores - scores.max())
 for i in scores.argsort()[:-4:-1]:
     print(f"{scores[i] / scores.sum():.4f}  {card['classes'][i]}")
