@@ -12,6 +12,7 @@
     predictions.csv  every test object's name, label, prediction and confidence; for parts its mIoU, points and accuracy
     predicted_parts.safetensors   with parts: of every test point the predicted part, and the probabilities
     orientation.json how the training clouds lie, to say so of scans that lie otherwise
+    likeness.safetensors  features of training objects, to say so of objects that are unlike them
     summary.json     the final numbers; it is written last, so a run that has it is finished
     tensorboard/     the curves for TensorBoard
     trackers.json    which experiments of other trackers are told the curves

@@ -19,6 +19,8 @@ from pcclora.registry import ADAPTERS, MODELS
 from pcclora.runs import orientation
 from pcclora.runs.calibration import at_temperature, temperature_on
 from pcclora.runs.card import run_card
+from pcclora.runs.likeness import FILE as LIKENESS
+from pcclora.runs.likeness import learn
 from pcclora.runs.prepare import Prepared
 from pcclora.tasks.registry import task_of
 from pcclora.tasks.settings import AdaptationRun, data_name
@@ -74,14 +76,17 @@ def finish(run: Prepared, folder: RunFolder, state: Checkpoint) -> None:
     """
     config, splits = run.config, run.splits
     evaluation, metrics = measure(config, splits.test, run.model, run.accelerator, known=run.tested)
-    if splits.watched is not splits.test:
-        temperature = temperature_on(config, splits.watched, run.model, run.accelerator)
-        evaluation = at_temperature(evaluation, temperature)
+    held_out = None if splits.watched is splits.test else splits.watched
+    if held_out is not None:
+        evaluation = at_temperature(evaluation, temperature_on(config, held_out, run.model, run.accelerator))
+    likeness = learn(config, splits.train, run.model, run.accelerator)
     if not run.accelerator.is_main_process:
         return
     adapters.save_adapter(run.model, folder.adapter)
     evaluation.write(folder.path, names=splits.test.names, classes=splits.test.class_names)
     orientation.keep(splits.train, folder.path)
+    if likeness is not None:
+        likeness.write(folder.path / LIKENESS)
     summary = _summary(run, folder, state, metrics) | evaluation.details()
     write_card(folder.adapter, run_card(config, summary, folder.read_versions()["base"].get("fingerprint")))
     write_json(folder.summary, summary)

@@ -8,6 +8,7 @@ A pack is a zip archive whose members are stored as they are::
     summary.json        the names of classes and parts, and the figures
     adapter/            what was trained
     orientation.json    how the training clouds lie, where that is known
+    likeness.safetensors  features of training objects, where there are some
     weights.safetensors the base weights, if they were asked for
 
 The comment of the archive has the sha256 of pack.json. So a pack that was cut or changed anywhere is refused.
@@ -31,6 +32,7 @@ from pcclora.errors import PccloraError
 from pcclora.forms import check_form
 from pcclora.paths import check_regular, file_sha256
 from pcclora.runs.build import NAMED_WEIGHTS
+from pcclora.runs.likeness import FILE as LIKENESS
 from pcclora.runs.orientation import FILE as ORIENTATION
 from pcclora.tasks.registry import load_run_config
 from pcclora.tensor_file import write_tensors
@@ -42,7 +44,7 @@ TEXTS = ("config.yaml", "versions.json", "summary.json")
 """The files of :func:`without_places`."""
 ADAPTER = (f"{INSIDE}/{CONFIG}", f"{INSIDE}/{TENSORS}")
 _NEEDED = (*TEXTS, *ADAPTER)
-_KNOWN = (*_NEEDED, ORIENTATION, WEIGHTS)
+_KNOWN = (*_NEEDED, ORIENTATION, LIKENESS, WEIGHTS)
 _FORM = {
     "format": int,
     "base": {"checkpoint": str, "sha256": (str, None), "fingerprint": (str, None)},

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pcclora.data import Axis, FolderConfig, LabelledDataset, Scan
 from pcclora.engine.devices import OneProcess
@@ -15,6 +15,7 @@ from pcclora.engine.evaluator import Evaluation
 from pcclora.errors import PccloraError, did_you_mean
 from pcclora.log import logger
 from pcclora.runs.inputs import Files, Given, OneScan, Photos, read_each
+from pcclora.runs.likeness import head_inputs, say_unlike, shares_nearer
 from pcclora.runs.orientation import warn_of_turned
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tasks.base import Labels
@@ -35,12 +36,15 @@ class ClassPrediction:
         source: The file, or ``points 0``, ``image 0``: its place in the list.
         classes: Names, the most probable first.
         probabilities: (C,) float32 of these.
+        unlike: How unlike the training objects it is: the share of them that are nearer to one of the others, 0 to 1;
+            None where the run does not know.
         parts: The parts of its points by another run, where that was asked for and knows its class.
     """
 
     source: str
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    unlike: float | None = None
     parts: SegmentedCloud | None = None
 
     @property
@@ -176,18 +180,31 @@ class Predictor:
     def _classes(
         self, given: Sequence[Given], dataset: LabelledDataset, batch_size: int, top: int | None
     ) -> list[ClassPrediction]:
-        evaluation = cast("ClassEvaluation", self._evaluate(self.config, dataset, batch_size))
+        seen: list[Tensor] = []
+        evaluation = cast("ClassEvaluation", self._evaluate(self.config, dataset, batch_size, seen))
         evaluation = replace(evaluation, temperature=self.temperature)
+        shares = shares_nearer(self.folder, seen, len(given))
+        say_unlike([one.name for one in given], shares)
         names, found = self.labels.class_names, []
-        for one, row in zip(given, evaluation.probabilities, strict=True):
+        for one, row, share in zip(given, evaluation.probabilities, shares, strict=True):
             order = row.argsort(descending=True)[:top]
-            found.append(ClassPrediction(one.name, tuple(names[i] for i in order.tolist()), row[order].numpy()))
+            named = tuple(names[i] for i in order.tolist())
+            found.append(ClassPrediction(one.name, named, row[order].numpy(), share))
         return found
 
-    def _evaluate(self, config: AdaptationRun, dataset: LabelledDataset, batch_size: int) -> Evaluation:
+    def _evaluate(
+        self, config: AdaptationRun, dataset: LabelledDataset, batch_size: int, seen: list[Tensor] | None = None
+    ) -> Evaluation:
+        """Run the model; what its head reads goes into ``seen``, a batch each."""
         workers = config.train.workers if len(dataset) > batch_size else 0  # starting them takes longer than one batch
         config = replace(config, train=replace(config.train, batch_size=batch_size, workers=workers))
-        return self.answer(task_of(config).evaluator(config, dataset, self.process))
+        evaluate = task_of(config).evaluator(config, dataset, self.process)
+
+        def watched(model: nn.Module) -> Evaluation:
+            with head_inputs(model, [] if seen is None else seen):
+                return evaluate(model)
+
+        return self.answer(watched)
 
     def _point_out(self, given: Sequence[Given], clouds: Sequence[NDArray[np.floating]], up: Axis) -> None:
         warn_of_turned(self.folder, clouds, [one.name for one in given], up=up, option=UP_OPTION)

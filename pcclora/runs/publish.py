@@ -17,10 +17,11 @@ from pcclora.hub import HubName, fetch, send
 from pcclora.paths import is_file
 from pcclora.runs import orientation
 from pcclora.runs.card import run_card
+from pcclora.runs.likeness import FILE as LIKENESS
 from pcclora.runs.pack import ADAPTER, TEXTS, without_places
 from pcclora.tasks.registry import load_run_config
 
-SHARED = (CARD, CONFIG, TENSORS, *TEXTS, orientation.FILE, *ADAPTER)
+SHARED = (CARD, CONFIG, TENSORS, *TEXTS, orientation.FILE, LIKENESS, *ADAPTER)
 """The files of an adapter and of a run that are fetched."""
 
 
@@ -91,8 +92,7 @@ def _of_run(run: RunFolder, name: HubName) -> tuple[dict[str, bytes | str], str]
     files: dict[str, bytes | str] = {**without_places(run)}
     own, _ = _of_adapter(run.adapter, name)
     files |= {f"{INSIDE}/{where}": content for where, content in own.items()}
-    if is_file(run.path / orientation.FILE):
-        files[orientation.FILE] = (run.path / orientation.FILE).read_bytes()
+    files |= {name: (run.path / name).read_bytes() for name in (orientation.FILE, LIKENESS) if is_file(run.path / name)}
     card, is_own = read_card(run.adapter)
     if not is_own:
         base = run.read_versions()["base"]

@@ -81,6 +81,22 @@ def prediction_table(predictions: Mapping[str, Mapping[str, float]], *, top: int
     )
 
 
+def class_answers(predictions: Iterable[ClassPrediction]) -> dict[str, dict[str, Any]]:
+    """Return of each prediction, by its source, its ``classes`` with probabilities and how ``unlike`` it is.
+
+    The latter is the share of training objects that are nearer to one another; null where the run does not know.
+    """
+    held = list(predictions)
+    shares = class_shares(held)
+    return {
+        one.source: {
+            "classes": shares[one.source],
+            "unlike": None if one.unlike is None else round(one.unlike, 3),
+        }
+        for one in held
+    }
+
+
 def class_shares(predictions: Iterable[ClassPrediction]) -> dict[str, dict[str, float]]:
     """Return of each prediction class -> probability, the most probable class first, by its source."""
     return {

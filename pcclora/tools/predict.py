@@ -19,7 +19,7 @@ from pcclora.engine import console
 from pcclora.errors import PccloraError
 from pcclora.runs.inputs import gather, reading
 from pcclora.runs.reload import TrainedRun
-from pcclora.runs.report import class_shares, part_shares, parts_table, prediction_table
+from pcclora.runs.report import class_answers, class_shares, part_shares, parts_table, prediction_table
 from pcclora.runs.segmented import SegmentedCloud
 from pcclora.tools.shared import cli
 from pcclora.vis import Camera, draw_clouds, draw_gallery
@@ -77,8 +77,7 @@ def _classes(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, st
     if arguments.png or arguments.html:
         clouds = classified_files(arguments.given, predictions, reading(run.config.data, **_how(arguments)))
         _draw(clouds, arguments, run)
-    found = class_shares(predictions)
-    return found, prediction_table(found)
+    return class_answers(predictions), prediction_table(class_shares(predictions))
 
 
 def _both(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
@@ -87,7 +86,7 @@ def _both(run: TrainedRun, arguments: argparse.Namespace) -> tuple[object, str]:
     clouds = [one.parts for one in found if one.parts is not None]
     _draw(clouds, arguments, run)
     classes, parts = class_shares(found), part_shares(clouds)
-    together = {file: {"classes": own, **parts.get(file, {})} for file, own in classes.items()}
+    together = {file: {**own, **parts.get(file, {})} for file, own in class_answers(found).items()}
     return together, prediction_table(classes) + parts_table(parts)
 
 

@@ -61,7 +61,14 @@ def assert_equal(one, other):
 def test_the_folder_holds_everything(plain):
     names = {p.name for p in plain.path.iterdir()}
     files = {"config.yaml", "versions.json", "data.json", "metrics.csv", "timing.csv", "predictions.csv"}
-    assert names == files | {"orientation.json", "summary.json", "checkpoint", "adapter", "tensorboard"}
+    assert names == files | {
+        "orientation.json",
+        "likeness.safetensors",
+        "summary.json",
+        "checkpoint",
+        "adapter",
+        "tensorboard",
+    }
     assert load_run_config(plain.config) == cls()
     summary = plain.read_summary()
     assert set(summary["metrics"]) == {"accuracy", "mean_class_accuracy"}

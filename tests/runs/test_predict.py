@@ -200,5 +200,6 @@ def test_turned_files_are_said_and_upright_ones_are_not(run, tmp_path, caplog):
     classes(run, many["z"], up="z")
     assert not caplog.messages
     classes(run, many["z"])
-    (message,) = caplog.messages
+    message, unlike = caplog.messages
+    assert "unlike the training data (as 5 % of known objects are)" in unlike
     assert "40 of 40 files" in message and message.endswith("say --up z, in Python up='z'")

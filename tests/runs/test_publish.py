@@ -21,7 +21,7 @@ from tests.runs.test_predict import write_objects
 from tests.tools.test_tools import TINY, call
 
 NAME = HubName("me/mine")
-CLOUDS = {"config.yaml", "versions.json", "summary.json", "orientation.json", CARD}
+CLOUDS = {"config.yaml", "versions.json", "summary.json", "orientation.json", "likeness.safetensors", CARD}
 INSIDE = {f"adapter/{CONFIG}", f"adapter/{TENSORS}"}
 
 
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     """A finished run on scans of the user's, from a base checkpoint of the user's."""
     place = tmp_path_factory.mktemp("secret_customer")
     for name in ("cup", "mug"):
-        write_objects(place / "scans" / name, "z", 10)
+        write_objects(place / "scans" / name, "z", 14)
     base = pcclora.create_model("point_mae_tiny", num_classes=2, **_model())
     torch.save(base.state_dict(), place / "base.pth")
     words = ["data=folder", f"data.root={place / 'scans'}", "data.up=z", f"checkpoint={place / 'base.pth'}"]

@@ -186,11 +186,11 @@ def test_every_kind_of_file_is_predicted(run, files, capsys):
     found = json.loads(capsys.readouterr().out)
     classes = json.loads((run / "summary.json").read_text())["classes"]
     assert list(found) == [str(file) for file in files]
-    for probabilities in found.values():
+    for probabilities in (own["classes"] for own in found.values()):
         assert set(probabilities) == set(classes)
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
         assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
-    same = [found[str(file)] for file in files if file.stem == "a"]
+    same = [found[str(file)]["classes"] for file in files if file.stem == "a"]
     assert all(p == pytest.approx(same[0], abs=2e-3) for p in same)  # one cloud, seven forms
     assert call("predict", files[0], "--run", run) == 0
     assert "%" in capsys.readouterr().out
