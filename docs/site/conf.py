@@ -30,7 +30,7 @@ exclude_patterns = [".*"]  # a virtual environment has pages of its own
 
 CONTENTS = {
     "Your data": "docs/own_data docs/python docs/training docs/seeing docs/sharing docs/deploy docs/trust docs/up_axis "
-    "docs/formats docs/part_segmentation docs/app docs/images",
+    "docs/formats docs/features docs/part_segmentation docs/app docs/images",
     "Methods and numbers": "docs/methods docs/adapters docs/peft docs/checkpoints docs/protocols docs/results "
     "docs/benchmarks docs/cluster",
     "Python": "docs/site/pcclora docs/site/adapters docs/site/models docs/site/data docs/site/ops docs/site/metrics "

@@ -64,7 +64,7 @@ def predict(name: str, run: TrainedRun, scan: OpenScan, category: str) -> Predic
         raise PccloraError(f"{name} predicts photographs; a run on point clouds is needed")
     wanted = None if run.task == "cls" or (not category and len(run.classes) == 1) else category or None
     with _heard() as remarks:
-        found = run.predict(scan.points, up=scan.up, category=wanted)
+        found = run.predict(scan.rows(run.features), up=scan.up, category=wanted)
     said = tuple(remark.removeprefix("points 0: ") for remark in remarks)
     if run.task == "cls":
         classes = dict(zip(found.classes, found.probabilities.tolist(), strict=True))

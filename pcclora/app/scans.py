@@ -1,5 +1,6 @@
 """A scan as the application has it: all of its points, and those few of them that a browser shows."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +46,14 @@ class OpenScan:
     def points(self) -> NDArray[np.float64]:
         """(n, 3) points that are shown, in the file's own coordinates."""
         return self.whole.points[self.kept]
+
+    def rows(self, features: Sequence[str]) -> NDArray[np.float64]:
+        """Return the points that are shown with features of theirs, (n, 3 + C).
+
+        Raises:
+            PccloraError: If the file has them not.
+        """
+        return read_scan(self.path, features=features).rows[self.kept] if features else self.points
 
     @cached_property
     def placed(self) -> FloatArray:

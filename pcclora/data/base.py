@@ -32,6 +32,7 @@ class DataConfig:
         normalize: Centre each cloud and scale it into the unit sphere.
         up: The axis of the files that is vertical; None where the source has y up.
         columns: What the columns of tables of points are; empty where they say so, or there are none.
+        features: What of a point is read beside its place; empty where that is all there is.
         how_read: The fields that say how objects are read, and not which.
     """
 
@@ -42,6 +43,7 @@ class DataConfig:
     normalize: bool = True
     up: Axis | None = None
     columns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     how_read: ClassVar[frozenset[str]] = frozenset()
 
 
@@ -53,7 +55,7 @@ class Sample:
     """One object.
 
     Attributes:
-        points: (N, 3 + C) float32: x, y, z (y up where the source says so), then C features such as a normal.
+        points: (N, 3 + C) float32: x, y, z (y up where the source says so), then its data set's ``features``.
         label: The class, an index into the data set's ``class_names``.
         part_labels: (N,) int64, the part that each point belongs to, or None where the source has none.
         path: Where the object came from, for messages and tables.
@@ -140,6 +142,7 @@ class LabelledDataset(ABC):
         parts: What each class is made of, or None where the source has no part labels.
         holds: What its samples are: ``"point clouds"`` or ``"images"``.
         fps_ordered: True where the first k points of a stored cloud are its farthest-point sample, for every k.
+        features: What of a point stands behind x, y and z, by name; further columns are nobody's.
         root: The folder that it was opened from, if any; names of samples begin below it.
         files: (len) where every sample is a file of its own, else None.
     """
@@ -151,6 +154,7 @@ class LabelledDataset(ABC):
     parts: Parts | None = None
     holds: str
     fps_ordered: bool = False
+    features: tuple[str, ...] = ()
     root: str = ""
     files: Sequence[Path] | None = None
 
@@ -254,7 +258,7 @@ class Subset(LabelledDataset):
         self.name, self.split = dataset.name, split or dataset.split
         self.class_names, self.labels = dataset.class_names, dataset.labels[self.indices]
         self.parts, self.holds, self.fps_ordered = dataset.parts, dataset.holds, dataset.fps_ordered
-        self.root = dataset.root
+        self.root, self.features = dataset.root, dataset.features
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[int(self.indices[index])]

@@ -17,11 +17,11 @@ class Cloud(NamedTuple):
     """One item of a loader, before it is batched.
 
     Attributes:
-        points: (N, 3) float32.
+        points: (N, 3 + C) float32: places, and the features of the data set.
         label: Its class.
         row: Its place in the data set.
         part_labels: (N,) int64, if asked for.
-        query: (M, 3) float32, every stored point, if asked for.
+        query: (M, 3) float32, the place of every stored point, if asked for.
         query_labels: (M,) int64, with them.
     """
 
@@ -37,7 +37,7 @@ class Batch(TypedDict):
     """What classification takes.
 
     Attributes:
-        points: (B, N, 3) float32.
+        points: (B, N, 3 + C) float32: places, and the features of the data set.
         labels: (B,) int64.
         index: (B,) int64, each sample's place in its data set.
     """
@@ -61,8 +61,8 @@ class WholeBatch(PartBatch):
     """What part segmentation is tested on: beside the points of a batch, all that each cloud has.
 
     Attributes:
-        query: (B, M, 3) float32: every stored point, augmented as ``points`` are. M is the longest cloud of the batch;
-            a shorter one is filled up with its first point.
+        query: (B, M, 3) float32: where every stored point is, augmented as ``points`` are. M is the longest cloud of
+            the batch; a shorter one is filled up with its first point.
         query_labels: (B, M) int64; :data:`PADDING` where a cloud was filled up.
         lengths: (B,) int64, points of each cloud.
     """

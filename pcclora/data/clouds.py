@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from pcclora.data.base import FloatArray, IntArray, LabelledDataset, Sample
 from pcclora.data.batches import Cloud
+from pcclora.data.features import width_of
 from pcclora.data.transforms import Draw, augment, stream
 from pcclora.errors import PccloraError
 from pcclora.ops import sample_farthest_points
@@ -57,22 +58,30 @@ class Clouds(Dataset[Cloud]):
     def __getitem__(self, key: tuple[int, int]) -> Cloud:
         epoch, index = key
         sample = self.dataset[index]
-        xyz = sample.points[:, :3]
+        cloud = sample.points[:, : 3 + width_of(self.dataset.features)]
         draw = stream(self.seed, epoch if self.redraw else 0, index, 0)
-        if len(xyz) < self.points:
-            self._report_few(f"{sample.path} has {len(xyz)} points, {self.points} are needed")
-            chosen = np.append(np.arange(len(xyz)), (draw(self.points - len(xyz)) * len(xyz)).astype(np.int64))
+        if len(cloud) < self.points:
+            self._report_few(f"{sample.path} has {len(cloud)} points, {self.points} are needed")
+            chosen = np.append(np.arange(len(cloud)), (draw(self.points - len(cloud)) * len(cloud)).astype(np.int64))
         else:
-            chosen = self._choose(xyz, index, draw)
+            chosen = self._choose(cloud[:, :3], index, draw)
         if self.whole:
-            query = self._augmented(xyz, epoch, index)
+            query = self._augmented(cloud, epoch, index)
             parts = _parts(sample)
-            return Cloud(query[chosen], sample.label, index, parts[chosen], query, parts)
-        points = self._augmented(xyz[chosen], epoch, index)
+            return Cloud(query[chosen], sample.label, index, parts[chosen], query[:, :3], parts)
+        points = self._augmented(cloud[chosen], epoch, index)
         return Cloud(points, sample.label, index, _parts(sample)[chosen] if self.part_labels else None)
 
-    def _augmented(self, xyz: FloatArray, epoch: int, index: int) -> FloatArray:
-        return augment(xyz, preset=self.augmentation, seed=self.seed, epoch=epoch, index=index, train=self.redraw)
+    def _augmented(self, cloud: FloatArray, epoch: int, index: int) -> FloatArray:
+        return augment(
+            cloud,
+            preset=self.augmentation,
+            seed=self.seed,
+            epoch=epoch,
+            index=index,
+            train=self.redraw,
+            features=self.dataset.features,
+        )
 
     def _choose(self, xyz: FloatArray, index: int, draw: Draw) -> IntArray:
         stored = np.arange(len(xyz))

@@ -131,6 +131,7 @@ class Recorded(LabelledDataset):
         self.rows, self.labels = list(rows), np.array(labels, dtype=np.int64)
         self.name, self.split, self.class_names, self.root = like.name, split, class_names, like.root
         self.parts, self.holds, self.fps_ordered = like.parts, like.holds, like.fps_ordered
+        self.features = like.features
 
     def __getitem__(self, index: int) -> Any:
         dataset, row = self.rows[index]

@@ -41,7 +41,7 @@ _ADAPTED = (
     | _COSTS
     | {
         "samples": {"train": int, "test": int},
-        "parameters": {"total": int, "trained": int, "share": float, "head?": int},
+        "parameters": {"total": int, "trained": int, "share": float, "head?": int, "channels?": int},
         "gmacs": {"total": float, "literature": float},
         "seconds_per_epoch": _FIGURE,
         "adapter_bytes": int,

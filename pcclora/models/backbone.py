@@ -5,11 +5,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from pcclora.errors import PccloraError
 from pcclora.models.checkpoints.keys import HEAD
 
 CLS_TOKENS = ("cls_token", "cls_pos")
+
+
+CHANNELS = "channels"
+"""The sub-module that reads what of a point is beside its place, in models that have one."""
 
 
 class Backbone(nn.Module):
@@ -21,6 +27,7 @@ class Backbone(nn.Module):
 
     Attributes:
         config: The dataclass it was built from.
+        channels: Of models that can have one, what reads further numbers of a point, or None.
         holds: What its inputs are: ``point clouds`` or ``images``.
         criterion: Of a pre-training model, what its loss is.
         task: ``cls``, ``partseg`` or ``pretrain``.
@@ -36,6 +43,7 @@ class Backbone(nn.Module):
     """
 
     config: Any
+    channels: Any
     holds: ClassVar[str] = "point clouds"
     criterion: ClassVar[str] = ""
     task: str = "cls"
@@ -46,7 +54,28 @@ class Backbone(nn.Module):
     modules_to_save: tuple[str, ...] = (HEAD, *CLS_TOKENS)
     places: Mapping[str, str] = MappingProxyType({})
     prefix_tokens: int = 0
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": (HEAD,)}
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim", CHANNELS), "head": (HEAD,)}
+
+    def add_channels(self, count: int) -> None:
+        """Read clouds (B, N, 3 + count): a branch beside the tokeniser starts at zero, and trains with the head.
+
+        Raises:
+            PccloraError: If the model has no place for it.
+        """
+        with torch.random.fork_rng(devices=[]):  # whatever is drawn later is what it were without the branch
+            self.channels = self.channel_branch(count)
+        self.modules_to_save = (*self.modules_to_save, CHANNELS)
+
+    def channel_branch(self, count: int) -> nn.Module:
+        """Return the branch for so many channels.
+
+        Raises:
+            PccloraError: If the model has no place for it.
+        """
+        raise PccloraError(
+            f"{type(self).__name__} knows the places of points alone; data.features is for the classifiers and part "
+            "segmenters of point_mae, point_bert, act and recon"
+        )
 
 
 class Classifier(Backbone, ABC):

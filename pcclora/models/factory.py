@@ -17,6 +17,7 @@ def create_model(
     num_classes: int = 40,
     num_parts: int = 50,
     num_categories: int = 16,
+    channels: int = 0,
     checkpoint: str | Path | None = None,
     pretrained: bool = False,
     **overrides: Any,  # fields of the model's config dataclass, each checked against its annotation
@@ -31,6 +32,8 @@ def create_model(
         num_classes: Number of classes of a classifier.
         num_parts: Number of parts of a part segmenter, of all categories together; ShapeNetPart has 50.
         num_categories: Number of categories of a part segmenter; ShapeNetPart has 16.
+        channels: Numbers of a point beside its place, as 3 for colours: clouds are (B, N, 3 + channels) then. A small
+            branch reads them; it starts at zero, and an adapter trains it beside the head.
         checkpoint: A file for :func:`load_checkpoint`, ``"bundled"`` for the weights that come with the package, or
             ``"pretrained"`` for timm's own weights of a ``timm/...`` model.
         pretrained: The same as ``checkpoint="bundled"``, and of a ``timm/...`` model as ``checkpoint="pretrained"``.
@@ -53,7 +56,12 @@ def create_model(
         raise PccloraError(f"pretrained=True and checkpoint={str(checkpoint)!r}: give one of them")
     config = _configure(name, overrides)
     model: Backbone = MODELS.build(
-        config, task=task, num_classes=num_classes, num_parts=num_parts, num_categories=num_categories
+        config,
+        task=task,
+        num_classes=num_classes,
+        num_parts=num_parts,
+        num_categories=num_categories,
+        channels=channels,
     )
     file = weights_file(config, own if pretrained else checkpoint or "none")
     if file is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import CLS_TOKENS, Backbone
+from pcclora.models.backbone import CHANNELS, CLS_TOKENS, Backbone
 from pcclora.models.checkpoints.file import read_checkpoint
 from pcclora.models.checkpoints.keys import (
     CONTRAST,
@@ -216,9 +216,11 @@ def _expected_missing(
     model: Backbone, targets: Iterable[str], loaded: Iterable[str], stored: Iterable[str], where: str
 ) -> tuple[str, ...]:
     """Return which of the model's keys the file may lack and lacks: each part whole, and never of the trunk."""
-    parts: dict[str, list[str]] = {"trunk": [], "head": [], "pre-training decoder": []}
+    parts: dict[str, list[str]] = {"trunk": [], "head": [], "pre-training decoder": [], CHANNELS: []}
     for key in targets:
-        if key not in model.fresh_tokens:
+        if key.startswith(f"{CHANNELS}."):
+            parts[CHANNELS].append(key)
+        elif key not in model.fresh_tokens:
             pretraining = "pre-training decoder" if PRETRAINING.match(key) else "trunk"
             parts["head" if HEADS.match(key) else pretraining].append(key)
     found = set(loaded)

@@ -45,11 +45,13 @@ def _build(
     num_classes: int = 0,
     num_parts: int = 0,
     num_categories: int = 0,
+    channels: int = 0,
 ) -> Backbone:
     """Build the model of one task.
 
     Raises:
-        PccloraError: If there is no such task, or not for this model, or a number that it needs is not positive.
+        PccloraError: If there is no such task, or not for this model, or a number that it needs is not positive, or it
+            has no place for channels.
     """
     if task not in TASKS:
         raise PccloraError(f"unknown task '{task}'{did_you_mean(task, TASKS)}")
@@ -62,4 +64,7 @@ def _build(
     for name, count in counts.items():
         if count < 1:
             raise PccloraError(f"{name} is {count}, 1 or more is expected")
-    return heads[task](config, **counts)
+    model = heads[task](config, **counts)
+    if channels:
+        model.add_channels(channels)
+    return model

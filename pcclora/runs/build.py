@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import nn
 
+from pcclora import adapters
+from pcclora.adapters.base import Adapter
+from pcclora.data.features import width_of
 from pcclora.errors import PccloraError
 from pcclora.log import logger
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import CHANNELS, Backbone
 from pcclora.models.checkpoints.report import LoadReport
 from pcclora.models.load import load_checkpoint, weights_file
 from pcclora.paths import is_file
@@ -52,6 +55,21 @@ def build_model(
     return model
 
 
+def attach_adapter(config: AdaptationRun, model: nn.Module) -> Adapter:
+    """Attach the run's adapter to its model.
+
+    Raises:
+        PccloraError: If it cannot act on this model, or leaves frozen what reads the points' features, which is zero.
+    """
+    adapter = adapters.attach(model, config.adapter)
+    if config.data.features and not any(p.requires_grad for p in model.get_submodule(CHANNELS).parameters()):
+        raise PccloraError(
+            f"adapter.modules_to_save is [{', '.join(adapter.modules_to_save)}], and data.features is read by "
+            f"'{CHANNELS}', which says nothing until it is trained: name it too, or leave data.features empty"
+        )
+    return adapter
+
+
 def tell_groups(config: AdaptationRun, report: LoadReport) -> None:
     """Log how many points and groups a network of a paper's size sees, beside those of the paper."""
     if report.groups:
@@ -67,6 +85,7 @@ def make_head(config: AdaptationRun, labels: Labels) -> nn.Module:
     """
     task, classes, parts = task_of(config), len(labels.class_names), labels.parts
     size = {"num_classes": classes} if parts is None else {"num_parts": len(parts.names), "num_categories": classes}
+    size |= {"channels": width_of(config.data.features)} if config.data.features else {}
     model: nn.Module = MODELS.build(config.model, task=task.head, **size)
     check_kind(
         task, f"model '{MODELS.name_of(config.model)}'", model.holds if isinstance(model, Backbone) else task.holds

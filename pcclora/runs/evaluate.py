@@ -76,6 +76,11 @@ def evaluate_run(
     task = task_of(config)
     if corruptions:
         corruptions.check(config)
+    if config.data.features != own.data.features:
+        raise PccloraError(
+            f"data.features is {_list(config.data.features)}, but {run.path} was trained with "
+            f"{_list(own.data.features)}: say that, or train another run"
+        )
     if run.is_pack and new_files:
         raise PccloraError(f"{run.path}: a pack does not say which objects the run has seen; use the run's folder")
     if run.is_pack:
@@ -121,6 +126,8 @@ def evaluate_released(config: AdaptationRun, *, split: str = "test", corruptions
     """
     if corruptions:
         corruptions.check(config)
+    if config.data.features:
+        raise PccloraError("data.features: a released model knows places alone; leave it out, or evaluate a run")
     dataset: LabelledDataset = DATASETS.build(config.data, split=split)
     task = task_of(config)
     labels = task.labels(dataset)
@@ -186,6 +193,10 @@ def _corrupted(
     if trial is None:
         return {}
     return {"corruptions": trial.test(config, dataset, model, accelerator, clean=clean.metrics()["accuracy"])}
+
+
+def _list(names: Sequence[str]) -> str:
+    return f"[{', '.join(names)}]"
 
 
 def _same_choice(one: DataConfig, other: DataConfig) -> bool:

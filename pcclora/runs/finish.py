@@ -1,5 +1,6 @@
 """What a run leaves: test figures by its protocol, predictions, the adapter's files, summary.json."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from pcclora.engine.data_record import FILE, DataRecord
 from pcclora.engine.evaluator import Evaluation
 from pcclora.engine.run_folder import TIMING, RunFolder, read_rows
 from pcclora.metrics.counts import count_macs, count_parameters
+from pcclora.models.backbone import CHANNELS
 from pcclora.registry import ADAPTERS, MODELS
 from pcclora.runs import orientation
 from pcclora.runs.calibration import at_temperature, temperature_on
@@ -98,9 +100,8 @@ def _balance(config: AdaptationRun) -> dict[str, str]:
     return {name: value for name, value in held.items() if value == "balanced"}
 
 
-def _trained_in_head(model: nn.Module) -> int:
-    """Return how many numbers train in the head, as wide as the adapter makes it."""
-    names: tuple[str, ...] = getattr(model, "head_names", ())
+def _trained_in(model: nn.Module, names: Sequence[str]) -> int:
+    """Return how many numbers train in these sub-modules, as wide as the adapter makes them."""
     return sum(p.numel() for name in names for p in model.get_submodule(name).parameters() if p.requires_grad)
 
 
@@ -134,7 +135,8 @@ def _summary(run: Prepared, folder: RunFolder, state: Checkpoint, metrics: dict[
             "total": parameters.total,
             "trained": parameters.trainable,
             "share": parameters.share,
-            "head": _trained_in_head(model),
+            "head": _trained_in(model, getattr(model, "head_names", ())),
+            **({CHANNELS: _trained_in(model, (CHANNELS,))} if config.data.features else {}),
         },
         "gmacs": {"total": macs.total / 1e9, "literature": macs.literature / 1e9},
         "train_seconds": seconds,

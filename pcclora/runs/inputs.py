@@ -25,6 +25,7 @@ from pcclora.data import (
     read_scan,
     turn_upright,
 )
+from pcclora.data.features import columns_of, unit, width_of
 from pcclora.data.readers import READERS
 from pcclora.data.readers.images import IMAGE_SUFFIXES
 from pcclora.data.sets.layouts import walk_files
@@ -47,11 +48,13 @@ class Given:
 
     Attributes:
         name: The file as it was written, or ``points 0``, ``image 0``: its place in the list.
-        content: The file, points (N, 3) float64, or pixels (H, W, 3) uint8.
+        content: The file, points (N, 3 + C) float64, or pixels (H, W, 3) uint8.
+        features: What the C columns of points are.
     """
 
     name: str
     content: Path | NDArray[Any]
+    features: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -61,12 +64,24 @@ class Given:
     def scan(self, how: FolderConfig) -> Scan:
         """Return all its points in their order, as they are."""
         if isinstance(self.content, Path):
-            return read_scan(self.content, columns=how.columns or None)
-        return Scan(self.content)
+            return read_scan(self.content, columns=how.columns or None, features=how.features)
+        points, beside = np.split(self._rows(how), [3], axis=1)
+        return Scan(points, features=beside.astype(np.float32) if how.features else None)
 
     def cloud(self, how: FolderConfig) -> NDArray[np.float32]:
         """Return its points as a classifier sees them."""
-        return read_cloud(self.content, how) if isinstance(self.content, Path) else as_cloud(self.content, how)
+        return read_cloud(self.content, how) if isinstance(self.content, Path) else as_cloud(self._rows(how), how)
+
+    def _rows(self, how: FolderConfig) -> NDArray[np.float64]:
+        """Return points that are at hand with the features that are wanted of theirs, (N, 3 + C)."""
+        rows = np.asarray(self.content)
+        missing = [name for name in how.features if name not in self.features]
+        if missing:
+            raise PccloraError(
+                f"{self.name}: has no {missing[0]}, which the run reads of each point; its {rows.shape[1]} columns are "
+                f"{' '.join(('x y z', *self.features))}"
+            )
+        return np.concatenate([rows[:, :3], *(rows[:, columns_of(n, self.features)] for n in how.features)], axis=1)
 
     def pixels(self) -> NDArray[np.uint8]:
         """Return the pixels of an image."""
@@ -86,7 +101,7 @@ class Files(PointCloudDataset):
 
     def __init__(self, given: Sequence[Given], class_names: Sequence[str], how: FolderConfig) -> None:
         self.class_names, self.labels = tuple(class_names), np.zeros(len(given), np.int64)
-        self.given = given
+        self.given, self.features = given, how.features
         self.clouds = read_each(given, lambda one: one.cloud(how))
 
     def __getitem__(self, index: int) -> Sample:
@@ -126,7 +141,7 @@ class OneScan(PointCloudDataset):
 
     def __init__(self, given: Given, scan: Scan, labels: Labels, label: int, how: FolderConfig) -> None:
         self.class_names, self.parts, self.labels = labels.class_names, labels.parts, np.array([label])
-        points = turn_upright(scan.points, how.up)
+        points, self.features = turn_upright(scan.rows, how.up, how.features), how.features
         cloud = normalize_unit_sphere(points) if how.normalize else points.astype(np.float32)
         unknown = labels.required_parts.of_class[label][0]  # a loader wants some part; nothing looks at it
         self.sample = Sample(cloud, label, np.full(len(cloud), unknown), given.name)
@@ -135,13 +150,16 @@ class OneScan(PointCloudDataset):
         return self.sample
 
 
-def gather(inputs: Input | Sequence[Input], *, images: bool) -> tuple[list[Given], bool]:
+def gather(
+    inputs: Input | Sequence[Input], *, images: bool, features: tuple[str, ...] = ()
+) -> tuple[list[Given], bool]:
     """Return the objects that are meant, in order, and whether it is a single one rather than a list of them.
 
     Args:
-        inputs: Points (N, 3) or pixels (H, W, 3), a file, a folder, or a list of these. A folder stands for all files
-            below it that can be read, sorted; what is left out there is counted and said.
+        inputs: Points (N, 3 + C) or pixels (H, W, 3), a file, a folder, or a list of these. A folder stands for all
+            files below it that can be read, sorted; what is left out there is counted and said.
         images: Whether pictures are meant, or clouds.
+        features: What the C further columns of points are.
 
     Raises:
         PccloraError: If one is none of these, or a folder has no file that can be read.
@@ -157,7 +175,8 @@ def gather(inputs: Input | Sequence[Input], *, images: bool) -> tuple[list[Given
             found += [Given(str(path), path) for path in (_below(file, images) if is_dir(file) else [file])]
         else:
             name = f"{'image' if images else 'points'} {place}"
-            found.append(Given(name, _pixels(one, name) if images else _points(one, name)))
+            content = _pixels(one, name) if images else _points(one, name, features)
+            found.append(Given(name, content, features))
     return found, single and not (isinstance(inputs, str | Path) and is_dir(Path(inputs)))
 
 
@@ -177,6 +196,7 @@ def reading(own: DataConfig, *, up: Axis | None = None, columns: Sequence[str] =
         normalize=own.normalize,
         up=up or own.up or "y",
         columns=tuple(columns or own.columns),
+        features=own.features,
     )
 
 
@@ -214,19 +234,29 @@ def _below(folder: Path, images: bool) -> list[Path]:
     return files
 
 
-def _points(values: Any, name: str) -> NDArray[np.float64]:
-    array = _array(values, name, images=False)
-    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "fiu":
-        more = "; several clouds are a list" if array.ndim == 3 else "; take the first three: points[:, :3]"
-        hint = more if array.ndim == 3 or (array.ndim == 2 and array.shape[1] > 3) else ""
-        raise PccloraError(f"{name}: shape {array.shape} of {array.dtype}; numbers (N, 3), N from 1, are needed{hint}")
+def _points(values: Any, name: str, features: tuple[str, ...]) -> NDArray[np.float64]:
+    array, width = _array(values, name, images=False), 3 + width_of(features)
+    if array.ndim != 2 or array.shape[1] != width or not len(array) or array.dtype.kind not in "fiu":
+        more = "; several clouds are a list" if array.ndim == 3 else f"; take the first {width}: points[:, :{width}]"
+        hint = more if array.ndim == 3 or (array.ndim == 2 and array.shape[1] > width) else ""
+        what = f" (x y z and {' and '.join(features)})" if features else ""
+        raise PccloraError(
+            f"{name}: shape {array.shape} of {array.dtype}; numbers (N, {width}){what}, N from 1, are needed{hint}"
+        )
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():  # in a file they are left out; here the answers stand in the order of the points
         raise PccloraError(
             f"{name}: {bad.sum()} of {len(array)} points are NaN or infinite, the first is number {bad.argmax()}; "
             "leave them out: points[np.isfinite(points).all(axis=1)]"
         )
-    return array.astype(np.float64)
+    rows = array.astype(np.float64)
+    for feature in features:
+        own = rows[:, columns_of(feature, features)]
+        if feature == "normal":
+            own[:] = unit(own)
+        elif own.min() < 0 or own.max() > 1:
+            raise PccloraError(f"{name}: its {feature} goes from {own.min():g} to {own.max():g}; [0, 1] is expected")
+    return rows
 
 
 def _pixels(values: Any, name: str) -> NDArray[np.uint8]:

@@ -46,7 +46,7 @@ def segmented_test_shapes(run: TrainedRun, indices: Sequence[int] | None = None)
         parts, probabilities = predicted[index]
         shapes.append(
             SegmentedCloud(
-                points=cloud.query if whole else cloud.points,
+                points=cloud.query if whole else cloud.points[:, :3],
                 category=dataset.class_names[cloud.label],
                 part_names=predicted.parts.names,
                 parts=predicted.parts.of_class[cloud.label],

@@ -101,7 +101,7 @@ class Predictor:
             PccloraError: If some cannot be read; all are named.
         """
         dataset = Files(given, self.labels.class_names, how)
-        self._point_out(given, dataset.clouds, how.up)
+        self._point_out(given, [cloud[:, :3] for cloud in dataset.clouds], how.up)
         return self._classes(given, dataset, batch_size, top)
 
     def parts(
@@ -126,7 +126,7 @@ class Predictor:
             OneScan(one, scan, self.labels, names.index(category), how)
             for one, scan, category in zip(given, scans, categories, strict=True)
         ]
-        self._point_out(given, [dataset.sample.points for dataset in datasets], how.up)
+        self._point_out(given, [dataset.sample.points[:, :3] for dataset in datasets], how.up)
         config = replace(cast("PartSegmentationRun", self.config), evaluate_on="all")
         found = [cast("PartEvaluation", self._evaluate(config, dataset, 1)) for dataset in datasets]
         return [self._segmented(*one) for one in zip(given, scans, categories, found, strict=True)]

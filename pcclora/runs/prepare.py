@@ -15,7 +15,7 @@ from pcclora.engine.evaluator import Evaluation, Watched
 from pcclora.engine.loop import Batch, Job, Loss, try_one_cloud
 from pcclora.engine.machine import check_machine
 from pcclora.log import logger
-from pcclora.runs.build import build_model
+from pcclora.runs.build import attach_adapter, build_model
 from pcclora.runs.splits import Splits
 from pcclora.tasks.base import Task
 from pcclora.tasks.registry import task_of
@@ -75,7 +75,7 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     _point_out_skew(config, splits.train)
     loader, labels = task.loader(config, splits.train), task.labels(splits.train)
     model = build_model(config, labels, tell=accelerator.is_main_process)
-    adapter = adapters.attach(model, config.adapter)
+    adapter = attach_adapter(config, model)
     side = "validation" if config.selection == "validation" else "test"
     watched = Watched(task.evaluator(config, splits.watched, accelerator), split=side)
     job = Job(

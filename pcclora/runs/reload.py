@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, MutableSet, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,6 +146,11 @@ class TrainedRun:
         named = (tuple(held.names[part] for part in parts) for parts in held.of_class)
         return dict(zip(self.classes, named, strict=True))
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What it reads of each point beside its place, in the order of their columns."""
+        return self.config.data.features
+
     def with_overrides(self, overrides: Sequence[str]) -> AdaptationRun:
         """Return its configuration with ``key=value`` changed.
 
@@ -256,7 +262,8 @@ class TrainedRun:
         """Predict the class of objects, or the part of each of their points, or one after the other.
 
         Args:
-            inputs: Points (N, 3), an array or a tensor, in the run's own orientation; pixels (H, W, 3) uint8 for a run
+            inputs: Points (N, 3), an array or a tensor, in the run's own orientation, (N, 3 + C) for a run that reads
+                features: its own, in its order, colours and intensity from 0 to 1; pixels (H, W, 3) uint8 for a run
                 on images; a file that ``pcclora.data.read_points`` or ``read_image`` reads; a folder, which stands for
                 all such files below it, sorted; or a list of these.
             batch_size: Objects at once; None is that of the training. Scans whose parts are predicted differ in size
@@ -276,7 +283,7 @@ class TrainedRun:
         Raises:
             PccloraError: If one of these, the run or its base weights cannot be used.
         """
-        given, single = gather(inputs, images=self.task == "image")
+        given, single = gather(inputs, images=self.task == "image", features=self.features)
         for name, value in (("batch_size", batch_size), ("top", top)):
             if value is not None and value < 1:
                 raise PccloraError(f"{name} is {value}; at least 1 is needed")
@@ -290,7 +297,9 @@ class TrainedRun:
         elif self.task == "cls":
             self._refuse("classes", category=category)
             found = self._predictor.clouds(given, self._how(up, columns), batch_size=size, top=top)
-            found = found if then is None else then._predictor.after(found, given, self._how(up, columns))
+            if then is not None:
+                how = replace(self._how(up, columns), features=then.features)
+                found = then._predictor.after(found, given, how)
         else:
             self._refuse("parts", top=top, then=then)
             found = self._predictor.parts(given, category, self._how(up, columns))

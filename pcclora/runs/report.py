@@ -261,6 +261,7 @@ def protocol_of(summary: Mapping[str, Any]) -> str:
     held = dict(summary["protocol"])
     words = [f"augmentation {held['augmentation']}"]
     words += [f"{held['points']} points"] if "points" in held else []
+    words += [f"with {' and '.join(held['features'])}"] if "features" in held else []
     words += [f"{held['size']} x {held['size']} pixels by {held['interpolation']}"] if "size" in held else []
     words += [f"mean {held['mean']}, std {held['std']} ({held['normalization']})"] if "mean" in held else []
     words += [f"{held['votes'] or 'no'} votes"] if "votes" in held else []

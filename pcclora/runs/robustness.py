@@ -52,10 +52,14 @@ class Trial:
         """Refuse a run that these corruptions are not for.
 
         Raises:
-            PccloraError: If it does not classify clouds.
+            PccloraError: If it does not classify clouds, or reads more of them than places.
         """
         if config.task != "cls":
             raise PccloraError(f"--corruptions: are of clouds that have one class; this run's task is '{config.task}'")
+        if config.data.features:
+            raise PccloraError(
+                f"--corruptions: move points; what becomes of their {', '.join(config.data.features)} is not defined"
+            )
 
     def test(
         self, config: AdaptationRun, dataset: LabelledDataset, model: nn.Module, processes: Processes, *, clean: float

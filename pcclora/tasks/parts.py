@@ -213,7 +213,9 @@ class PartSegmentation(PointCloudTask[PartSegmentationRun]):
 def _answers(parts: Parts, accelerator: Processes, model: nn.Module, batch: Mapping[str, Tensor]) -> list[Answer]:
     """Label the points of each cloud in chunks of one size."""
     network, whole = cast("PartSegmenter", accelerator.unwrap_model(model)), "query" in batch
-    query, truth = (batch["query"], batch["query_labels"]) if whole else (batch["points"], batch["part_labels"])
+    query, truth = (
+        (batch["query"], batch["query_labels"]) if whole else (batch["points"][..., :3], batch["part_labels"])
+    )
     M = query.shape[1]
     lengths = batch["lengths"].tolist() if whole else [M] * len(query)
     own = [list(parts.of_class[label]) for label in batch["labels"].tolist()]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.data import LabelledDataset, Loader, make_loader
+from pcclora.data.features import width_of
 from pcclora.engine.devices import Processes
 from pcclora.tasks.base import Task
 from pcclora.tasks.settings import PointCloudRun
@@ -42,12 +43,14 @@ class PointCloudTask(Task[CloudRun]):
 
     def example(self, config: CloudRun) -> dict[str, Tensor]:
         """Return a cloud at random."""
-        cloud = torch.rand(1, config.points, 3, generator=torch.Generator().manual_seed(0))
+        width = 3 + width_of(config.data.features)
+        cloud = torch.rand(1, config.points, width, generator=torch.Generator().manual_seed(0))
         return {"points": cloud, "labels": torch.zeros(1, dtype=torch.int64)}
 
     def protocol(self, config: CloudRun) -> dict[str, Any]:
-        """Return augmentation, points and votes."""
-        return {"augmentation": config.augmentation, "points": config.points, "votes": config.votes}
+        """Return augmentation, points, their features if they have any, and votes."""
+        features = {"features": list(config.data.features)} if config.data.features else {}
+        return {"augmentation": config.augmentation, "points": config.points, **features, "votes": config.votes}
 
     @abstractmethod
     def test_loader(self, config: CloudRun, dataset: LabelledDataset, *, votes: int = 0) -> Loader:

@@ -238,6 +238,8 @@ class PretrainRun:
         at_least(self, 1, "points")
         check_checkpoint(self.checkpoint)
         at_most(self, most_points(), "points")
+        if self.data.features:
+            raise PccloraError("data.features: pre-training knows places alone; what is beside them is learnt later")
 
 
 def data_name(data: DataConfig) -> str:

@@ -59,6 +59,8 @@ def _rows(
                 f"{sample.path}: has {len(sample.points)} points, {count} of each cloud are to be written; pass a "
                 "number of points that every cloud has"
             )
+        if dataset.features:
+            raise PccloraError(f"{dataset.name}: files of episodes have no place for {', '.join(dataset.features)}")
         kept = np.arange(count) if dataset.fps_ordered else farthest_points(sample.points[:, :3], count)
         width = min(6, sample.points.shape[1])
         cloud = np.zeros((count, 6), dtype=np.float32)

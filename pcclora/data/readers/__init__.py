@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pcclora.data.base import FloatArray
+from pcclora.data.features import check_features, unit
 from pcclora.data.readers.arrays import read_bin, read_npy, read_npz
+from pcclora.data.readers.beside import features_of, has_feature
 from pcclora.data.readers.columns import named_by_user
-from pcclora.data.readers.content import REMEDY, Content, sample_surface
+from pcclora.data.readers.content import REMEDY, Content, Drawn, sample_surface
 from pcclora.data.readers.files import unreadable
 from pcclora.data.readers.gltf import read_gltf
 from pcclora.data.readers.las import read_las
 from pcclora.data.readers.meshes import read_obj, read_off, read_stl
 from pcclora.data.readers.pcd import read_pcd
 from pcclora.data.readers.ply import read_ply
-from pcclora.data.readers.scan import Scan, has_labels, scan_of_fields
+from pcclora.data.readers.scan import Scan, has_labels, plain, scan_of_fields
 from pcclora.data.readers.text import read_table, read_text
 from pcclora.errors import PccloraError
 from pcclora.paths import exists, is_dir, is_file
@@ -43,7 +46,9 @@ READERS: dict[str, Callable[[Path, tuple[str, ...] | None], Content]] = {
 """Suffix -> reader of (path, names of columns where the user gives them)."""
 
 
-def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[str] | None = None) -> Scan:
+def read_scan(
+    path: str | Path, *, mesh_points: int = 8192, columns: Sequence[str] | None = None, features: Sequence[str] = ()
+) -> Scan:
     """Read a point cloud or a mesh: coordinates, colours and labels, in the order of the file.
 
     Colours and labels are kept where the format has a place for them: properties of ply, fields of pcd, dimensions of
@@ -56,9 +61,12 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
         columns: What the columns of text, npy, npz and bin are, one name each: x y z, r g b, i or intensity, nx ny nz,
             label, ``_`` for one that is left out. Formats that name their fields themselves do not ask. None: the
             header of a text, else a guess that is said once.
+        features: What else is read of each point, in this order: ``rgb``, ``normal``, ``intensity``. Nothing is
+            guessed here: columns must have names. On a mesh they lie between the vertices' own, and normals that these
+            have not are those of the faces.
 
     Raises:
-        PccloraError: If the file is absent, damaged, of an unknown format, or has no finite points.
+        PccloraError: If the file is absent, damaged, of an unknown format, or has no finite points or not the features.
 
     Examples:
         >>> import numpy as np
@@ -69,6 +77,7 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
         ([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], [1, 0])
     """
     named = None if columns is None else named_by_user(columns)
+    check_features(features)
     file = Path(path)
     try:
         file = file.expanduser()
@@ -81,7 +90,7 @@ def read_scan(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[st
             raise PccloraError(
                 f"{file}: {'this is no file, but a device or a pipe' if exists(file) else 'no such file'}"
             )
-        return _understood(reader(file, named), mesh_points, file)
+        return _understood(reader(file, named), mesh_points, file, features)
     except PccloraError:
         raise
     except Exception as error:  # what a library makes of a damaged file is its own choice
@@ -101,11 +110,30 @@ def read_points(path: str | Path, *, mesh_points: int = 8192, columns: Sequence[
     return read_scan(path, mesh_points=mesh_points, columns=columns).points
 
 
-def _understood(content: Content, mesh_points: int, file: Path) -> Scan:
+def _understood(content: Content, mesh_points: int, file: Path, features: Sequence[str]) -> Scan:
+    if features and content.guessed:
+        raise PccloraError(
+            f"{file}: its columns have no names, and features are not guessed; name them, as "
+            f"data.columns=[x, y, z, r, g, b, nx, ny, nz]"
+        )
     if content.triangles is None or not len(content.triangles):
-        return scan_of_fields(content.points, content.fields, file, strict=content.named)
+        return scan_of_fields(content.points, content.fields, file, strict=content.named, features=features)
     if has_labels(content.fields):
         scan = scan_of_fields(content.points, content.fields, file)
         if scan.labels is not None:
-            return scan
-    return Scan(sample_surface(content.points, content.triangles, mesh_points, file))
+            return scan_of_fields(content.points, content.fields, file, features=features) if features else scan
+    drawn = sample_surface(content.points, content.triangles, mesh_points, file)
+    beside = _between(content, drawn, features, file) if features else None
+    return Scan(drawn.of(content.points), features=beside)
+
+
+def _between(content: Content, drawn: Drawn, features: Sequence[str], file: Path) -> FloatArray:
+    """Return the features (N, C) of points on a mesh."""
+    fields, columns = plain(content.fields), []
+    for name in features:
+        if name == "normal" and not has_feature(name, fields):
+            columns.append(unit(drawn.normals(content.points)))
+            continue
+        between = drawn.of(features_of(fields, [name], file))
+        columns.append(unit(between) if name == "normal" else between)
+    return np.concatenate(columns, axis=1).astype(np.float32)

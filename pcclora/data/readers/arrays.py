@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from pcclora import limits
 from pcclora.data.readers.columns import guessed
-from pcclora.data.readers.content import RGB, Content, content_of_columns
+from pcclora.data.readers.content import NORMAL, RGB, Content, content_of_columns
 from pcclora.data.readers.files import check_table, refuse_channels_first
 from pcclora.data.readers.scan import LABEL_NAMES
 from pcclora.data.readers.text import checked
@@ -18,6 +19,8 @@ from pcclora.errors import PccloraError
 
 _POINTS = ("points", "data", "xyz", "pos", "coord", "coords", "pc", "pointcloud", "point_cloud", "arr_0")
 _COLORS = ("colors", "color", "rgb")
+_NORMALS = ("normals", "normal")
+_BESIDE = (*RGB, *NORMAL, "intensity", *LABEL_NAMES)
 
 
 def read_npy(path: Path, columns: tuple[str, ...] | None) -> Content:
@@ -27,7 +30,7 @@ def read_npy(path: Path, columns: tuple[str, ...] | None) -> Content:
 
 
 def read_npz(path: Path, columns: tuple[str, ...] | None) -> Content:
-    """Read the points of an archive, and colours and labels beside them; no other array is opened."""
+    """Read the points of an archive, and what else is known of them beside them; no other array is opened."""
     limits.check_archive(path)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -42,12 +45,14 @@ def read_npz(path: Path, columns: tuple[str, ...] | None) -> Content:
                 raise PccloraError(f"{path}: which of {list(members)} are the points? call that array 'points'")
             (points,) = members
         content = _content(load(points), columns, path)
-        fields = {name: load(name) for name in members if name.lower().removeprefix("scalar_") in (*RGB, *LABEL_NAMES)}
+        fields = {name: load(name) for name in members if name.lower().removeprefix("scalar_") in _BESIDE}
         fields = {name: values for name, values in fields.items() if _one_a_point(values, len(content.points))}
-        colors = next(map(load, _called(_COLORS, members)), np.empty((0, 0)))
+        colors, normals = (next(map(load, _called(names, members)), np.empty((0, 0))) for names in (_COLORS, _NORMALS))
     if colors.ndim == 2 and colors.shape[1] in (3, 4):  # the fourth is opacity
         fields |= dict(zip(RGB, colors.T, strict=False))
-    return Content(content.points, {**content.fields, **fields}, named=content.named)
+    if normals.ndim == 2 and normals.shape[1] == 3:
+        fields |= dict(zip(NORMAL, normals.T, strict=True))
+    return replace(content, fields={**content.fields, **fields})
 
 
 def _called(names: Iterable[str], members: Collection[str]) -> Iterator[str]:
@@ -86,7 +91,7 @@ def _content(table: NDArray[Any], columns: tuple[str, ...] | None, path: Path) -
     table = check_table(table, path)
     if columns is not None:
         return content_of_columns(table, checked(columns, table.shape[1], path), named=True)
-    return content_of_columns(table, guessed(table, "array"))
+    return content_of_columns(table, guessed(table, "array"), guessed=table.shape[1] > 3)
 
 
 def _array(file: IO[bytes], size: int, place: object) -> NDArray[Any]:

@@ -19,6 +19,7 @@ REMEDY = "check it in the program that wrote it"
 _PIECE = 2**20
 XYZ = ("x", "y", "z")
 RGB = ("red", "green", "blue")
+NORMAL = ("nx", "ny", "nz")
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,50 @@ class Content:
         fields: Name -> (N,) values.
         triangles: (F, 3) indices into the points; None for a cloud.
         named: The user said what the fields are.
+        guessed: Nobody said it; it was taken from the values.
     """
 
     points: NDArray[Any]
     fields: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     triangles: IntArray | None = None
     named: bool = False
+    guessed: bool = False
 
 
-def content_of_columns(values: NDArray[Any], names: tuple[str, ...], *, named: bool = False) -> Content:
+def content_of_columns(
+    values: NDArray[Any], names: tuple[str, ...], *, named: bool = False, guessed: bool = False
+) -> Content:
     """Return a table (N, C) whose columns have these names, x, y and z among them."""
     points = values[:, [names.index(axis) for axis in XYZ]]
-    return Content(points, {name: values[:, i] for i, name in enumerate(names) if name not in (*XYZ, "_")}, named=named)
+    fields = {name: values[:, i] for i, name in enumerate(names) if name not in (*XYZ, "_")}
+    return Content(points, fields, named=named, guessed=guessed)
 
 
-def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place: object) -> NDArray[np.float64]:
-    """Return points (count, 3) on a mesh, uniformly by area, always the same ones.
+@dataclass(frozen=True)
+class Drawn:
+    """Where points lie on a mesh.
+
+    Attributes:
+        corners: (N, 3) the vertices of the triangle of each.
+        shares: (N, 2, 1) how far it is from the first towards the two others.
+    """
+
+    corners: IntArray
+    shares: NDArray[np.float64]
+
+    def of(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what lies between the values (V, D) of the vertices, (N, D)."""
+        a, *others = (values[corner].astype(np.float64) for corner in self.corners.T)
+        return np.asarray(a + ((np.stack(others, axis=1) - a[:, None]) * self.shares).sum(axis=1))
+
+    def normals(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the normals (N, 3) of the triangles, to the side from which their corners (V, 3) run left."""
+        a, b, c = (points[corner].astype(np.float64) for corner in self.corners.T)
+        return np.asarray(np.cross(b - a, c - a))
+
+
+def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place: object) -> Drawn:
+    """Draw points on a mesh, uniformly by area, always the same ones.
 
     Triangles with a corner that is not finite are left out; a warning counts them.
 
@@ -68,10 +97,9 @@ def sample_surface(points: NDArray[Any], triangles: IntArray, count: int, place:
     if not len(areas) or not 0 < areas[-1] < np.inf:
         raise PccloraError(f"{place}: the mesh has {len(whole)} faces and no area; {REMEDY}")
     rng = np.random.default_rng(0)
-    corners = points[triangles[np.searchsorted(areas, rng.random(count) * areas[-1])]]
+    corners = triangles[np.searchsorted(areas, rng.random(count) * areas[-1])]
     share = rng.random((count, 2, 1))
-    share = np.where(share.sum(axis=1, keepdims=True) > 1, 1 - share, share)  # back into the triangle
-    return np.asarray(corners[:, 0] + ((corners[:, 1:] - corners[:, :1]) * share).sum(axis=1))
+    return Drawn(corners, np.where(share.sum(axis=1, keepdims=True) > 1, 1 - share, share))  # back into the triangle
 
 
 def _areas(points: NDArray[np.float64], triangles: IntArray) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ _COMPRESSED = 0x80
 
 
 def read_las(path: Path, _: object) -> Content:
-    """Read the points with their colours and extra dimensions.
+    """Read the points with their colours, intensity and extra dimensions.
 
     ``classification`` is no part label: every LAS file has it, 0 where nobody has classified.
     """
@@ -29,7 +29,7 @@ def read_las(path: Path, _: object) -> Content:
     if len(cloud.points) != cloud.header.point_count:  # laspy returns what there is
         raise cut(len(cloud.points), cloud.header.point_count, "points", path)
     own = cloud.point_format
-    names = [*(name for name in RGB if name in own.dimension_names), *own.extra_dimension_names]
+    names = [*(name for name in (*RGB, "intensity") if name in own.dimension_names), *own.extra_dimension_names]
     return Content(np.asarray(cloud.xyz), {name: np.asarray(cloud[name]) for name in names})
 
 

@@ -1,20 +1,20 @@
 """What a file says of a point beside its coordinates: a colour and a label, wherever the format keeps them."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcclora.data.base import IntArray
+from pcclora.data.base import FloatArray, IntArray
+from pcclora.data.readers.beside import FOR_MODELS, UNDERSTOOD, bytes_of, colors_of, features_of
 from pcclora.data.readers.files import check_table
 from pcclora.errors import PccloraError
 
 LABEL_NAMES = ("label", "labels", "part", "parts", "part_label", "part_labels", "class", "pid")
 """What a property or an array of labels may be called, in any case; CloudCompare puts ``scalar_`` before it."""
-_COLOR_NAMES = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 _FEW_STEPS = 256
 """A cloud whose coordinates have no more steps than this along its longest side has lost its detail."""
 _FEW_POINTS = 64
@@ -31,15 +31,27 @@ class Scan:
         points: (N, 3) float64: map coordinates do not fit into float32 before they are centred.
         colors: (N, 3) uint8, or None where the file has none.
         labels: (N,) int64, or None where the file has none that are whole numbers from 0.
+        features: (N, C) float32, what was asked for, or None for nothing.
     """
 
     points: NDArray[np.float64]
     colors: NDArray[np.uint8] | None = None
     labels: IntArray | None = None
+    features: FloatArray | None = None
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """Points with their features, (N, 3 + C)."""
+        return self.points if self.features is None else np.concatenate([self.points, self.features], axis=1)
 
 
 def scan_of_fields(
-    points: NDArray[Any], fields: Mapping[str, NDArray[Any]], place: object, *, strict: bool = False
+    points: NDArray[Any],
+    fields: Mapping[str, NDArray[Any]],
+    place: object,
+    *,
+    strict: bool = False,
+    features: Sequence[str] = (),
 ) -> Scan:
     """Understand named values of each point, and leave out points that have no place.
 
@@ -50,28 +62,40 @@ def scan_of_fields(
             of 16 bits as in LAS, or fractions of 1.
         place: The file, for messages.
         strict: Colours and labels were named by the user: what is none is an error, else it is left out.
+        features: What is to be read beside them, of :data:`pcclora.data.features.FEATURES`.
 
     Raises:
-        PccloraError: If the points are none, none is finite, or there are not as many labels as points.
+        PccloraError: If the points are none, none is finite, there are not as many labels as points, or a feature is
+            not there.
     """
     xyz = check_table(np.asarray(points), place)[:, :3].astype(np.float64)
-    known = {_plain(name): np.asarray(values) for name, values in fields.items()}
-    rgb = next(([known[name] for name in names] for names in _COLOR_NAMES if known.keys() >= set(names)), None)
+    known = plain(fields)
     name = next((name for name in LABEL_NAMES if name in known), None)
-    labels = None if name is None else known[name]
-    for what, values in (("colours", None if rgb is None else rgb[0]), ("labels", labels)):
-        if values is not None and values.size != len(xyz):
-            raise PccloraError(f"{place}: {values.size} {what} for {len(xyz)} points; one a point is needed")
+    for what, values in list(known.items()):
+        if values.size == len(xyz):
+            continue
+        if what in FOR_MODELS and not features:  # an archive may have the normals of something else
+            del known[what]
+            continue
+        what = "labels" if what == name else what
+        raise PccloraError(f"{place}: {values.size} {what} for {len(xyz)} points; one a point is needed")
     kept = _finite(xyz, place)
     if kept is not None:
-        xyz, rgb = xyz[kept], rgb and [value.reshape(-1)[kept] for value in rgb]
-        labels = None if labels is None else labels.reshape(-1)[kept]
+        xyz, known = xyz[kept], {name: values[kept] for name, values in known.items()}
     warn_of_rounding(xyz, place)
+    colors = colors_of(known)
     return Scan(
         xyz,
-        None if rgb is None else _bytes(np.stack([value.reshape(-1) for value in rgb], axis=1), place, strict),
-        None if labels is None else _labels(labels.reshape(-1), place, strict),
+        None if colors is None else _bytes(colors, place, strict),
+        None if name is None else _labels(known[name], place, strict),
+        features_of(known, features, place) if features else None,
     )
+
+
+def plain(fields: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the fields (N,) whose names mean something, by these."""
+    known = {_plain(name): np.asarray(values).reshape(-1) for name, values in fields.items()}
+    return {name: values for name, values in known.items() if name in UNDERSTOOD or name in LABEL_NAMES}
 
 
 def has_labels(fields: Collection[str]) -> bool:
@@ -147,12 +171,7 @@ def _labels(values: NDArray[Any], place: object, strict: bool) -> IntArray | Non
 
 
 def _bytes(colors: NDArray[Any], place: object, strict: bool) -> NDArray[np.uint8] | None:
-    """Return colours (N, 3) of 8 or 16 bits, or fractions of 1, as bytes."""
-    if colors.dtype.kind not in "fiu" or not np.isfinite(colors).all() or colors.min() < 0 or colors.max() > 65535:
-        if strict:
-            raise PccloraError(f"{place}: the columns r g b have others than 0 to 255, 0 to 65535 or fractions of 1")
-        return None
-    if colors.dtype.kind == "f" and colors.max() <= 1:
-        colors = colors * 255
-    eight_bits = colors // 256 if colors.max() > 255 else np.rint(colors)
-    return np.asarray(eight_bits, dtype=np.uint8)
+    found = bytes_of(colors)
+    if found is None and strict:
+        raise PccloraError(f"{place}: the columns r g b have others than 0 to 255, 0 to 65535 or fractions of 1")
+    return found

@@ -78,6 +78,7 @@ def read_table(path: Path, columns: tuple[str, ...] | None) -> Content:
         refuse_channels_first(values.shape, path)
         counted = layout.count is not None or path.suffix.lower() == ".pts"
         names = guessed(values, "text", counted=counted)
+        return content_of_columns(values, names, guessed=values.shape[1] > 3)
     return content_of_columns(values, names)
 
 

@@ -1,11 +1,13 @@
 """Which axis of a file is vertical: models, augmentation and pictures have y up, and other files are turned to it."""
 
+from collections.abc import Sequence
 from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pcclora.data.base import Axis
+from pcclora.data.features import columns_of
 from pcclora.errors import PccloraError
 
 F = TypeVar("F", bound=np.floating)
@@ -23,15 +25,16 @@ along y looks along -z, away from the viewer. x up: (x, y, z) becomes (-y, x, z)
 """
 
 
-def turn_upright(points: NDArray[F], up: Axis) -> NDArray[F]:
+def turn_upright(points: NDArray[F], up: Axis, features: Sequence[str] = ()) -> NDArray[F]:
     """Turn a cloud so that its up axis becomes y; no coordinate is rounded, and nothing is mirrored.
 
     Args:
-        points: (N, 3).
+        points: (N, 3 + C).
         up: The axis of the points that is vertical.
+        features: What its C further columns are; normals turn too.
 
     Returns:
-        (N, 3) of the same type; the same array where y is up already.
+        (N, 3 + C) of the same type; the same array where y is up already.
 
     Examples:
         >>> import numpy as np
@@ -42,7 +45,11 @@ def turn_upright(points: NDArray[F], up: Axis) -> NDArray[F]:
     if up == "y":
         return points
     turn = TURNS[up]
-    return np.asarray(points[:, np.abs(turn).argmax(axis=1)] * turn.sum(axis=1).astype(points.dtype))
+    source, sign = np.arange(points.shape[1]), np.ones(points.shape[1], points.dtype)
+    for columns in (slice(0, 3), *([columns_of("normal", features)] if "normal" in features else [])):
+        source[columns] = columns.start + np.abs(turn).argmax(axis=1)
+        sign[columns] = turn.sum(axis=1)
+    return np.asarray(points[:, source] * sign)
 
 
 def check_axis(up: str) -> None:

@@ -18,7 +18,8 @@ from pcclora.data.base import (
     check_test_fraction,
     normalize_unit_sphere,
 )
-from pcclora.data.readers import read_points
+from pcclora.data.features import check_features
+from pcclora.data.readers import read_scan
 from pcclora.data.readers.columns import named_by_user
 from pcclora.data.readers.files import require_folder
 from pcclora.data.readers.up_axis import check_axis, turn_upright
@@ -40,6 +41,7 @@ class FolderConfig(DataConfig):
         cache: Keep clouds in memory after the first reading.
         up: The axis of the files that is vertical: they are turned to y up as they are read.
         columns: What the columns of tables are, as ``[x, y, z, intensity]``; empty asks their header, or guesses.
+        features: What the model is given of each point beside its place, as ``[rgb, normal]`` or ``[intensity]``.
     """
 
     root: str = ""
@@ -50,11 +52,13 @@ class FolderConfig(DataConfig):
     cache: bool = True
     up: Axis = "y"
     columns: tuple[str, ...] = ()
-    how_read: ClassVar[frozenset[str]] = frozenset({"points", "normalize", "cache", "up", "columns"})
+    features: tuple[str, ...] = ()
+    how_read: ClassVar[frozenset[str]] = frozenset({"points", "normalize", "cache", "up", "columns", "features"})
     """The fields that change how an object is read, and not which objects there are."""
 
     def __post_init__(self) -> None:
         check_axis(self.up)
+        check_features(self.features, "data.features")
         if self.columns:
             named_by_user(self.columns)
         check_test_fraction(self.test_fraction)
@@ -64,7 +68,7 @@ class FolderConfig(DataConfig):
 
 @DATASETS.register("folder", config=FolderConfig)
 class FolderDataset(PointCloudDataset):
-    """Files of any format that :func:`pcclora.data.read_points` reads, in sorted order.
+    """Files of any format that :func:`pcclora.data.read_scan` reads, in sorted order.
 
     Args:
         config: Where.
@@ -79,7 +83,7 @@ class FolderDataset(PointCloudDataset):
 
     def __init__(self, config: FolderConfig, *, split: str) -> None:
         root = require_folder(config.root, "folder", "one folder a class is expected in it")
-        self.config, self.split = config, split
+        self.config, self.split, self.features = config, split, config.features
         found = find_files(root, split, what="folder", test_fraction=config.test_fraction, split_seed=config.split_seed)
         self.root, self.class_names, self.files, self.labels = str(root), found.class_names, found.files, found.labels
         self._read: dict[int, FloatArray] = {}
@@ -97,21 +101,23 @@ def read_cloud(path: Path, config: FolderConfig) -> FloatArray:
     """Read a file as this data set does: at most ``config.points`` of its points, always the same ones.
 
     Args:
-        path: A file of any format that :func:`pcclora.data.read_points` reads.
+        path: A file of any format that :func:`pcclora.data.read_scan` reads.
         config: How.
 
     Returns:
-        Points (N, 3) float32, y up.
+        Points (N, 3 + C) float32, y up, with the features that ``config`` names.
 
     Raises:
         PccloraError: If the file cannot be used.
     """
-    return as_cloud(read_points(path, mesh_points=config.points, columns=config.columns or None), config)
+    columns, features = config.columns or None, config.features
+    scan = read_scan(path, mesh_points=config.points, columns=columns, features=features)
+    return as_cloud(scan.rows, config)
 
 
 def as_cloud(points: NDArray[np.floating], config: FolderConfig) -> FloatArray:
-    """Make of points (N, 3) what :func:`read_cloud` makes of those of a file."""
-    cloud = turn_upright(points[thin(len(points), config.points)], config.up)
+    """Make of points (N, 3 + C) what :func:`read_cloud` makes of those of a file."""
+    cloud = turn_upright(points[thin(len(points), config.points)], config.up, config.features)
     return normalize_unit_sphere(cloud) if config.normalize else cloud.astype(np.float32)
 
 

@@ -13,7 +13,7 @@ from pcclora.data.readers.files import check_points
 
 
 class PartRows(Protocol):
-    """Clouds by number: points (N, 3) and the part label (N,) of each."""
+    """Clouds by number: points (N, 3 + C) and the part label (N,) of each."""
 
     def __getitem__(self, index: int, /) -> tuple[NDArray[np.floating], IntArray]: ...
 
@@ -34,6 +34,7 @@ class PartDataset(PointCloudDataset):
         cache: Keep clouds in memory after the first reading.
         root: The folder that they lie in.
         files: (M) where each cloud is a file of its own.
+        features: What the columns of the rows behind x, y and z are.
 
     Raises:
         PccloraError: If a label has no class name.
@@ -54,10 +55,11 @@ class PartDataset(PointCloudDataset):
         cache: bool = False,
         root: Path | str = "",
         files: Sequence[Path] | None = None,
+        features: tuple[str, ...] = (),
     ) -> None:
         check_labels(labels, class_names, places, name)
         self.name, self.split, self.class_names, self.form = name, split, tuple(class_names), form
-        self.labels, self.parts, self.root, self.files = labels, parts, str(root), files
+        self.labels, self.parts, self.root, self.files, self.features = labels, parts, str(root), files, features
         self._rows, self._places, self._normalize, self._cache = rows, places, normalize, cache
         self._read: dict[int, Sample] = {}
 

@@ -71,6 +71,7 @@ def part_folder(config: PartFolderConfig, *, split: str) -> PartDataset:
         cache=config.cache,
         root=root,
         files=found.files,
+        features=config.features,
     )
 
 
@@ -115,7 +116,7 @@ class LabelledFiles:
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float64], IntArray]:
         file, own = self.files[index], self.parts.of_class[self.classes[index]]
-        scan = read_scan(file, columns=self.config.columns or None)
+        scan = read_scan(file, columns=self.config.columns or None, features=self.config.features)
         if scan.labels is None:
             raise PccloraError(
                 f"{file}: no part labels (whole numbers from 0, -1 is none): in ply, pcd and las a property, in npz an "
@@ -130,7 +131,8 @@ class LabelledFiles:
                 f"file has 0..{len(own) - 1}: {', '.join(self.parts.names[part] for part in own)}{from_one}"
             )
         kept = thin(len(scan.points), self.config.points)
-        return turn_upright(scan.points[kept], self.config.up), own[0] + scan.labels[kept]
+        rows = turn_upright(scan.rows[kept], self.config.up, self.config.features)
+        return rows, own[0] + scan.labels[kept]
 
 
 def _refuse_unnamed(root: Path, named: dict[str, list[str]]) -> None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import Backbone
+from pcclora.models.backbone import CHANNELS, Backbone
 from pcclora.models.points.pointwise import PointwiseConv
 from pcclora.models.points.propagation import FeaturePropagation
 from pcclora.models.points.transformer import Transformer
@@ -69,7 +69,7 @@ class PartSegmenter(Backbone, ABC):
         Raises:
             PccloraError: If a shape does not fit, or a category is out of range.
         """
-        return self.decode(self.encode(points, category), points if query is None else query)
+        return self.decode(self.encode(points, category), points[..., :3] if query is None else query)
 
     @abstractmethod
     def encode(self, points: Tensor, category: Tensor) -> Encoded:
@@ -110,7 +110,7 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
     families: ClassVar[tuple[str, ...]] = ("Point-MAE",)
     places: Mapping[str, str] = MappingProxyType({**TOKEN_PLACES, **BLOCK_PLACES})  # the norm reads three blocks
     modules_to_save = head_names
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim", CHANNELS), "head": head_names}
 
     def __init__(
         self,
@@ -141,8 +141,8 @@ class PointMAEPartSegmenter(Trunk, PartSegmenter):
     def encode(self, points: Tensor, category: Tensor) -> Encoded:
         """Run the trunk, once, on clouds (B, N, 3) of categories (B,)."""
         label = self.label_conv(self.one_hot(points, category).unsqueeze(2)).squeeze(2)
-        neighborhoods, centers = self.group(points)
-        outputs, extra = self.read(self.embed(neighborhoods), self.pos_embed(centers))
+        tokens, centers = self.tokenize(points)
+        outputs, extra = self.read(tokens, self.pos_embed(centers))
         known = torch.cat([self.norm(output) for output in outputs], dim=2)
         code = torch.cat([known.max(dim=1).values, known.mean(dim=1), *extra, label], dim=1)
         return Encoded(centers, known, code)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
-from pcclora.models.backbone import CLS_TOKENS
+from pcclora.models.backbone import CHANNELS, CLS_TOKENS
 from pcclora.models.points.heads import point_bert_head
 from pcclora.models.points.part_segmentation import Encoded, PartSegmenter, tapped
 from pcclora.models.points.point_mae import PointMAE
@@ -83,7 +83,7 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
     )  # the norm reads three blocks
     prefix_tokens = 1
     modules_to_save = (*head_names, *CLS_TOKENS)
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim"), "head": head_names}
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"tokenizer": ("encoder", "reduce_dim", CHANNELS), "head": head_names}
 
     def __init__(self, config: PointBERTConfig, *, num_parts: int, num_categories: int) -> None:
         super().__init__(config)
@@ -104,9 +104,9 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
     def encode(self, points: Tensor, category: Tensor) -> Encoded:
         """Run the trunk and both upsamplings, once, on clouds (B, N, 3) of categories (B,)."""
         code = self.one_hot(points, category)
-        neighborhoods, centers = self.group(points)
-        early, middle, late = self._read(neighborhoods, centers)
-        fine, coarse = self._levels(points)
+        tokens, centers = self.tokenize(points)
+        early, middle, late = self._read(tokens, centers)
+        fine, coarse = self._levels(points[..., :3])
         known = self.propagation_2(coarse, centers, middle)
         known = self.dgcnn_pro_2(coarse, known, centers, late)
         known = self.dgcnn_pro_1(fine, self.propagation_1(fine, centers, early), coarse, known)
@@ -118,10 +118,10 @@ class PointBERTPartSegmenter(Trunk, PartSegmenter):
         logits: Tensor = self.conv2(self.dropout(self.conv1(x, None, self.bn1)))
         return logits
 
-    def _read(self, neighborhoods: Tensor, centers: Tensor) -> list[Tensor]:
+    def _read(self, tokens: Tensor, centers: Tensor) -> list[Tensor]:
         """Return what three blocks know of the centres, (B, G, C) each; the class token only takes part."""
         B = centers.shape[0]
-        x = torch.cat([self.cls_token.expand(B, -1, -1), self.embed(neighborhoods)], dim=1)
+        x = torch.cat([self.cls_token.expand(B, -1, -1), tokens], dim=1)
         position = torch.cat([self.cls_pos.expand(B, -1, -1), self.pos_embed(centers)], dim=1)
         outputs = self.blocks(x, position, read=tapped(len(self.blocks)))
         return [self.norm(output)[:, 1:] for output in outputs]

@@ -68,11 +68,6 @@ class PointMAE(Trunk, TokenClassifier):
         """Map clouds (B, N, 3) to logits (B, num_classes)."""
         return self.classify(self.features(points))
 
-    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Map clouds (B, N, 3) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
-        neighborhoods, centers = self.group(points)
-        return self.embed(neighborhoods), centers
-
     def attend(self, tokens: Tensor, centers: Tensor) -> Tensor:
         """Map the groups' tokens (B, G, C) and centres (B, G, 3) to what the head reads (B, 2 C)."""
         x = self.encode(tokens, centers, prefix=(self.cls_token,), positions=(self.cls_pos,))

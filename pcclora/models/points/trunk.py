@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from pcclora.errors import PccloraError
+from pcclora.models.points.channels import ChannelBranch
 from pcclora.models.points.tokenizer import Grouping, MiniPointNet
 from pcclora.models.points.transformer import Transformer, init_trunk
 from pcclora.models.sizes import oversized
@@ -111,7 +112,20 @@ class Trunk(nn.Module):
             dim, depth=config.depth, heads=config.heads, drop_path_rate=config.drop_path_rate
         )
         self.norm = nn.LayerNorm(dim)
+        self.channels: ChannelBranch | None = None
         self.apply(init_trunk)
+
+    def channel_branch(self, count: int) -> ChannelBranch:
+        """Return what reads ``count`` channels."""
+        return ChannelBranch(count, self.config.dim, self.config.group_size)
+
+    def tokenize(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clouds (B, N, 3 + channels) to their groups' tokens (B, G, C) and centres (B, G, 3)."""
+        if self.channels is None:
+            neighborhoods, centers = self.group(points)
+            return self.embed(neighborhoods), centers
+        neighborhoods, centers = self.group(self.channels.places(points))
+        return self.embed(neighborhoods) + self.channels(points, centers), centers
 
     def embed(self, neighborhoods: Tensor) -> Tensor:
         """Map neighbourhoods (B, G, K, 3) to tokens (B, G, C)."""

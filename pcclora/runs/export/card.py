@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from pcclora import __version__
+from pcclora.data.features import columns_of
 from pcclora.data.image_transforms import centre_crop, find_image_preset
 from pcclora.data.readers.up_axis import TURNS
 from pcclora.data.transforms import center_and_normalize, find_presets
@@ -63,10 +64,13 @@ def card_of(
 
 def _of_points(config: Any) -> dict[str, Any]:
     """Return what a cloud goes through before a model sees it, in this order."""
+    names = config.data.features
+    starts = [[columns.start, columns.stop] for columns in (columns_of(name, names) for name in names)]
     steps = [step for preset in find_presets(config.augmentation) for step in preset.test]
     return {
         "up": config.data.up or "y",
         "turn": {up: turn.tolist() for up, turn in TURNS.items()},
+        **({"features": dict(zip(names, starts, strict=True))} if names else {}),
         "normalize": config.data.normalize,
         "points": config.points,
         "normalize_points": center_and_normalize in steps,

@@ -28,11 +28,19 @@ def chosen_of(names, name):
 
 file, *more = sys.argv[1:]
 try:
-    cloud = (np.load(file) if file.endswith(".npy") else np.loadtxt(file, comments=["#", "//"]))[:, :3]
+    rows = np.load(file) if file.endswith(".npy") else np.loadtxt(file, comments=["#", "//"])
 except ValueError:
     sys.exit(f"{{file}}: neither .npy nor columns of numbers; write the points of another format by np.save")
-cloud = cloud @ np.array(card["turn"][chosen_of(card["turn"], {up})]).T  # y is up now
+turn = np.array(card["turn"][chosen_of(card["turn"], {up})]).T
+cloud = rows[:, :3] @ turn  # y is up now
 cloud = (unit_sphere(cloud) if card["normalize"] else cloud).astype(np.float32)
+beside = [cloud[:, :0]]
+for name, (start, end) in card.get("features", {{}}).items():
+    own = rows[:, start:end]
+    if own.shape[1] < end - start or np.abs(own).max() > 1.001:
+        sys.exit(f"{{file}}: columns {{start + 1}} to {{end}} must be {{name}}, of numbers up to 1")
+    beside.append(own @ turn if name == "normal" else own)
+beside = np.hstack(beside).astype(np.float32)
 """
 
 _CLASS = (
@@ -44,7 +52,7 @@ while len(chosen) < card["points"]:  # farthest points
     chosen.append(nearest.argmax())
 points = cloud[chosen]
 points = unit_sphere(points).astype(np.float32) if card["normalize_points"] else points
-scores = logits(points=points[None])[0] / card["temperature"]
+scores = logits(points=np.hstack([points, beside[chosen]])[None])[0] / card["temperature"]
 scores = np.exp(scores - scores.max())
 for i in scores.argsort()[:-4:-1]:
     print(f"{scores[i] / scores.sum():.4f}  {card['classes'][i]}")
@@ -57,7 +65,8 @@ _PARTS = (
 category = chosen_of(card["classes"], more[0] if more else card["classes"][0])
 draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((0, 0, 0, 0)))).random(len(cloud))
 chosen = np.resize(draw.argsort(kind="stable"), card["points"])  # any will do; these are the ones that pcclora takes
-scores = logits(points=cloud[chosen][None], category=np.array([card["classes"].index(category)]), query=cloud[None])[0]
+points, number = np.hstack([cloud[chosen], beside[chosen]]), card["classes"].index(category)
+scores = logits(points=points[None], category=np.array([number]), query=cloud[None])[0]
 names, columns = zip(*card["parts"][category].items())
 best = scores[:, columns].argmax(axis=1)
 for i, name in enumerate(names):

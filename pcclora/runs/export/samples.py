@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pcclora.data import DataConfig, LabelledDataset, ProceduralConfig, ProceduralImagesConfig, Subset
+from pcclora.data.features import width_of
 from pcclora.errors import PccloraError
 from pcclora.log import logger
 from pcclora.registry import DATASETS
@@ -70,13 +71,21 @@ def _inputs(run: TrainedRun, dataset: LabelledDataset) -> tuple[Tensor, ...]:
     config: Any = replace(run.config, train=replace(run.config.train, workers=0, batch_size=len(dataset)))
     task = task_of(config)
     batch = next(iter(cast("Sequence[Mapping[str, Tensor]]", task.test_loader(config, dataset))))
-    inputs = task.inputs(batch)
+    points, *others = task.inputs(batch)
+    inputs = (_with_features(run, points), *others)
     if not isinstance(config, PartSegmentationRun):
         return inputs
     points, category = inputs
-    return points, category % len(run.classes), batch.get("query", points)
+    return points, category % len(run.classes), batch.get("query", points[..., :3])
+
+
+def _with_features(run: TrainedRun, points: Tensor) -> Tensor:
+    """Return clouds with random features where made-up ones have none."""
+    missing = 3 + width_of(run.features) - points.shape[-1] if run.features else 0
+    drawn = torch.rand(*points.shape[:-1], missing, generator=torch.Generator().manual_seed(0))
+    return torch.cat([points, drawn], dim=-1) if missing else points
 
 
 def _longer(value: Tensor) -> Tensor:
-    """Return clouds (B, N, 3) with some of their points twice, so that there are more of them; others as they are."""
+    """Return clouds (B, N, 3 + C) with some of their points twice, so that there are more; others as they are."""
     return torch.cat([value, value[:, :7]], dim=1) if value.ndim == 3 else value

@@ -96,6 +96,9 @@ class FewShotRun(ClassificationRun):
             raise PccloraError("selection=validation: a few shots have none to spare; choose last or best_on_test")
         if self.votes:
             raise PccloraError(f"votes is {self.votes}: few-shot queries are asked once, in the literature and here")
+        if self.data.features and (self.episodes or self.classifier != "trained"):
+            what = "files of episodes have places alone" if self.episodes else "frozen features know places alone"
+            raise PccloraError(f"data.features: {what}; leave it out")
         self.methods = self.methods or {name: list(own) for name, own in METHODS.items()}
         refuse_shared_homes("methods", self.methods)
 
