@@ -32,7 +32,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: mean distance of confidence and accuracy over the answers, 0 to 1."""
+        """Mean distance of confidence and accuracy over the answers (0 to 1), the expected calibration error."""
         return float((self.counts * np.abs(self.confidence - self.accuracy)).sum() / self.counts.sum())
 
 
