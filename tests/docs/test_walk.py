@@ -23,7 +23,7 @@ def test_the_walk_runs(root, tmp_path, monkeypatch):
     assert not any(cell.get("outputs") for cell in book.cells), "it is kept without outputs"
     nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(out.get("text", "") for cell in book.cells for out in cell.get("outputs", []))
-    assert "error" not in printed and "20 scans tested" in printed and "the same answer: True" in printed
+    assert "error:" not in printed and "20 scans tested" in printed and "the same answer: True" in printed
     labels = [line.split()[1] for line in printed.splitlines() if line.startswith("scans/mug/")]
     assert labels.count("mug") >= 2 and (tmp_path / "scans.pcclora").is_file()
     one = pcclora.load_run(tmp_path / "run").predict(tmp_path / "scans" / "chair" / "00.xyz", up="z")

@@ -204,7 +204,7 @@ def test_merged_it_answers_the_same(folders, runs):
     ("given", "words"),
     [
         (np.zeros((5, 2)), r"points 0: shape \(5, 2\) of float64; numbers \(N, 3\)"),
-        (np.zeros((5, 6)), r"take the first three: points\[:, :3\]"),
+        (np.zeros((5, 6)), r"take the first 3: points\[:, :3\]"),
         (np.zeros((2, 5, 3)), "several clouds are a list"),
         (np.zeros((0, 3)), r"shape \(0, 3\)"),
         (np.full((5, 3), "a"), "of <U1; numbers"),
