@@ -263,7 +263,12 @@ def test_an_evaluation_that_is_ended_while_it_draws_leaves_nothing(run, tmp_path
         assert call("evaluate", "--run", run, "--output", output) == 143
     assert not list(tmp_path.iterdir())
     assert call("evaluate", "--run", run, "--output", output) == 0
-    assert {file.name for file in output.iterdir()} == {"summary.json", "predictions.csv", "confusion.png", "reliability.png"}
+    assert {file.name for file in output.iterdir()} == {
+        "summary.json",
+        "predictions.csv",
+        "confusion.png",
+        "reliability.png",
+    }
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):
