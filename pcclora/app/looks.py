@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from pcclora.app.labels import UNLABELLED
@@ -13,7 +12,7 @@ from pcclora.app.session import Session
 from pcclora.text import visible
 from pcclora.vis.palette import RIGHT, WRONG, part_colours, rgb
 from pcclora.vis.tokens import Tokens, token_colours
-from pcclora.vis.views import Legend, View
+from pcclora.vis.views import Legend, View, legend_of, scale_view
 
 LABELS, PIECES, OWN, HEIGHT, FILE = "labels", "super-points", "own colours", "height", "labels of the file"
 PREDICTION, CONFIDENCE, ERRORS, TOKENS = "prediction", "confidence", "differences", "tokens"
@@ -51,7 +50,8 @@ def look(session: Session, name: str, prediction: Prediction | None, tokens: Tok
     if name == PIECES:
         return View(name, part_colours(30)[session.pieces * 7 % 30])
     if name == HEIGHT:
-        return _scale(name, scan.placed[:, 1], ("low", "high"))
+        heights = scan.placed[:, 1]
+        return scale_view(name, heights, heights.min(), heights.max(), ("lowest", "highest"))
     if name == TOKENS:
         return View(name, token_colours(scan.placed, tokens))
     if name == OWN and scan.colors is not None:
@@ -59,13 +59,13 @@ def look(session: Session, name: str, prediction: Prediction | None, tokens: Tok
     if name == FILE and scan.labels is not None:
         return _parts(name, scan.labels, session.parts or [f"label {n}" for n in range(int(scan.labels.max()) + 1)])
     if prediction is not None and name == CONFIDENCE:
-        return _scale(name, prediction.confidence, ("0 %", "100 %"), low=0.0, high=1.0)
+        return scale_view(name, prediction.confidence, 0.0, 1.0, ("0 %", "100 %"))
     if prediction is not None and prediction.labels is not None and name == PREDICTION:
         return _parts(name, *_as_here(prediction, session))
     if prediction is not None and prediction.labels is not None and name == ERRORS:
         wrong = (prediction.as_labels(session.parts) != now.labels) & (now.labels != UNLABELLED)
         both = np.stack([rgb(RIGHT), rgb(WRONG)])
-        return View(name, both[wrong.astype(int)], _legend(("as labelled, or not labelled", "otherwise"), both))
+        return View(name, both[wrong.astype(int)], legend_of(("as labelled, or not labelled", "otherwise"), both))
     return _parts(LABELS, now.labels, session.parts)
 
 
@@ -105,23 +105,5 @@ def _as_here(prediction: Prediction, session: Session) -> tuple[NDArray[np.integ
 
 def _parts(name: str, labels: NDArray[np.integer], names: Sequence[str]) -> View:
     colours = np.concatenate([part_colours(max(len(names), int(labels.max(initial=-1)) + 1)), EMPTY[None]])
-    legend = _legend([*names, "no part yet"], colours[[*range(len(names)), -1]])
+    legend = legend_of([*names, "no part yet"], colours[[*range(len(names)), -1]])
     return View(name, colours[labels], legend if (labels == UNLABELLED).any() else legend[:-1])
-
-
-def _scale(
-    name: str,
-    values: NDArray[np.floating],
-    ends: tuple[str, str],
-    *,
-    low: float | None = None,
-    high: float | None = None,
-) -> View:
-    least, most = values.min() if low is None else low, values.max() if high is None else high
-    shares = (values - least) / ((most - least) or 1)
-    colours = (colormaps["viridis"](shares)[:, :3] * 255).astype(np.uint8)
-    return View(name, colours, _legend(ends, (colormaps["viridis"]([0.0, 1.0])[:, :3] * 255).astype(np.uint8)))
-
-
-def _legend(names: Sequence[str], colours: Colours) -> Legend:
-    return tuple((name, (int(r), int(g), int(b))) for name, (r, g, b) in zip(names, colours, strict=True))

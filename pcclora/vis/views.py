@@ -69,19 +69,30 @@ def views_of(cloud: SegmentedCloud, *, tokens: Tokens | None = None, up: Axis = 
             views.append(View(name, _part_colours(cloud, labels), part_legend(cloud)))
     if cloud.errors is not None:
         both = np.stack([rgb(RIGHT), rgb(WRONG)])
-        legend = _legend(("right", "wrong"), both)
+        legend = legend_of(("right", "wrong"), both)
         views.append(View(ERRORS, both[cloud.errors.astype(np.int64)], legend))
     if tokens is not None:
         what = (f"{tokens.num_groups} centres", f"some tokens of {tokens.group_size} points", "other points")
-        legend = _legend(what, np.stack([rgb(BLACK), part_colours(1)[0], rgb(RIGHT)]))
+        legend = legend_of(what, np.stack([rgb(BLACK), part_colours(1)[0], rgb(RIGHT)]))
         views.append(View(TOKENS, token_colours(cloud.points, tokens), legend))
     return {view.name: view for view in views}
+
+
+def legend_of(names: Sequence[str], colours: NDArray[np.uint8]) -> Legend:
+    """Return names, made safe to show, with colours (n, 3)."""
+    return tuple((visible(name), (int(r), int(g), int(b))) for name, (r, g, b) in zip(names, colours, strict=True))
+
+
+def scale_view(name: str, values: NDArray[np.floating], low: float, high: float, ends: tuple[str, str]) -> View:
+    """Return the view of numbers (N,) on the scale from low to high; ``ends`` is what these are called."""
+    colours = scale_colours((values.astype(np.float64) - low) / ((high - low) or 1.0))
+    return View(name, colours, legend_of(ends, scale_colours(np.array([0.0, 1.0]))))
 
 
 def part_legend(cloud: SegmentedCloud) -> Legend:
     """Return name and colour of every part that the category has; a name that begins with the category goes without."""
     names = [cloud.part_names[part].removeprefix(f"{cloud.category}: ") for part in cloud.parts]
-    return _legend(names, part_colours(len(cloud.parts)))
+    return legend_of(names, part_colours(len(cloud.parts)))
 
 
 def title_lines(cloud: SegmentedCloud, *, width: int) -> list[str]:
@@ -108,10 +119,8 @@ def figures_of(cloud: SegmentedCloud) -> list[str]:
 
 
 def _height(points: NDArray[np.floating], up: Axis) -> View:
-    heights = turn_upright(points, up)[:, 1].astype(np.float64)
-    low, high = heights.min(), heights.max()
-    ends = scale_colours(np.array([0.0, 1.0]))
-    return View(HEIGHT, scale_colours((heights - low) / ((high - low) or 1.0)), _legend(("lowest", "highest"), ends))
+    heights = turn_upright(points, up)[:, 1]
+    return scale_view(HEIGHT, heights, heights.min(), heights.max(), ("lowest", "highest"))
 
 
 def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:
@@ -122,7 +131,3 @@ def _part_colours(cloud: SegmentedCloud, labels: IntArray) -> NDArray[np.uint8]:
             f"{', '.join(map(str, cloud.parts))}"
         )
     return part_colours(len(cloud.parts))[np.searchsorted(cloud.parts, labels)]
-
-
-def _legend(names: Sequence[str], colours: NDArray[np.uint8]) -> Legend:
-    return tuple((visible(name), (int(r), int(g), int(b))) for name, (r, g, b) in zip(names, colours, strict=True))
