@@ -10,6 +10,7 @@ from torch import nn
 
 from pcclora import adapters
 from pcclora.adapters.base import Adapter
+from pcclora.adapters.recompute import recompute_blocks
 from pcclora.data.features import width_of
 from pcclora.errors import PccloraError
 from pcclora.log import logger
@@ -55,11 +56,17 @@ def build_model(
     return model
 
 
-def attach_adapter(config: AdaptationRun, model: nn.Module) -> Adapter:
+def attach_adapter(config: AdaptationRun, model: nn.Module, *, trains: bool = False) -> Adapter:
     """Attach the run's adapter to its model.
 
+    Args:
+        config: ``adapter``, ``data.features`` and ``train.checkpointing``.
+        model: From :func:`build_model`.
+        trains: The model is going to be trained, so its blocks may be told to recompute.
+
     Raises:
-        PccloraError: If it cannot act on this model, or leaves frozen what reads the points' features, which is zero.
+        PccloraError: If it cannot act on this model, leaves frozen what reads the points' features, which is zero, or
+            is to recompute blocks that are not there.
     """
     adapter = adapters.attach(model, config.adapter)
     if config.data.features and not any(p.requires_grad for p in model.get_submodule(CHANNELS).parameters()):
@@ -67,6 +74,8 @@ def attach_adapter(config: AdaptationRun, model: nn.Module) -> Adapter:
             f"adapter.modules_to_save is [{', '.join(adapter.modules_to_save)}], and data.features is read by "
             f"'{CHANNELS}', which says nothing until it is trained: name it too, or leave data.features empty"
         )
+    if trains and config.train.checkpointing:
+        recompute_blocks(model)
     return adapter
 
 

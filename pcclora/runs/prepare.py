@@ -75,7 +75,7 @@ def prepare(config: AdaptationRun, accelerator: "Accelerator", splits: Splits) -
     _point_out_skew(config, splits.train)
     loader, labels = task.loader(config, splits.train), task.labels(splits.train)
     model = build_model(config, labels, tell=accelerator.is_main_process)
-    adapter = attach_adapter(config, model)
+    adapter = attach_adapter(config, model, trains=True)
     side = "validation" if config.selection == "validation" else "test"
     watched = Watched(task.evaluator(config, splits.watched, accelerator), split=side)
     job = Job(

@@ -32,15 +32,20 @@ class AdaptationTraining(Training):
             in the next epoch.
         patience: Epochs without a better validation score after which training ends; 0: never. The learning rate falls
             as for all ``epochs``. It needs ``selection=validation``.
+        checkpointing: Keep of each block its input alone, and compute the rest again in the backward pass: the same
+            numbers from less memory in more time.
     """
 
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     patience: int = 0
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
         super().__post_init__()
         at_least(self, 0, "patience")
+        if self.checkpointing and self.compile:
+            raise PccloraError("checkpointing and compile are both true; the compiler decides itself what it keeps")
 
 
 @dataclass

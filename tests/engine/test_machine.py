@@ -91,3 +91,16 @@ def test_what_cannot_be_compiled_is_refused_before_a_folder_is_made(tmp_path, mo
     with pytest.raises(PccloraError, match=said):
         train(cls("train.compile=true"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_recomputes_is_the_training(tmp_path):
+    plain = train(cls("train.epochs=2"), tmp_path / "plain")
+    assert_equal(plain, train(cls("train.epochs=2", "train.checkpointing=true"), tmp_path / "recomputed"))
+
+
+def test_what_has_no_blocks_cannot_recompute_and_a_compiler_decides_itself(tmp_path):
+    with pytest.raises(PccloraError, match="train.checkpointing=true: PointNet has no blocks that could be recomputed"):
+        train(cls("model=pointnet", "checkpoint=none", "adapter=full", "train.checkpointing=true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(PccloraError, match="checkpointing and compile are both true"):
+        cls("train.checkpointing=true", "train.compile=true")

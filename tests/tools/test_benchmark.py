@@ -1,6 +1,7 @@
 """The benchmark measures what it says, at sizes small enough for a test."""
 
 import csv
+import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,29 @@ def test_a_network_that_cannot_be_built_is_said(methods, monkeypatch, capsys):
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read on Linux only")
 def test_peak_memory_of_a_method(methods):
     assert benchmarks.resources.measure_peak(methods.prepare, "idpt", "points") >= 0
+
+
+def test_a_step_recomputed_and_compiled(methods, monkeypatch, capsys):
+    monkeypatch.setattr(benchmarks.training, "SIZE", "points")
+    monkeypatch.setattr(benchmarks.training, "METHODS", ("clora",))
+    monkeypatch.setattr(benchmarks.training, "peak_mb", lambda prepare, method, way: 3.0)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    rows = {row.method: row for row in benchmarks.training.measure(1)}
+    assert rows.keys() == {"clora", "clora, checkpointing", "clora, compiled"}
+    assert [row.peak_mb for row in rows.values()] == [3.0, 3.0, None]
+
+    def refuse(_):
+        raise RuntimeError("no working C++ compiler")
+
+    def broken(model):
+        model.forward = refuse
+        return model
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert len(benchmarks.training.measure(1)) == 2
+    assert "clora is not compiled: no working C++ compiler" in capsys.readouterr().out
+    for call in benchmarks.training.prepare("clora", ", checkpointing"):
+        call()
 
 
 def test_columns_are_those_that_a_case_fills(benchmark, capsys):

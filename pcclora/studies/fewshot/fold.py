@@ -177,7 +177,7 @@ def check_method(config: FewShotRun, episode: Episode) -> None:
     model = build_model(config, Labels(episode.class_names))
     loader, trained = _support(config, episode), config.classifier == "trained"
     if trained:
-        attach_adapter(config, model)
+        attach_adapter(config, model, trains=True)
         _stage(config, cast("Classifier", model), _first_cloud(loader))
     try_one_cloud(model, loader, TASK.inputs, trained=trained)
 
@@ -185,7 +185,7 @@ def check_method(config: FewShotRun, episode: Episode) -> None:
 def _train(config: FewShotRun, episode: Episode, folder: Path | None) -> Answers:
     accelerator, labels = make_accelerator(config.train), Labels(episode.class_names)
     model = build_model(config, labels).to(accelerator.device)
-    adapter = attach_adapter(config, model).to(accelerator.device)
+    adapter = attach_adapter(config, model, trains=True).to(accelerator.device)
     support, query = _support(config, episode), TASK.test_loader(config, episode.query)
     stage = _stage(config, cast("Classifier", model), _first_cloud(support).to(accelerator.device))
     trained: nn.Module = model

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcclora.tools.benchmarks import adapters, export, image, imports, methods, ops, partseg, programs, runs
+from pcclora.tools.benchmarks import adapters, export, image, imports, methods, ops, partseg, programs, runs, training
 from pcclora.tools.benchmarks.timing import Row
 
 GROUPS: dict[str, Callable[[int], list[Row]]] = {
@@ -12,6 +12,7 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
     "partseg": partseg.measure,
     "image": image.measure,
     "methods": methods.measure,
+    "training": training.measure,
     "programs": programs.measure,
     "runs": runs.measure,
     "export": export.measure,

@@ -40,8 +40,7 @@ from pcclora.vis.palette import BLUE, VERMILION
 from pcclora.vis.ply import write_ply
 
 WAYS = {"painting": BLUE, "correcting": VERMILION}
-STEPS, BATCH = 160, 8
-"""Of each training, whatever it is on: so a run on more scans is not just a longer one."""
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Pool:
 
 
 def simulate(
-    pool: Pool, way: str, sizes: Sequence[int], output: Path, *, first: RunFolder | None = None
+    pool: Pool, way: str, sizes: Sequence[int], output: Path, *, steps: int, first: RunFolder | None = None
 ) -> Iterator[Measured]:
     """Label as many scans as the largest size, and train at each size.
 
@@ -172,6 +171,7 @@ def simulate(
         way: ``painting`` or ``correcting``.
         sizes: Numbers of scans, ascending.
         output: Where runs go.
+        steps: Of each training, whatever it is on: so a run on more scans is not just a longer one.
         first: The run at the first size, if there is one: before it there is nothing to correct, so both ways have it.
     """
     paths, labels = pool.start(way)
@@ -186,14 +186,14 @@ def simulate(
         actions += (actions_to_paint if fresh else actions_to_correct)(session, truth)
         right.append(float((session.now.labels == truth).mean()))
         if place + 1 in sizes:
-            folder = first if first and place + 1 == sizes[0] else _train(labels, place + 1, output / way)
+            folder = first if first and place + 1 == sizes[0] else _train(labels, place + 1, steps, output / way)
             session.runs = {"run": load_run(folder.path)}
             miou = folder.read_summary()["metrics"]["instance_miou"]
             yield Measured(way, place + 1, actions, float(np.mean(right)), miou)
 
 
-def _train(labels: LabelFolder, scans: int, output: Path) -> RunFolder:
-    epochs = math.ceil(STEPS / math.ceil(scans / BATCH))
+def _train(labels: LabelFolder, scans: int, steps: int, output: Path) -> RunFolder:
+    epochs = math.ceil(steps / math.ceil(scans / BATCH))
     words = [f"train.epochs={epochs}", f"train.eval_every={epochs}", f"train.batch_size={BATCH}"]
     words += ["data=part_folder", f"data.root={labels.root}"]
     return train(load_config(PartSegmentationRun, overrides=words), output / f"run_{scans}")
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--categories", nargs="+", required=True, metavar="NAME", help="of the data set")
     parser.add_argument("--several", action="store_true", help="only objects that have several parts")
     parser.add_argument("--sizes", nargs="+", type=int, default=[4, 8, 16, 32, 64], metavar="N", help="labelled scans")
+    parser.add_argument("--steps", type=int, default=160, metavar="N", help=f"of a training, by {BATCH} scans")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for scans, labels, runs, the table")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="the data set: data=... data.root=...")
     arguments = parser.parse_words()
@@ -241,7 +242,7 @@ def main() -> None:
     console.write(f"{'':<12}{'scans':>6}{'actions':>9}{'right':>8}{'mIoU':>8}\n")
     first = None
     for way in WAYS:
-        for row in simulate(pool, way, sizes, arguments.output, first=first):
+        for row in simulate(pool, way, sizes, arguments.output, steps=arguments.steps, first=first):
             measured.append(row)
             console.write(f"{way:<12}{row.scans:>6}{row.actions:>9}{row.right:>8.1%}{row.miou:>8.1%}\n")
         first = RunFolder(arguments.output / way / f"run_{sizes[0]}")
